@@ -1,0 +1,127 @@
+/**
+ * Counters as workers keep them: preallocated numbers, a row per (metric, labels), made on first use.
+ * The hot path holds row numbers and only adds; main asks for all rows at scrape time and folds the differences into its metrics.
+ */
+export const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
+
+export interface MetricFacts {
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+/** What workers count. Names carry the prefix `spooky_` when rendered. */
+export const WORKER_METRICS = {
+  requests_total: { type: 'counter', labels: ['listener', 'upstream', 'code', 'reason'], help: 'Requests answered or ended.' },
+  request_duration_seconds: { type: 'histogram', labels: ['listener', 'upstream'], help: 'First byte of the request head to last byte of the answer.' },
+  backend_requests_total: { type: 'counter', labels: ['upstream', 'backend', 'code', 'reason'], help: 'Requests sent to backends.' },
+  backend_duration_seconds: { type: 'histogram', labels: ['upstream', 'backend'], help: 'Request sent to response headers.' },
+  requests_active: { type: 'gauge', labels: ['listener'], help: 'Requests in flight.' },
+  connections_active: { type: 'gauge', labels: ['listener'], help: 'Client connections open.' },
+  streams_active: { type: 'gauge', labels: ['listener'], help: 'Request streams open.' },
+  connections_total: { type: 'counter', labels: ['listener', 'outcome'], help: 'Client connections by outcome of their handshake.' },
+  handshake_duration_seconds: { type: 'histogram', labels: ['listener'], help: 'First Initial to established.' },
+  quic_datagrams_total: { type: 'counter', labels: ['direction'], help: 'UDP datagrams.' },
+  quic_bytes_total: { type: 'counter', labels: ['direction'], help: 'UDP payload bytes.' },
+  quic_dropped_datagrams_total: { type: 'counter', labels: ['reason'], help: 'Datagrams dropped before any QUIC state.' },
+  quic_connection_closed_total: { type: 'counter', labels: ['side', 'code'], help: 'Connections closed, by side and error code.' },
+  quic_answered_total: { type: 'counter', labels: ['kind'], help: 'Stateless answers: retry, version, reset, refused.' },
+  quic_handover_datagrams_total: { type: 'counter', labels: ['direction', 'outcome'], help: 'Datagrams of other workers’ connections.' },
+  quic_path_changes_total: { type: 'counter', labels: ['outcome'], help: 'Changes of a client’s address.' },
+  limit_rejects_total: { type: 'counter', labels: ['listener', 'limit'], help: 'Rejections by a limit, named by its field.' },
+  protocol_errors_total: { type: 'counter', labels: ['listener', 'code', 'rule'], help: 'Protocol errors of clients, by error code and rule.' },
+  panic_total: { type: 'counter', labels: ['upstream'], help: 'Picks made among unhealthy endpoints because none was healthy.' },
+  backend_retries_total: { type: 'counter', labels: ['upstream', 'reason'], help: 'Requests sent once more because the backend never saw them.' },
+  backend_connections: { type: 'gauge', labels: ['upstream', 'state'], help: 'Connections to backends.' },
+  fields_dropped_total: { type: 'counter', labels: ['reason'], help: 'Header fields dropped by policy.' },
+  internal_errors_total: { type: 'counter', labels: ['where'], help: 'Exceptions caught at a boundary: defects of ours.' },
+  log_lines_dropped_total: { type: 'counter', labels: ['stream'], help: 'Log lines lost because the reader stalled.' },
+  engine_fallback: { type: 'gauge', labels: [], help: '1 when the preferred QUIC engine could not be used.' },
+  endpoint_active_requests: { type: 'gauge', labels: ['upstream', 'endpoint'], help: 'Requests in flight per endpoint.' },
+  udp_receive_buffer_bytes: { type: 'gauge', labels: ['listener'], help: 'Receive buffer as granted by the kernel.' },
+  udp_kernel_drops_total: { type: 'counter', labels: [], help: 'Datagrams that the kernel dropped at our sockets.' },
+  worker_event_loop_delay_seconds: { type: 'histogram', labels: [], help: 'Delay of the worker’s event loop.' },
+} as const satisfies Record<string, MetricFacts>;
+
+export type WorkerMetric = keyof typeof WORKER_METRICS;
+
+/** A row's place in the table; histograms own `DURATION_BUCKETS.length + 2` consecutive numbers (buckets, count, sum). */
+export type Row = number;
+
+/** One row as it travels to main: histograms carry bucket counts (not cumulative), count and sum. */
+export interface RowReading {
+  readonly metric: WorkerMetric;
+  readonly labels: readonly string[];
+  readonly values: readonly number[];
+}
+
+const HISTOGRAM_WIDTH = DURATION_BUCKETS.length + 2;
+
+interface RowInfo {
+  readonly metric: WorkerMetric;
+  readonly labels: readonly string[];
+  readonly at: number;
+  readonly width: number;
+}
+
+export class Cells {
+  private values = new Float64Array(1024);
+  private used = 0;
+  private readonly rows: RowInfo[] = [];
+  private readonly index = new Map<WorkerMetric, Map<string, Row>>();
+
+  /** The row of these labels, made on first use. Not for the hot path: keep the number. */
+  row(metric: WorkerMetric, ...labels: string[]): Row {
+    let byLabels = this.index.get(metric);
+    if (byLabels === undefined) {
+      byLabels = new Map();
+      this.index.set(metric, byLabels);
+    }
+    const key = JSON.stringify(labels);
+    const known = byLabels.get(key);
+    if (known !== undefined) return known;
+    if (labels.length !== WORKER_METRICS[metric].labels.length) throw new Error(`${metric}: ${WORKER_METRICS[metric].labels.length} labels wanted`);
+    const width = WORKER_METRICS[metric].type === 'histogram' ? HISTOGRAM_WIDTH : 1;
+    const at = this.used;
+    this.used += width;
+    if (this.used > this.values.length) {
+      const grown = new Float64Array(this.values.length * 2);
+      grown.set(this.values);
+      this.values = grown;
+    }
+    this.rows.push({ metric, labels, at, width });
+    byLabels.set(key, at);
+    return at;
+  }
+
+  add(row: Row, n: number): void {
+    this.values[row] = (this.values[row] as number) + n;
+  }
+
+  set(row: Row, value: number): void {
+    this.values[row] = value;
+  }
+
+  get(row: Row): number {
+    return this.values[row] as number;
+  }
+
+  /** Counts one duration, in seconds, in the histogram at `row`. */
+  observe(row: Row, seconds: number): void {
+    const v = this.values;
+    for (let i = 0; i < DURATION_BUCKETS.length; i++) {
+      if (seconds <= (DURATION_BUCKETS[i] as number)) {
+        v[row + i] = (v[row + i] as number) + 1;
+        break;
+      }
+    }
+    const count = row + DURATION_BUCKETS.length;
+    v[count] = (v[count] as number) + 1;
+    v[count + 1] = (v[count + 1] as number) + seconds;
+  }
+
+  /** Every row as counted since this process started. */
+  read(): RowReading[] {
+    return this.rows.map((r) => ({ metric: r.metric, labels: r.labels, values: Array.from(this.values.subarray(r.at, r.at + r.width)) }));
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * The seam between a QUIC engine and everything above it.
+ *
+ * An engine is everything from the UDP socket to ordered stream bytes. Rules that every engine keeps (test/edge/quic/conformance.ts):
+ *  1. `onData` lends its buffer: valid until the handler returns.
+ *  2. `write` takes all bytes before it returns; `false` means "above the mark": exactly one `onWritable` follows unless the stream ends.
+ *     Writing to a dead stream is a no-op; nothing here throws.
+ *  3. `setTls` looks names up in a table, never through a callback. A `TlsId` is never reused in a process.
+ *  4. Commands take effect at the end of the turn; late events after `reset`, `stop`, `close` are legal.
+ *  5. The engine flushes by itself: after the batch, or on the next `setImmediate` for writes outside one. `onTurnEnd` once per batch.
+ *  6. `onFault`: the endpoint is dead; the worker drains what it can and exits.
+ *  7. `onClose` exactly once per `onConnection`, never for a handshake that failed (counted in `stats().handshakes`).
+ *  8. Pending bytes leave by RFC 9218 urgency, incremental streams in turn (default u=3, not incremental).
+ *  9. Without `caps.migration`, `onPath` is never called.
+ */
+
+/** 18 bytes: IPv6 or ::ffff:v4, then the port, big endian. */
+export type Address = Uint8Array;
+
+export type TlsId = number & { readonly __tls: unique symbol };
+
+export interface TlsEntry {
+  readonly id: TlsId;
+  /** PEM; ECDSA first, RSA second. */
+  readonly certs: readonly { readonly cert: Uint8Array; readonly key: Uint8Array }[];
+  readonly clientAuth: 'none' | 'request' | 'require';
+  readonly ca?: Uint8Array;
+  readonly alpn: readonly string[];
+  readonly earlyData: boolean;
+  readonly ticketKeys: readonly Uint8Array[];
+}
+
+export interface TlsTable {
+  readonly entries: readonly TlsEntry[];
+  /** 'a.b' or '*.b', lower case. */
+  readonly names: ReadonlyMap<string, TlsId>;
+  /** What an unmatched or missing name gets; null rejects it with unrecognized_name. */
+  readonly fallback: TlsId | null;
+}
+
+export interface Limits {
+  connections: number;
+  halfOpen: number;
+  handshakesPerSecond: number;
+  retryAbove: number;
+  /** Per IPv4 address or IPv6 /64. */
+  perAddress: number;
+  handshakeMs: number;
+  idleMs: number;
+  bidi: number;
+  uni: number;
+  streamWindow: number;
+  connWindow: number;
+  datagrams: boolean;
+}
+
+export type RetryMode = 'off' | 'load' | 'always';
+
+/** One endpoint per listener and worker. */
+export interface ListenOptions {
+  hosts: readonly string[];
+  port: number;
+  reusePort: boolean;
+  cid: { nodeId: number; workerId: number; key: Uint8Array };
+  resetKey: Uint8Array;
+  tokenKeys: readonly Uint8Array[];
+  retry: RetryMode;
+  limits: Limits;
+  tls: TlsTable;
+  congestion: 'cubic' | 'bbr' | 'reno';
+  receiveBuffer: number;
+  sendBuffer: number;
+  keylog?: string;
+}
+
+export interface ConnectOptions {
+  /** An IP literal. */
+  host: string;
+  port: number;
+  local: string | null;
+  sni: string | null;
+  alpn: readonly string[];
+  /** null: Node's roots. */
+  ca: Uint8Array | null;
+  insecure: boolean;
+  handshakeMs: number;
+  idleMs: number;
+}
+
+export interface EngineCaps {
+  migration: boolean;
+  gso: boolean;
+  pmtud: boolean;
+  newToken: boolean;
+  datagram: boolean;
+  threads: boolean;
+  pq: boolean;
+}
+
+export interface QuicEngine {
+  readonly name: string;
+  readonly version: string;
+  readonly caps: EngineCaps;
+  listen(o: ListenOptions, h: QuicHandler): Promise<QuicEndpoint>;
+  connect(o: ConnectOptions, h: QuicHandler): Promise<QuicConn>;
+}
+
+export interface QuicHandler {
+  /** Established, or early data readable (`c.early`). */
+  onConnection(c: QuicConn): void;
+  onData(c: QuicConn, id: number, buf: Uint8Array, start: number, end: number, fin: boolean): void;
+  onReset(c: QuicConn, id: number, code: number): void;
+  onStop(c: QuicConn, id: number, code: number): void;
+  onWritable(c: QuicConn, id: number): void;
+  onDatagram(c: QuicConn, buf: Uint8Array, start: number, end: number): void;
+  /** `c.remote` has become another, validated address. */
+  onPath(c: QuicConn): void;
+  onClose(c: QuicConn, why: CloseReason): void;
+  onTurnEnd(): void;
+  onForeign(workerId: number, buf: Uint8Array, start: number, end: number, from: Address, to: Address): void;
+  onFault(e: Error): void;
+}
+
+export interface CloseReason {
+  side: 'local' | 'remote' | 'timeout' | 'reset';
+  app: boolean;
+  code: number;
+  reason: string;
+}
+
+export interface ConnInfo {
+  sni: string | null;
+  alpn: string;
+  tls: TlsId;
+  resumed: boolean;
+  peerChain: readonly Uint8Array[] | null;
+  handshakeMs: number;
+}
+
+/** Cached by the engine for up to a second: cheap per request. */
+export interface ConnStats {
+  rttMs: number;
+  lost: number;
+  sent: number;
+  received: number;
+}
+
+export interface QuicConn {
+  readonly key: number;
+  readonly early: boolean;
+  readonly remote: Address;
+  readonly local: Address;
+  data: unknown;
+  info(): ConnInfo;
+  stats(): ConnStats;
+  write(id: number, buf: Uint8Array, start: number, end: number, fin: boolean): boolean;
+  openUni(): number;
+  pause(id: number): void;
+  resume(id: number): void;
+  reset(id: number, code: number): void;
+  stop(id: number, code: number): void;
+  priority(id: number, urgency: number, incremental: boolean): void;
+  datagram(buf: Uint8Array, start: number, end: number): boolean;
+  ping(): void;
+  close(app: boolean, code: number, reason: string): void;
+}
+
+export const DROPS = [
+  'empty',
+  'malformed',
+  'short_initial',
+  'short_version',
+  'version_limited',
+  'unknown_connection',
+  'token',
+  'token_expired',
+  'address_limit',
+  'handshake_rate',
+  'half_open',
+  'connections',
+  'draining',
+  'foreign',
+  'batch',
+] as const;
+export type Drop = (typeof DROPS)[number];
+
+export const OUTCOMES = [
+  'accepted',
+  'refused_limit',
+  'refused_draining',
+  'handshake_timeout',
+  'tls_failed',
+  'alpn_failed',
+  'sni_rejected',
+  'client_gone',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+export interface EndpointStats {
+  connections: number;
+  halfOpen: number;
+  receiveBuffer: number;
+  kernelDrops: number;
+  /** [received, sent] */
+  datagrams: [number, number];
+  bytes: [number, number];
+  handshakes: Readonly<Record<Outcome, number>>;
+  dropped: Readonly<Record<Drop, number>>;
+  answered: { retry: number; version: number; reset: number; refused: number };
+}
+
+export interface QuicEndpoint {
+  readonly addresses: readonly { host: string; port: number }[];
+  setTls(t: TlsTable): void;
+  setLimits(l: Limits): void;
+  setRetry(m: RetryMode): void;
+  setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void;
+  forward(buf: Uint8Array, from: Address, to: Address): void;
+  drain(): Promise<void>;
+  close(): Promise<void>;
+  stats(): EndpointStats;
+}

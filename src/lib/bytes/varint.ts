@@ -20,8 +20,10 @@ export function readVarint(buf: Uint8Array, at: number): number {
     case 2:
       return (first & 0x3f) * 0x1000000 + (((buf[at + 1] as number) << 16) | ((buf[at + 2] as number) << 8) | (buf[at + 3] as number));
     default: {
-      const high = (first & 0x3f) * 0x1000000 + (((buf[at + 1] as number) << 16) | ((buf[at + 2] as number) << 8) | (buf[at + 3] as number));
-      const low = (buf[at + 4] as number) * 0x1000000 + (((buf[at + 5] as number) << 16) | ((buf[at + 6] as number) << 8) | (buf[at + 7] as number));
+      const high =
+        (first & 0x3f) * 0x1000000 + (((buf[at + 1] as number) << 16) | ((buf[at + 2] as number) << 8) | (buf[at + 3] as number));
+      const low =
+        (buf[at + 4] as number) * 0x1000000 + (((buf[at + 5] as number) << 16) | ((buf[at + 6] as number) << 8) | (buf[at + 7] as number));
       return high > 0x1fffff ? VARINT_SATURATED : high * 0x100000000 + low;
     }
   }

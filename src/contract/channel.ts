@@ -1,0 +1,78 @@
+/**
+ * Every message between the main process and a worker. `fork` with `serialization: 'advanced'` carries them; none is larger than 64 KiB:
+ * longer byte strings are cut into `chunk`s.
+ */
+import type { RowReading } from './cells.ts';
+import type { EndpointList, PartHash } from './snapshot/parts.ts';
+
+export const MESSAGE_BYTES = 64 * 1024;
+
+/** What a worker needs before its first snapshot. Keys are raw bytes: the channel is private to the process tree. */
+export interface WorkerStart {
+  readonly workerId: number;
+  readonly workers: number;
+  readonly nodeId: number;
+  readonly installationKey: Uint8Array;
+  readonly engine: 'auto' | 'native' | 'matrixai';
+  readonly udpReceiveBuffer: number;
+  readonly udpSendBuffer: number;
+  readonly maxConnections: number;
+  readonly accessLog: 'off' | 'errors' | 'all';
+  readonly metricsDetail: 'listener' | 'upstream' | 'endpoint';
+  readonly endpointDeny: readonly string[];
+  /** Standalone may reach loopback endpoints. */
+  readonly allowLoopbackEndpoints: boolean;
+  readonly logLevel: string;
+}
+
+export interface BoundListener {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly { readonly host: string; readonly port: number }[];
+  readonly receiveBuffer: number;
+}
+
+/** A part or listener that this worker cannot serve, as data. */
+export interface LoadProblem {
+  readonly kind: 'bind' | 'certificate' | 'part';
+  readonly listener: string;
+  /** `EADDRINUSE`, `EACCES`, ... for bind. */
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface EndpointActivity {
+  readonly group: string;
+  readonly endpoint: string;
+  readonly active: number;
+}
+
+export type ToWorker =
+  | { readonly type: 'start'; readonly start: WorkerStart }
+  /** Bytes of a part that the worker lacks, in order; complete with `last`. */
+  | { readonly type: 'chunk'; readonly hash: PartHash; readonly last: boolean; readonly bytes: Uint8Array }
+  /** All parts were sent: build everything for this root, bind what is new, change nothing that serves. */
+  | { readonly type: 'load'; readonly version: number; readonly listeners: readonly PartHash[] }
+  | { readonly type: 'switch'; readonly version: number }
+  | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
+  | { readonly type: 'cells'; readonly id: number }
+  | { readonly type: 'activity'; readonly id: number }
+  /** The listener's share of `limits.connections` for this worker. */
+  | { readonly type: 'share'; readonly listener: string; readonly connections: number }
+  | { readonly type: 'level'; readonly logLevel: string }
+  | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'exit' };
+
+export type FromWorker =
+  | { readonly type: 'hello'; readonly engine: string; readonly engineVersion: string; readonly fallback: boolean; readonly why: string }
+  | { readonly type: 'loaded'; readonly version: number; readonly bound: readonly BoundListener[]; readonly problems: readonly LoadProblem[] }
+  | { readonly type: 'switched'; readonly version: number }
+  | { readonly type: 'heartbeat'; readonly delayMs: number }
+  /** Rows since the start of the process, in slices; complete with `last`. */
+  | { readonly type: 'cells'; readonly id: number; readonly rows: readonly RowReading[]; readonly last: boolean }
+  | { readonly type: 'activity'; readonly id: number; readonly endpoints: readonly EndpointActivity[]; readonly last: boolean }
+  | { readonly type: 'log'; readonly level: string; readonly msg: string; readonly fields: Readonly<Record<string, unknown>> }
+  /** Whole lines of the access log, batched. */
+  | { readonly type: 'access'; readonly lines: string }
+  | { readonly type: 'drained' }
+  | { readonly type: 'fault'; readonly message: string };

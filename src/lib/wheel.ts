@@ -41,6 +41,7 @@ export class TimerWheel {
   private readonly onError: (e: unknown) => void;
   private cursor: number;
   private linked = 0;
+  private advancing = false;
   private cancel: (() => void) | null = null;
 
   constructor(clock: Clock, onError: (e: unknown) => void, tickMs = 10) {
@@ -48,7 +49,7 @@ export class TimerWheel {
     this.onError = onError;
     this.tickMs = tickMs;
     this.slots = Array.from({ length: SLOTS }, () => null);
-    this.cursor = this.tickOf(clock.now());
+    this.cursor = this.passed();
   }
 
   now(): number {
@@ -63,7 +64,8 @@ export class TimerWheel {
       if (t.slotAt <= tick) return;
       this.unlink(t);
     }
-    if (this.linked === 0) this.cursor = this.tickOf(this.clock.now());
+    // An idle wheel does not turn: catch up. Within `advance` the cursor is the loop's own.
+    if (this.linked === 0 && !this.advancing) this.cursor = this.passed();
     this.link(t, tick);
     this.schedule();
   }
@@ -81,6 +83,11 @@ export class TimerWheel {
   stop(): void {
     this.cancel?.();
     this.cancel = null;
+  }
+
+  /** The last tick that is wholly in the past. */
+  private passed(): number {
+    return Math.floor(this.clock.now() / this.tickMs);
   }
 
   private tickOf(ms: number): number {
@@ -111,7 +118,9 @@ export class TimerWheel {
 
   private schedule(): void {
     if (this.cancel !== null) return;
-    this.cancel = this.clock.after(this.tickMs, () => {
+    // At the boundary of the tick: a period from now would add its phase to the delay.
+    const toBoundary = Math.ceil(this.tickMs - (this.clock.now() % this.tickMs));
+    this.cancel = this.clock.after(toBoundary, () => {
       this.cancel = null;
       this.advance();
       if (this.linked > 0) this.schedule();
@@ -119,20 +128,18 @@ export class TimerWheel {
   }
 
   private advance(): void {
-    const target = Math.floor(this.clock.now() / this.tickMs);
+    const target = this.passed();
     // After a long stall every slot is visited once; nothing waits further than a whole turn of the wheel.
     let steps = Math.min(target - this.cursor, SLOTS);
     if (steps < target - this.cursor) this.cursor = target - steps;
+    this.advancing = true;
     for (; steps > 0; steps--) {
       this.cursor++;
-      let t = this.slots[this.cursor % SLOTS] ?? null;
-      while (t !== null) {
-        const next: WheelTimer | null = t.next;
-        if (t.slotAt <= this.cursor) this.due(t);
-        // A callback may have released the remembered successor: start the slot again then.
-        t = next !== null && next.slotAt < 0 ? (this.slots[this.cursor % SLOTS] ?? null) : next;
-      }
+      // Always from the head: a callback may release, or arm elsewhere, any of the others. `link` never picks this slot.
+      const slot = this.cursor % SLOTS;
+      for (let t = this.slots[slot] ?? null; t !== null && t.slotAt <= this.cursor; t = this.slots[slot] ?? null) this.due(t);
     }
+    this.advancing = false;
   }
 
   private due(t: WheelTimer): void {

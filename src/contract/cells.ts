@@ -13,7 +13,11 @@ export interface MetricFacts {
 /** What workers count. Names carry the prefix `spooky_` when rendered. */
 export const WORKER_METRICS = {
   requests_total: { type: 'counter', labels: ['listener', 'upstream', 'code', 'reason'], help: 'Requests answered or ended.' },
-  request_duration_seconds: { type: 'histogram', labels: ['listener', 'upstream'], help: 'First byte of the request head to last byte of the answer.' },
+  request_duration_seconds: {
+    type: 'histogram',
+    labels: ['listener', 'upstream'],
+    help: 'First byte of the request head to last byte of the answer.',
+  },
   backend_requests_total: { type: 'counter', labels: ['upstream', 'backend', 'code', 'reason'], help: 'Requests sent to backends.' },
   backend_duration_seconds: { type: 'histogram', labels: ['upstream', 'backend'], help: 'Request sent to response headers.' },
   requests_active: { type: 'gauge', labels: ['listener'], help: 'Requests in flight.' },
@@ -29,9 +33,17 @@ export const WORKER_METRICS = {
   quic_handover_datagrams_total: { type: 'counter', labels: ['direction', 'outcome'], help: 'Datagrams of other workers’ connections.' },
   quic_path_changes_total: { type: 'counter', labels: ['outcome'], help: 'Changes of a client’s address.' },
   limit_rejects_total: { type: 'counter', labels: ['listener', 'limit'], help: 'Rejections by a limit, named by its field.' },
-  protocol_errors_total: { type: 'counter', labels: ['listener', 'code', 'rule'], help: 'Protocol errors of clients, by error code and rule.' },
+  protocol_errors_total: {
+    type: 'counter',
+    labels: ['listener', 'code', 'rule'],
+    help: 'Protocol errors of clients, by error code and rule.',
+  },
   panic_total: { type: 'counter', labels: ['upstream'], help: 'Picks made among unhealthy endpoints because none was healthy.' },
-  backend_retries_total: { type: 'counter', labels: ['upstream', 'reason'], help: 'Requests sent once more because the backend never saw them.' },
+  backend_retries_total: {
+    type: 'counter',
+    labels: ['upstream', 'reason'],
+    help: 'Requests sent once more because the backend never saw them.',
+  },
   backend_connections: { type: 'gauge', labels: ['upstream', 'state'], help: 'Connections to backends.' },
   fields_dropped_total: { type: 'counter', labels: ['reason'], help: 'Header fields dropped by policy.' },
   internal_errors_total: { type: 'counter', labels: ['where'], help: 'Exceptions caught at a boundary: defects of ours.' },
@@ -55,6 +67,9 @@ export interface RowReading {
   readonly values: readonly number[];
 }
 
+/** How many dropped rows rest before the first of them is used again. */
+const RESTING_ROWS = 4096;
+
 const HISTOGRAM_WIDTH = DURATION_BUCKETS.length + 2;
 
 interface RowInfo {
@@ -68,6 +83,7 @@ export class Cells {
   private values = new Float64Array(1024);
   private used = 0;
   private readonly rows: RowInfo[] = [];
+  private readonly resting: { readonly at: number; readonly width: number }[] = [];
   private readonly index = new Map<WorkerMetric, Map<string, Row>>();
 
   /** The row of these labels, made on first use. Not for the hot path: keep the number. */
@@ -80,18 +96,25 @@ export class Cells {
     const key = JSON.stringify(labels);
     const known = byLabels.get(key);
     if (known !== undefined) return known;
-    if (labels.length !== WORKER_METRICS[metric].labels.length) throw new Error(`${metric}: ${WORKER_METRICS[metric].labels.length} labels wanted`);
+    if (labels.length !== WORKER_METRICS[metric].labels.length)
+      throw new Error(`${metric}: ${WORKER_METRICS[metric].labels.length} labels wanted`);
     const width = WORKER_METRICS[metric].type === 'histogram' ? HISTOGRAM_WIDTH : 1;
-    const at = this.used;
-    this.used += width;
-    if (this.used > this.values.length) {
-      const grown = new Float64Array(this.values.length * 2);
-      grown.set(this.values);
-      this.values = grown;
-    }
+    const at = this.place(width);
     this.rows.push({ metric, labels, at, width });
     byLabels.set(key, at);
     return at;
+  }
+
+  /** Ends the rows of an object that is gone: `labels` as given to `row`. Their numbers rest before they are used again, so that late counts of requests in flight hit nothing. */
+  drop(metric: WorkerMetric, ...labels: string[]): void {
+    const byLabels = this.index.get(metric);
+    const key = JSON.stringify(labels);
+    const at = byLabels?.get(key);
+    if (byLabels === undefined || at === undefined) return;
+    byLabels.delete(key);
+    const i = this.rows.findIndex((r) => r.at === at);
+    const [gone] = this.rows.splice(i, 1);
+    this.resting.push({ at, width: (gone as RowInfo).width });
   }
 
   add(row: Row, n: number): void {
@@ -118,6 +141,26 @@ export class Cells {
     const count = row + DURATION_BUCKETS.length;
     v[count] = (v[count] as number) + 1;
     v[count + 1] = (v[count + 1] as number) + seconds;
+  }
+
+  private place(width: number): Row {
+    if (this.resting.length > RESTING_ROWS) {
+      const i = this.resting.findIndex((r) => r.width === width);
+      if (i >= 0 && i < this.resting.length - RESTING_ROWS) {
+        const [row] = this.resting.splice(i, 1);
+        const at = (row as { at: number }).at;
+        this.values.fill(0, at, at + width);
+        return at;
+      }
+    }
+    const at = this.used;
+    this.used += width;
+    if (this.used > this.values.length) {
+      const grown = new Float64Array(this.values.length * 2);
+      grown.set(this.values);
+      this.values = grown;
+    }
+    return at;
   }
 
   /** Every row as counted since this process started. */

@@ -1,0 +1,150 @@
+import type { Cells } from '../../contract/cells.ts';
+import type { EndpointActivity } from '../../contract/channel.ts';
+import type { Balancing, EndpointInfo, EndpointList, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
+import type { TimerWheel } from '../../lib/wheel.ts';
+import { Endpoint } from './endpoint.ts';
+import { Group, type Member } from './group.ts';
+import { Pool, POOL_LIMITS, type PoolLimits } from './pool.ts';
+import type { Connect } from './session.ts';
+
+export interface BackendsOptions {
+  readonly wheel: TimerWheel;
+  readonly cells: Cells;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** The dialler for the endpoints of a group: protocol and TLS are the group's. */
+  readonly connectFor: (part: GroupPart) => Connect;
+  readonly limits?: PoolLimits;
+}
+
+/** Every group and endpoint of a worker. Lists of endpoints arrive by group id and in sequence, before or after the groups that they are for. */
+export class Backends {
+  private readonly options: BackendsOptions;
+  private readonly waiting = { value: 0 };
+  private readonly lists = new Map<GroupId, EndpointList>();
+  private readonly groups = new Map<GroupId, Set<Group>>();
+  private readonly endpoints = new Map<string, Endpoint>();
+
+  constructor(options: BackendsOptions) {
+    this.options = options;
+  }
+
+  /** Requests that wait for a backend stream, in the whole worker. */
+  get pending(): number {
+    return this.waiting.value;
+  }
+
+  group(part: GroupPart, balancing: Balancing): Group {
+    const group = new Group(part, balancing, this.options.random, this.options.cells);
+    const alike = this.groups.get(part.id);
+    if (alike === undefined) this.groups.set(part.id, new Set([group]));
+    else alike.add(group);
+    const known = this.lists.get(part.id);
+    if (known !== undefined) this.fill(group, known);
+    return group;
+  }
+
+  release(group: Group): void {
+    const alike = this.groups.get(group.part.id);
+    if (alike === undefined || !alike.delete(group)) return;
+    this.replace(group, []);
+    if (alike.size > 0) return;
+    this.groups.delete(group.part.id);
+    this.lists.delete(group.part.id);
+  }
+
+  /** The higher sequence wins. */
+  setEndpoints(list: EndpointList): void {
+    const known = this.lists.get(list.group);
+    if (known !== undefined && known.sequence >= list.sequence) return;
+    this.lists.set(list.group, list);
+    for (const group of this.groups.get(list.group) ?? []) this.fill(group, list);
+  }
+
+  activity(): EndpointActivity[] {
+    const out: EndpointActivity[] = [];
+    for (const alike of this.groups.values()) {
+      const seen = new Set<string>();
+      for (const group of alike) {
+        for (const { endpoint } of group.members) {
+          if (seen.has(endpoint.identity)) continue;
+          seen.add(endpoint.identity);
+          out.push({ group: group.part.id, endpoint: endpoint.label, active: endpoint.active });
+        }
+      }
+    }
+    return out;
+  }
+
+  /** Refreshes the gauges; called when somebody asks for the counters. */
+  measure(perEndpoint: boolean): void {
+    const states = new Map<string, { open: number; connecting: number }>();
+    for (const alike of this.groups.values()) {
+      for (const group of alike) {
+        const upstream = `${group.part.upstream.namespace}/${group.part.upstream.name}`;
+        const sum = states.get(upstream) ?? { open: 0, connecting: 0 };
+        states.set(upstream, sum);
+        for (const { endpoint } of group.members) {
+          sum.open += endpoint.pool.connections;
+          sum.connecting += endpoint.pool.connecting;
+          if (perEndpoint)
+            this.options.cells.set(this.options.cells.row('endpoint_active_requests', upstream, endpoint.label), endpoint.active);
+        }
+      }
+    }
+    for (const [upstream, sum] of states) {
+      this.options.cells.set(this.options.cells.row('backend_connections', upstream, 'open'), sum.open);
+      this.options.cells.set(this.options.cells.row('backend_connections', upstream, 'connecting'), sum.connecting);
+    }
+  }
+
+  /** Ends every connection: requests in flight fail. */
+  close(): void {
+    for (const endpoint of this.endpoints.values()) endpoint.pool.close();
+    this.endpoints.clear();
+    this.groups.clear();
+    this.lists.clear();
+  }
+
+  private fill(group: Group, list: EndpointList): void {
+    const members: Member[] = [];
+    const seen = new Set<string>();
+    for (const info of list.list) {
+      const endpoint = this.endpoint(group.part, info);
+      if (seen.has(endpoint.identity)) continue;
+      seen.add(endpoint.identity);
+      members.push({ endpoint, weight: Math.max(1, info.weight), healthy: info.healthy, draining: info.draining });
+    }
+    this.replace(group, members);
+  }
+
+  private replace(group: Group, members: readonly Member[]): void {
+    const before = group.members;
+    for (const m of members) m.endpoint.users++;
+    group.setMembers(members);
+    for (const m of before) this.leave(group, m.endpoint);
+  }
+
+  private leave(group: Group, endpoint: Endpoint): void {
+    if (--endpoint.users > 0) return;
+    this.endpoints.delete(endpoint.identity);
+    endpoint.pool.retire();
+    this.options.cells.drop('endpoint_active_requests', `${group.part.upstream.namespace}/${group.part.upstream.name}`, endpoint.label);
+  }
+
+  private endpoint(part: GroupPart, info: EndpointInfo): Endpoint {
+    const identity = JSON.stringify([part.id, part.protocol, part.tls, part.healthCheck, info.address, info.port, info.host]);
+    const known = this.endpoints.get(identity);
+    if (known !== undefined) return known;
+    const pool = new Pool(
+      { address: info.address, port: info.port, host: info.host },
+      this.options.connectFor(part),
+      this.options.limits ?? POOL_LIMITS,
+      this.waiting,
+      this.options.wheel,
+    );
+    const endpoint = new Endpoint(identity, info.label, info.address, info.port, info.host, pool);
+    this.endpoints.set(identity, endpoint);
+    return endpoint;
+  }
+}

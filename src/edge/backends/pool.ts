@@ -1,0 +1,266 @@
+import type { TimerOwner, TimerWheel } from '../../lib/wheel.ts';
+import { WheelTimer } from '../../lib/wheel.ts';
+import type { BackendFailure, ClientRequest, ResponseHandler } from '../http/message.ts';
+import type { BackendSession, Connect, SessionEvents, Target } from './session.ts';
+
+/** How many requests wait for a stream, over all pools of a worker. */
+export interface PendingCount {
+  value: number;
+}
+
+export interface PoolLimits {
+  /** Connections per endpoint and worker at most. */
+  readonly connections: number;
+  /** Streams on the least busy connection from which on another one is opened beside it, up to `spread` connections. */
+  readonly busy: number;
+  readonly spread: number;
+  /** An unused connection beyond the first is closed after this; the first one too, after four times as long. */
+  readonly idleMs: number;
+}
+
+export const POOL_LIMITS: PoolLimits = { connections: 16, busy: 100, spread: 4, idleMs: 30_000 };
+
+const FRUITLESS_MAX = 3;
+
+/** A request that waits for a stream. One intrusive list per pool, so that cancelling costs nothing. */
+export class Waiting {
+  readonly request: ClientRequest;
+  readonly end: boolean;
+  readonly handler: ResponseHandler;
+  pool: Pool | null;
+  prev: Waiting | null = null;
+  next: Waiting | null = null;
+
+  constructor(pool: Pool, request: ClientRequest, end: boolean, handler: ResponseHandler) {
+    this.pool = pool;
+    this.request = request;
+    this.end = end;
+    this.handler = handler;
+  }
+
+  /** Nothing is called afterwards. */
+  cancel(): void {
+    this.pool?.forget(this);
+  }
+}
+
+/** The connections of one endpoint: few, filled up, grown under load, let go when idle. */
+export class Pool implements SessionEvents, TimerOwner {
+  private readonly target: Target;
+  private readonly connect: Connect;
+  private readonly limits: PoolLimits;
+  private readonly pending: PendingCount;
+  private readonly wheel: TimerWheel;
+  private readonly idleTimer: WheelTimer;
+  private readonly sessions: BackendSession[] = [];
+  private readonly dials = new Set<() => void>();
+  private head: Waiting | null = null;
+  private tail: Waiting | null = null;
+  private quietRounds = 0;
+  private retired = false;
+  private fruitless = 0;
+  private lastTimeoutMs = 1000;
+
+  constructor(target: Target, connect: Connect, limits: PoolLimits, pending: PendingCount, wheel: TimerWheel) {
+    this.target = target;
+    this.connect = connect;
+    this.limits = limits;
+    this.pending = pending;
+    this.wheel = wheel;
+    this.idleTimer = new WheelTimer(this);
+  }
+
+  get connections(): number {
+    return this.sessions.length;
+  }
+
+  get connecting(): number {
+    return this.dials.size;
+  }
+
+  /** null: the request is on its way, `onRequestSent` was called. Otherwise it waits for a connection or a stream. */
+  open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number): Waiting | null {
+    if (this.head === null) {
+      const session = this.leastBusy();
+      if (session !== null) {
+        if (session.active >= this.limits.busy && this.sessions.length + this.dials.size < this.limits.spread) this.dial(connectTimeoutMs);
+        if (session.open(request, end, handler)) return null;
+      }
+    }
+    const waiting = new Waiting(this, request, end, handler);
+    this.append(waiting);
+    if (this.dials.size === 0 && this.sessions.length < this.limits.connections) this.dial(connectTimeoutMs);
+    return waiting;
+  }
+
+  forget(w: Waiting): void {
+    if (w.pool === null) return;
+    w.pool = null;
+    if (w.prev !== null) w.prev.next = w.next;
+    else this.head = w.next;
+    if (w.next !== null) w.next.prev = w.prev;
+    else this.tail = w.prev;
+    w.prev = null;
+    w.next = null;
+    this.pending.value--;
+  }
+
+  /** Takes no new requests; what runs may finish. */
+  retire(): void {
+    this.retired = true;
+    if (this.head === null) for (const cancel of this.dials) cancel();
+    if (this.head === null) this.dials.clear();
+    for (const s of [...this.sessions]) s.shutdown();
+    this.wheel.release(this.idleTimer);
+  }
+
+  close(): void {
+    this.retired = true;
+    this.wheel.release(this.idleTimer);
+    for (const cancel of this.dials) cancel();
+    this.dials.clear();
+    this.failWaiting({ reason: 'draining', unseen: false, detail: 'the worker is closing' });
+    for (const s of [...this.sessions]) s.destroy();
+  }
+
+  onReady(session: BackendSession): void {
+    this.sessions.push(session);
+    this.quietRounds = 0;
+    this.wheel.arm(this.idleTimer, this.limits.idleMs);
+    this.serve(session);
+    if (this.retired) session.shutdown();
+  }
+
+  /** With other connections or attempts left, the waiting requests have something to wait for; else they fail together. */
+  onFailed(failure: BackendFailure): void {
+    if (this.sessions.length === 0 && this.dials.size === 0) this.failWaiting(failure);
+  }
+
+  onCapacity(session: BackendSession): void {
+    this.serve(session);
+  }
+
+  onClosed(session: BackendSession): void {
+    const at = this.sessions.indexOf(session);
+    if (at >= 0) this.sessions.splice(at, 1);
+    if (this.head === null || this.sessions.length > 0) return;
+    // A backend that accepts and closes must not keep us dialling: after a few connections that served nobody, the waiting fail.
+    if (++this.fruitless >= FRUITLESS_MAX) {
+      this.failWaiting({ reason: 'backend_closed', unseen: false, detail: 'the endpoint closes its connections before they can be used' });
+    } else if (this.dials.size === 0) {
+      this.dial(this.lastTimeoutMs);
+    }
+  }
+
+  /** Every idle period: connections that did nothing go, the last one after four quiet periods. */
+  onTimer(): void {
+    const idle = this.sessions.filter((s) => s.active === 0);
+    if (idle.length === this.sessions.length) {
+      this.quietRounds++;
+      const keep = this.quietRounds >= 4 ? 0 : 1;
+      for (const s of idle.slice(keep)) s.shutdown();
+    } else {
+      this.quietRounds = 0;
+      // The last one found idle is kept back as room for the next burst.
+      for (const s of idle.slice(1)) s.shutdown();
+    }
+    if (this.sessions.length > 0 && !this.retired) this.wheel.arm(this.idleTimer, this.limits.idleMs);
+  }
+
+  private leastBusy(): BackendSession | null {
+    let best: BackendSession | null = null;
+    for (const s of this.sessions) {
+      if (s.capacity > 0 && (best === null || s.active < best.active)) best = s;
+    }
+    return best;
+  }
+
+  private serve(session: BackendSession): void {
+    while (this.head !== null && session.capacity > 0) {
+      const w = this.head;
+      this.forget(w);
+      this.fruitless = 0;
+      if (!session.open(w.request, w.end, w.handler)) {
+        this.putBack(w);
+        return;
+      }
+    }
+    // One attempt at a time while it is not known whether the endpoint answers; more once it does.
+    if (this.head !== null && this.dials.size === 0 && this.sessions.length < this.limits.connections) this.dial(this.lastTimeoutMs);
+  }
+
+  private dial(timeoutMs: number): void {
+    this.lastTimeoutMs = timeoutMs;
+    const attempt = new Attempt(this);
+    const cancel = this.connect(this.target, timeoutMs, attempt);
+    attempt.cancel = cancel;
+    if (!attempt.done) this.dials.add(cancel);
+  }
+
+  /** An attempt is over: it no longer counts as one that the waiting may wait for. */
+  dialled(cancel: (() => void) | null): void {
+    if (cancel !== null) this.dials.delete(cancel);
+  }
+
+  private append(w: Waiting): void {
+    w.prev = this.tail;
+    if (this.tail !== null) this.tail.next = w;
+    else this.head = w;
+    this.tail = w;
+    this.pending.value++;
+  }
+
+  private putBack(w: Waiting): void {
+    w.pool = this;
+    w.next = this.head;
+    if (this.head !== null) this.head.prev = w;
+    else this.tail = w;
+    this.head = w;
+    this.pending.value++;
+  }
+
+  /** Those that wait now, not those that a failure makes wait again (a retry may come back to this pool). */
+  private failWaiting(failure: BackendFailure): void {
+    let left = 0;
+    for (let w = this.head; w !== null; w = w.next) left++;
+    for (; left > 0 && this.head !== null; left--) {
+      const w = this.head;
+      this.forget(w);
+      w.handler.onResponseFailure(failure);
+    }
+  }
+}
+
+/** The events of one connection, from its attempt on. */
+class Attempt implements SessionEvents {
+  private readonly pool: Pool;
+  cancel: (() => void) | null = null;
+  done = false;
+
+  constructor(pool: Pool) {
+    this.pool = pool;
+  }
+
+  onReady(session: BackendSession): void {
+    this.finish();
+    this.pool.onReady(session);
+  }
+
+  onFailed(failure: BackendFailure): void {
+    this.finish();
+    this.pool.onFailed(failure);
+  }
+
+  onCapacity(session: BackendSession): void {
+    this.pool.onCapacity(session);
+  }
+
+  onClosed(session: BackendSession): void {
+    this.pool.onClosed(session);
+  }
+
+  private finish(): void {
+    this.done = true;
+    this.pool.dialled(this.cancel);
+  }
+}

@@ -1,0 +1,126 @@
+import { expect, test } from '@jest/globals';
+import { Backends, type Target } from '../../../src/edge/backends/index.ts';
+import { Cells } from '../../../src/contract/cells.ts';
+import type { BackendTlsPart, EndpointInfo, GroupId, GroupPart } from '../../../src/contract/snapshot/parts.ts';
+import { ManualClock } from '../../../src/lib/clock.ts';
+import { TimerWheel } from '../../../src/lib/wheel.ts';
+
+const ID = '["default","api","default"]' as GroupId;
+const part = (tls: BackendTlsPart | null = null): GroupPart => ({
+  kind: 'group',
+  id: ID,
+  upstream: { namespace: 'default', name: 'api' },
+  name: 'default',
+  protocol: tls === null ? 'H2C' : 'H2',
+  tls,
+  healthCheck: null,
+});
+const info = (n: number, over: Partial<EndpointInfo> = {}): EndpointInfo => ({
+  address: `10.0.0.${n}`,
+  port: 80,
+  host: `10.0.0.${n}`,
+  label: `10.0.0.${n}:80`,
+  weight: 100,
+  healthy: true,
+  draining: false,
+  ...over,
+});
+
+function rig() {
+  const cells = new Cells();
+  const dialled: Target[] = [];
+  const backends = new Backends({
+    wheel: new TimerWheel(new ManualClock(), () => {}),
+    cells,
+    random: () => 0,
+    connectFor: () => (target) => {
+      dialled.push(target);
+      return () => {};
+    },
+  });
+  const reading = (metric: string) => cells.read().find((r) => r.metric === metric)?.values[0];
+  return { backends, cells, dialled, reading };
+}
+
+const picks = (group: { choose(h: number): { label: string } | null }, n = 12): string[] =>
+  [...new Set(Array.from({ length: n }, () => group.choose(0)?.label ?? 'none'))].sort();
+
+test('a list may come before its group or after it, and the higher sequence wins', () => {
+  const { backends } = rig();
+  backends.setEndpoints({ group: ID, sequence: 5, list: [info(1)] });
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  expect(picks(group)).toEqual(['10.0.0.1:80']);
+  backends.setEndpoints({ group: ID, sequence: 4, list: [info(2)] });
+  expect(picks(group)).toEqual(['10.0.0.1:80']);
+  backends.setEndpoints({ group: ID, sequence: 6, list: [info(1), info(2)] });
+  expect(picks(group)).toEqual(['10.0.0.1:80', '10.0.0.2:80']);
+});
+
+test('unhealthy and draining endpoints are not picked', () => {
+  const { backends, reading } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1), info(2, { healthy: false }), info(3, { draining: true })] });
+  expect(picks(group)).toEqual(['10.0.0.1:80']);
+  expect(reading('panic_total')).toBe(0);
+});
+
+test('when all are unhealthy, all are used, and each pick counts as panic', () => {
+  const { backends, reading } = rig();
+  const group = backends.group(part(), { type: 'Random' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1, { healthy: false }), info(2, { healthy: false })] });
+  for (let i = 0; i < 10; i++) expect(group.choose(0)).not.toBeNull();
+  expect(reading('panic_total')).toBe(10);
+});
+
+test('no endpoints: nothing to choose', () => {
+  const { backends } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  expect(group.empty).toBe(true);
+  expect(group.choose(0)).toBeNull();
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  backends.setEndpoints({ group: ID, sequence: 2, list: [] });
+  expect(group.choose(0)).toBeNull();
+});
+
+test('a new snapshot with the same endpoints keeps their connections and what is in flight', () => {
+  const { backends } = rig();
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  const old = backends.group(part(), { type: 'RoundRobin' });
+  const endpoint = old.choose(0);
+  const next = backends.group(part(), { type: 'Random' });
+  backends.release(old);
+  expect(next.choose(0)).toBe(endpoint);
+  expect(old.choose(0)).toBeNull();
+});
+
+test('another TLS identity is another endpoint: connections are never shared across it', () => {
+  const { backends } = rig();
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  const tls: BackendTlsPart = { verify: true, serverName: 'a', sni: true, ca: null, client: null };
+  const a = backends.group(part(tls), { type: 'RoundRobin' });
+  const b = backends.group(part({ ...tls, serverName: 'b' }), { type: 'RoundRobin' });
+  expect(a.choose(0)).not.toBe(b.choose(0));
+});
+
+test('a duplicate address counts once', () => {
+  const { backends } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1), info(1)] });
+  expect(group.members).toHaveLength(1);
+  expect(backends.activity()).toEqual([{ group: ID, endpoint: '10.0.0.1:80', active: 0 }]);
+});
+
+test('the per-endpoint gauge goes with its endpoint', () => {
+  const { backends, cells } = rig();
+  backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1), info(2)] });
+  backends.measure(true);
+  const labels = () =>
+    cells
+      .read()
+      .filter((r) => r.metric === 'endpoint_active_requests')
+      .map((r) => r.labels[1]);
+  expect(labels()).toEqual(['10.0.0.1:80', '10.0.0.2:80']);
+  backends.setEndpoints({ group: ID, sequence: 2, list: [info(2)] });
+  expect(labels()).toEqual(['10.0.0.2:80']);
+});

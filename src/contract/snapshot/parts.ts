@@ -91,6 +91,11 @@ export interface RouteMatch {
 
 export interface RoutePart {
   readonly upstream: ObjectName;
+  /**
+   * The hostname as the Upstream has it. It decides precedence; the part's own `hostname` is what the listener leaves of it, and a listener that
+   * serves few names must not turn a wildcard into an equal of an exact name.
+   */
+  readonly hostname: string;
   /** The item of `matches`; -1 when there were none. */
   readonly matchIndex: number;
   /** Milliseconds since the epoch; 0 when unknown: all alike then, names decide. */

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -25,6 +27,13 @@ import (
 var stats struct {
 	Requests, Active, Cancelled atomic.Int64
 }
+
+// page writes what it was fetched by into itself.
+const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>%[1]s</title><link rel="icon" href="data:,">
+<style>body{font:20px sans-serif;margin:3em;background:#1d1a2b;color:#eee}code{color:#9f7}</style>
+<h1>Served by %[1]s</h1><p>This page came by <code id="protocol">?</code>.
+<script>document.getElementById('protocol').textContent = performance.getEntriesByType('navigation')[0].nextHopProtocol</script></html>
+`
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address for HTTP/2 without TLS")
@@ -85,6 +94,17 @@ func routes(name string) http.Handler {
 	})
 	mux.HandleFunc("/health", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("/echo", echo)
+	mux.HandleFunc("/digest", func(w http.ResponseWriter, r *http.Request) { // for clients that do not read while they send
+		hash := sha256.New()
+		if _, err := io.Copy(hash, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, hex.EncodeToString(hash.Sum(nil)))
+	})
+	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("content-type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, page, name)
+	})
 	mux.HandleFunc("/status/", func(w http.ResponseWriter, r *http.Request) {
 		code, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/status/"))
 		if err != nil || code < 200 || code > 999 {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"spooky/e2e/internal/body"
 )
 
@@ -95,7 +97,7 @@ func (c *conn) request(r request) answer {
 	}
 	res, err := c.h3.RoundTrip(req)
 	if err != nil {
-		return answer{"error": describe(err), "ms": ms(started)}
+		return answer{"error": c.describe(err), "ms": ms(started)}
 	}
 	defer res.Body.Close()
 	a := answer{"status": res.StatusCode, "headers": pairs(res.Header), "firstByteMs": ms(started)}
@@ -108,9 +110,18 @@ func (c *conn) request(r request) answer {
 		a["sent"] = source.Sum()
 	}
 	if err != nil && !cancelled {
-		a["error"] = describe(err)
+		a["error"] = c.describe(err)
 	}
 	return a
+}
+
+// After GOAWAY quic-go closes the connection itself as soon as nothing is open on it: a request that comes at that moment was never begun.
+func (c *conn) describe(err error) failure {
+	f := describe(err)
+	if f.Kind == "application" && f.Code == uint64(http3.ErrCodeNoError) && !f.Remote && len(c.goaways.ids()) > 0 {
+		f.Kind = "goaway"
+	}
+	return f
 }
 
 func (r request) read(from io.Reader, cancel func()) (size int64, sum string, cancelled bool, err error) {

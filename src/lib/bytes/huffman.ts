@@ -5,6 +5,7 @@
  * alone define it. Decoding looks at eight bits at a time: 74 symbols, nearly all of real headers, have codes of at
  * most eight bits; the others take the path by length.
  */
+import { latin1 } from './latin1.ts';
 
 /** Bits per symbol; the last one is EOS. */
 const BITS: readonly number[] = [
@@ -52,22 +53,22 @@ function buildTables(): void {
   }
 }
 
-/** Bytes that `latin1` takes when encoded. */
-export function huffmanSize(latin1: string): number {
+/** Bytes that `text` takes when encoded. */
+export function huffmanSize(text: string): number {
   let bits = 0;
-  for (let i = 0; i < latin1.length; i++) {
-    const c = latin1.charCodeAt(i);
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
     bits += LENGTHS[c > 255 ? LATIN1_ONLY : c] as number;
   }
   return (bits + 7) >>> 3;
 }
 
 /** Encodes at `at`, padded with ones; returns the offset behind. The caller has made room (`huffmanSize`). */
-export function huffmanEncode(latin1: string, out: Uint8Array, at: number): number {
+export function huffmanEncode(text: string, out: Uint8Array, at: number): number {
   let bits = 0; // the low `pending` bits (at most 7) wait for their octet
   let pending = 0;
-  for (let i = 0; i < latin1.length; i++) {
-    const c = latin1.charCodeAt(i);
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
     const symbol = c > 255 ? LATIN1_ONLY : c;
     const code = CODES[symbol] as number;
     let length = LENGTHS[symbol] as number;
@@ -109,7 +110,7 @@ export function huffmanDecode(buf: Uint8Array, start: number, end: number): stri
       out[n++] = found >>> 4;
       continue;
     }
-    if (last - bit < 8) return isPadding(buf, bit, end) ? out.toString('latin1', 0, n) : null;
+    if (last - bit < 8) return isPadding(buf, bit, end) ? latin1(out, 0, n) : null;
     const long = longSymbol(buf, bit, end);
     if (long < 0) return null;
     bit += LENGTHS[long] as number;
@@ -117,7 +118,7 @@ export function huffmanDecode(buf: Uint8Array, start: number, end: number): stri
     out[n++] = long;
   }
   // A symbol that needed bits behind the end: the padding was not ones, or there was none.
-  return bit === last ? out.toString('latin1', 0, n) : null;
+  return bit === last ? latin1(out, 0, n) : null;
 }
 
 function isPadding(buf: Uint8Array, bit: number, end: number): boolean {

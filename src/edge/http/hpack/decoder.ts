@@ -1,0 +1,177 @@
+import { huffmanDecode } from '../../../lib/bytes/huffman.ts';
+import { latin1 } from '../../../lib/bytes/latin1.ts';
+import { prefixEnd, readPrefixInt } from '../../../lib/bytes/prefixint.ts';
+import type { Fields } from '../fields.ts';
+import { FieldNote, noteName, noteValue } from './rules.ts';
+import { STATIC_LAST, STATIC_NAMES, STATIC_VALUES } from './static.ts';
+import { DynamicTable, FIELD_OVERHEAD } from './table.ts';
+
+export interface HeaderLimits {
+  /** Decoded size of a list, RFC 9113 s6.5.2. */
+  readonly bytes: number;
+  readonly count: number;
+}
+
+const STATIC_NOTES = Uint8Array.from(STATIC_NAMES, (name) => (name === '' ? 0 : noteName(name)));
+
+/**
+ * Header blocks of one connection, one direction (RFC 7541 s3). After an error the table is out of step with the
+ * peer's: the connection must end with COMPRESSION_ERROR (RFC 9113 s4.3). A list beyond the limits is read to its end
+ * for the table's sake, but nothing of it is kept.
+ */
+export class HpackDecoder {
+  readonly table: DynamicTable;
+  /** `FieldNote`s of the last block, all fields together. */
+  notes = 0;
+  /** Decoded size of the last block. */
+  size = 0;
+  /** The last block was beyond the limits: its fields are incomplete. */
+  oversize = false;
+  /** Place in `fields` of the last block's first content-length, or -1. */
+  contentLengthAt = -1;
+
+  private readonly tableLimit: number;
+  private readonly limits: HeaderLimits;
+  private count = 0;
+  private buf: Uint8Array = new Uint8Array(0);
+  private at = 0;
+  private end = 0;
+  private failed = false;
+
+  constructor(tableLimit: number, limits: HeaderLimits) {
+    this.table = new DynamicTable(tableLimit);
+    this.tableLimit = tableLimit;
+    this.limits = limits;
+  }
+
+  /** Adds the block's pseudo-fields to `pseudo` and the others to `fields`; false: COMPRESSION_ERROR. */
+  decode(buf: Uint8Array, start: number, end: number, pseudo: Fields, fields: Fields): boolean {
+    this.buf = buf;
+    this.at = start;
+    this.end = end;
+    this.notes = 0;
+    this.size = 0;
+    this.count = 0;
+    this.oversize = false;
+    this.contentLengthAt = -1;
+    this.failed = false;
+    while (this.at < end && !this.failed) {
+      const first = buf[this.at] as number;
+      if (first >= 0x80) this.indexed(pseudo, fields);
+      else if (first >= 0x40) this.literal(6, true, false, pseudo, fields);
+      else if (first >= 0x20) this.resize();
+      else this.literal(4, false, first >= 0x10, pseudo, fields);
+    }
+    return !this.failed;
+  }
+
+  /** s6.1 */
+  private indexed(pseudo: Fields, fields: Fields): void {
+    const index = this.integer(7);
+    if (index <= STATIC_LAST) {
+      // Index 0 is not used: a decoding error.
+      if (index <= 0) this.failed = true;
+      else this.emit(STATIC_NAMES[index] as string, STATIC_VALUES[index] as string, STATIC_NOTES[index] as number, false, pseudo, fields);
+      return;
+    }
+    const slot = this.slotOf(index);
+    if (slot < 0) return;
+    const table = this.table;
+    this.emit(table.names[slot] as string, table.values[slot] as string, table.notes[slot] as number, false, pseudo, fields);
+  }
+
+  /** s6.2 */
+  private literal(prefixBits: number, insert: boolean, never: boolean, pseudo: Fields, fields: Fields): void {
+    const index = this.integer(prefixBits);
+    let name = '';
+    let notes = 0;
+    if (this.failed) return;
+    if (index === 0) {
+      name = this.string();
+      notes = noteName(name);
+    } else if (index <= STATIC_LAST) {
+      name = STATIC_NAMES[index] as string;
+      notes = STATIC_NOTES[index] as number;
+    } else {
+      const slot = this.slotOf(index);
+      if (slot < 0) return;
+      name = this.table.names[slot] as string;
+      // Of the entry only what concerns its name.
+      notes = (this.table.notes[slot] as number) & ~FieldNote.BAD_VALUE;
+    }
+    if (this.failed) return;
+    const value = this.string();
+    if (this.failed) return;
+    notes |= noteValue(value);
+    if (insert) this.table.insert(name, value, notes);
+    this.emit(name, value, notes, never, pseudo, fields);
+  }
+
+  /** s6.3; only at the beginning of a block (s4.2), never above what we allowed. */
+  private resize(): void {
+    const capacity = this.integer(5);
+    if (this.failed) return;
+    if (this.count > 0 || capacity > this.tableLimit) this.failed = true;
+    else this.table.resize(capacity);
+  }
+
+  private emit(name: string, value: string, notes: number, never: boolean, pseudo: Fields, fields: Fields): void {
+    this.count++;
+    this.size += name.length + value.length + FIELD_OVERHEAD;
+    if (this.size > this.limits.bytes || this.count > this.limits.count) {
+      this.oversize = true;
+      return;
+    }
+    if ((notes & (FieldNote.PSEUDO | FieldNote.CONTENT_LENGTH)) === 0) {
+      this.notes |= notes;
+      fields.add(name, value, never);
+    } else if ((notes & FieldNote.PSEUDO) !== 0) {
+      this.notes |= fields.length > 0 ? notes | FieldNote.LATE_PSEUDO : notes;
+      pseudo.add(name, value, never);
+    } else {
+      if (this.contentLengthAt < 0) this.contentLengthAt = fields.length;
+      else notes |= FieldNote.MORE_LENGTHS;
+      this.notes |= notes;
+      fields.add(name, value, never);
+    }
+  }
+
+  /** The ring's slot of a dynamic index; -1, and failed, when there is no such entry (s2.3.3). */
+  private slotOf(index: number): number {
+    const distance = index - STATIC_LAST - 1;
+    if (distance < this.table.length) return (this.table.next - 1 - distance) & this.table.mask;
+    this.failed = true;
+    return -1;
+  }
+
+  /** -1, and failed, for what is cut short or too large. */
+  private integer(prefixBits: number): number {
+    const value = readPrefixInt(this.buf, this.at, this.end, prefixBits);
+    if (value < 0) {
+      this.failed = true;
+      return -1;
+    }
+    this.at = prefixEnd.at;
+    return value;
+  }
+
+  /** s5.2 */
+  private string(): string {
+    if (this.at >= this.end) {
+      this.failed = true;
+      return '';
+    }
+    const huffman = (this.buf[this.at] as number) >= 0x80;
+    const length = this.integer(7);
+    const start = this.at;
+    if (this.failed || length > this.end - start) {
+      this.failed = true;
+      return '';
+    }
+    this.at = start + length;
+    if (!huffman) return latin1(this.buf, start, this.at);
+    const text = huffmanDecode(this.buf, start, this.at);
+    if (text === null) this.failed = true;
+    return text ?? '';
+  }
+}

@@ -1,0 +1,134 @@
+/** Rows of the counters that requests touch: made on first use, found again without building a key. */
+import type { Cells, Row } from '../../contract/cells.ts';
+import { REASON_NAMES, type Reason } from '../../contract/reasons.ts';
+
+const ORDINAL = new Map<Reason, number>(REASON_NAMES.map((r, i) => [r, i]));
+const STRIDE = 1000;
+
+/** Requests of one listener towards one upstream (`''`: none was found). */
+export class RequestCounters {
+  private readonly cells: Cells;
+  private readonly listener: string;
+  private readonly upstream: string;
+  private readonly totals = new Map<number, Row>();
+  private readonly duration: Row;
+
+  constructor(cells: Cells, listener: string, upstream: string) {
+    this.cells = cells;
+    this.listener = listener;
+    this.upstream = upstream;
+    this.duration = cells.row('request_duration_seconds', listener, upstream);
+  }
+
+  /** `code` 0: the client got none. */
+  count(code: number, reason: Reason, seconds: number): void {
+    const key = keyOf(code, reason);
+    let row = this.totals.get(key);
+    if (row === undefined) {
+      row = this.cells.row('requests_total', this.listener, this.upstream, String(code), reason);
+      this.totals.set(key, row);
+    }
+    this.cells.add(row, 1);
+    this.cells.observe(this.duration, seconds);
+  }
+}
+
+/** Requests sent to one group of endpoints. */
+export class BackendCounters {
+  private readonly cells: Cells;
+  private readonly upstream: string;
+  private readonly backend: string;
+  private readonly totals = new Map<number, Row>();
+  private readonly retries = new Map<Reason, Row>();
+  private readonly duration: Row;
+
+  constructor(cells: Cells, upstream: string, backend: string) {
+    this.cells = cells;
+    this.upstream = upstream;
+    this.backend = backend;
+    this.duration = cells.row('backend_duration_seconds', upstream, backend);
+  }
+
+  count(code: number, reason: Reason): void {
+    const key = keyOf(code, reason);
+    let row = this.totals.get(key);
+    if (row === undefined) {
+      row = this.cells.row('backend_requests_total', this.upstream, this.backend, String(code), reason);
+      this.totals.set(key, row);
+    }
+    this.cells.add(row, 1);
+  }
+
+  answered(seconds: number): void {
+    this.cells.observe(this.duration, seconds);
+  }
+
+  retried(reason: Reason): void {
+    let row = this.retries.get(reason);
+    if (row === undefined) {
+      row = this.cells.row('backend_retries_total', this.upstream, reason);
+      this.retries.set(reason, row);
+    }
+    this.cells.add(row, 1);
+  }
+}
+
+/** What one listener counts beside its requests. */
+export class ListenerCounters {
+  readonly label: string;
+  /** Requests that found no upstream. */
+  readonly unrouted: RequestCounters;
+  private readonly cells: Cells;
+  private readonly active: Row;
+  private readonly handshakes: Row;
+  private readonly limits = new Map<string, Row>();
+  private readonly errors = new Map<string, Map<string, Row>>();
+
+  constructor(cells: Cells, label: string) {
+    this.cells = cells;
+    this.label = label;
+    this.unrouted = new RequestCounters(cells, label, '');
+    this.active = cells.row('requests_active', label);
+    this.handshakes = cells.row('handshake_duration_seconds', label);
+  }
+
+  begun(): void {
+    this.cells.add(this.active, 1);
+  }
+
+  ended(): void {
+    this.cells.add(this.active, -1);
+  }
+
+  handshake(seconds: number): void {
+    this.cells.observe(this.handshakes, seconds);
+  }
+
+  limit(name: string): void {
+    let row = this.limits.get(name);
+    if (row === undefined) {
+      row = this.cells.row('limit_rejects_total', this.label, name);
+      this.limits.set(name, row);
+    }
+    this.cells.add(row, 1);
+  }
+
+  /** Codes and rules come from our own tables, never from the peer. */
+  protocolError(code: string, rule: string): void {
+    let rules = this.errors.get(code);
+    if (rules === undefined) {
+      rules = new Map();
+      this.errors.set(code, rules);
+    }
+    let row = rules.get(rule);
+    if (row === undefined) {
+      row = this.cells.row('protocol_errors_total', this.label, code, rule);
+      rules.set(rule, row);
+    }
+    this.cells.add(row, 1);
+  }
+}
+
+function keyOf(code: number, reason: Reason): number {
+  return reason === 'ok' ? code : (ORDINAL.get(reason) as number) * STRIDE + code;
+}

@@ -1,0 +1,42 @@
+/** What the main process counts by itself, beside what the workers count (contract/cells.ts). */
+import { WORKER_METRICS, type MetricFacts, type WorkerMetric } from '../../contract/cells.ts';
+
+export const MAIN_METRICS = {
+  endpoint_healthy: {
+    type: 'gauge',
+    labels: ['upstream', 'endpoint'],
+    help: '1 while the active health check holds the endpoint for healthy, else 0.',
+  },
+  health_checks_total: { type: 'counter', labels: ['upstream', 'result', 'reason'], help: 'Active health checks.' },
+  certificate_expiry_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['listener', 'name'],
+    help: 'When the certificate expires, in seconds since the epoch.',
+  },
+  config_apply_total: {
+    type: 'counter',
+    labels: ['result'],
+    help: 'Changes of configuration: applied, invalid (the last good one stays), failed.',
+  },
+  config_last_success_timestamp_seconds: {
+    type: 'gauge',
+    labels: [],
+    help: 'When a configuration was applied last, in seconds since the epoch.',
+  },
+  config_resources: { type: 'gauge', labels: ['kind', 'accepted'], help: 'Resources of the configuration that serves.' },
+  config_apply_duration_seconds: { type: 'histogram', labels: [], help: 'Change seen to the last worker’s acknowledgement.' },
+  worker_restarts_total: {
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, switch_silent.',
+  },
+  worker_up: { type: 'gauge', labels: ['worker'], help: '1 while the worker’s process is up.' },
+  build_info: { type: 'gauge', labels: ['version', 'engine', 'engine_version', 'node'], help: 'Always 1; the labels say what runs.' },
+} as const satisfies Record<string, MetricFacts>;
+
+export type MainMetric = keyof typeof MAIN_METRICS;
+export type MetricName = WorkerMetric | MainMetric;
+
+export const METRICS: Readonly<Record<MetricName, MetricFacts>> = { ...WORKER_METRICS, ...MAIN_METRICS };
+export const METRIC_NAMES = Object.keys(METRICS) as readonly MetricName[];
+export const PREFIX = 'spooky_';

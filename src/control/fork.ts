@@ -1,0 +1,46 @@
+/** Workers as real processes. They inherit neither our standard streams nor our arguments: one process writes all lines. */
+import { fork } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { FromWorker } from '../contract/channel.ts';
+import type { Spawn } from './supervise.ts';
+
+const MAX_LINE = 2000;
+
+const relay = (stream: Readable | null, onLine: (line: string) => void): void => {
+  if (stream === null) return;
+  createInterface({ input: stream }).on('line', (line) => onLine(line.slice(0, MAX_LINE)));
+};
+
+/** `script` is worker.js, or worker.ts where Node strips the types. `onOutput` gets what a worker prints: crash messages of V8 or native code. */
+export const forkWorkers =
+  (script: URL, onOutput: (workerId: number, line: string) => void): Spawn =>
+  (workerId, events) => {
+    const child = fork(fileURLToPath(script), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      execArgv: ['--no-warnings'],
+    });
+    relay(child.stdout, (line) => onOutput(workerId, line));
+    relay(child.stderr, (line) => onOutput(workerId, line));
+    let ended = false;
+    const end = (code: number | null, signal: string | null): void => {
+      if (ended) return;
+      ended = true;
+      events.onExit(code, signal);
+    };
+    child.on('message', (message) => events.onMessage(message as FromWorker));
+    child.on('exit', end);
+    // The process could not be started, or a message could not be sent: `exit` follows in the second case only.
+    child.on('error', () => {
+      if (child.pid === undefined) end(null, null);
+    });
+    return {
+      pid: child.pid ?? 0,
+      send: (message) => {
+        if (child.connected) child.send(message, () => {});
+      },
+      kill: () => child.kill('SIGKILL'),
+    };
+  };

@@ -1,0 +1,282 @@
+/**
+ * Brings workers to a state in two phases, so that all of them serve the same version:
+ *
+ *     main    chunk* endpoints* load ------------> switch ------------>
+ *     worker                         --> loaded            --> switched
+ *                                   (all of them)        (all of them)
+ *
+ * A problem of a bind or a certificate is data in `loaded`; only silence, or death, costs a worker its place.
+ */
+import type { BoundListener, LoadProblem, ToWorker } from '../contract/channel.ts';
+import type { EndpointInfo, EndpointList, GroupId, PartHash } from '../contract/snapshot/parts.ts';
+import type { Clock } from '../lib/clock.ts';
+
+/** Leaves room for the envelope below the channel's 64 KiB. */
+export const CHUNK_BYTES = 60 * 1024;
+export const SILENCE_MS = 5000;
+/** A version that this many workers died on is given up: the last one that served stays. */
+const LOST_WORKERS = 3;
+
+export interface PublishState {
+  readonly listeners: readonly PartHash[];
+  readonly encoded: ReadonlyMap<PartHash, Uint8Array>;
+  readonly groups: ReadonlySet<GroupId>;
+}
+
+/** One process of a worker. */
+export interface Link {
+  readonly workerId: number;
+  send(message: ToWorker): void;
+}
+
+export interface WorkerLoad {
+  readonly workerId: number;
+  readonly bound: readonly BoundListener[];
+  readonly problems: readonly LoadProblem[];
+}
+
+export type Published =
+  | { readonly ok: true; readonly version: number; readonly loads: readonly WorkerLoad[] }
+  | { readonly ok: false; readonly version: number; readonly why: string };
+
+export interface PublisherOptions {
+  readonly clock: Clock;
+  /** Ends a process that has not answered: another one comes and is attached. */
+  readonly replace: (workerId: number, reason: string) => void;
+  /** What a worker has bound and could not, each time it has loaded. */
+  readonly onLoaded: (load: WorkerLoad) => void;
+}
+
+type Phase = 'idle' | 'loading' | 'loaded' | 'switching' | 'serving';
+
+class Seat {
+  readonly link: Link;
+  phase: Phase = 'idle';
+  load: WorkerLoad | null = null;
+  version = 0;
+  /** Present when the version under way was begun: the barrier waits for it. */
+  awaited = false;
+  known = new Set<PartHash>();
+  readonly sequences = new Map<GroupId, number>();
+  cancelSilence: (() => void) | null = null;
+
+  constructor(link: Link) {
+    this.link = link;
+  }
+}
+
+interface Target {
+  readonly version: number;
+  readonly state: PublishState;
+  switched: boolean;
+  lost: number;
+  finish: ((outcome: Published) => void) | null;
+}
+
+const infoBytes = (e: EndpointInfo): number => 130 + e.address.length + e.host.length * 2 + e.label.length * 2;
+const listBytes = (list: EndpointList): number => list.list.reduce((sum, e) => sum + infoBytes(e), 100 + list.group.length * 2);
+
+/** Messages of at most `CHUNK_BYTES`; a list is never cut (the lane bounds it). */
+export const endpointMessages = (lists: readonly EndpointList[]): ToWorker[] => {
+  const messages: ToWorker[] = [];
+  let batch: EndpointList[] = [];
+  let size = 0;
+  for (const list of lists) {
+    const n = listBytes(list);
+    if (batch.length > 0 && size + n > CHUNK_BYTES) {
+      messages.push({ type: 'endpoints', lists: batch });
+      batch = [];
+      size = 0;
+    }
+    batch.push(list);
+    size += n;
+  }
+  if (batch.length > 0) messages.push({ type: 'endpoints', lists: batch });
+  return messages;
+};
+
+export const chunkMessages = (hash: PartHash, bytes: Uint8Array): ToWorker[] => {
+  const messages: ToWorker[] = [];
+  let at = 0;
+  do {
+    const end = Math.min(at + CHUNK_BYTES, bytes.length);
+    // A copy: serialising a view would carry along the whole buffer that it looks into.
+    messages.push({ type: 'chunk', hash, last: end === bytes.length, bytes: bytes.slice(at, end) });
+    at = end;
+  } while (at < bytes.length);
+  return messages;
+};
+
+export class Publisher {
+  private readonly o: PublisherOptions;
+  private readonly seats = new Map<number, Seat>();
+  private readonly lists = new Map<GroupId, EndpointList>();
+  private target: Target | null = null;
+  /** The last version that was switched to: where workers go back to when a newer one cannot be loaded. */
+  private good: Target | null = null;
+  private versions = 0;
+
+  constructor(o: PublisherOptions) {
+    this.o = o;
+  }
+
+  get version(): number {
+    return this.good?.version ?? 0;
+  }
+
+  /** Whether every worker of `count` serves the current version. */
+  serving(count: number): boolean {
+    if (this.good === null || this.seats.size < count) return false;
+    for (const seat of this.seats.values()) if (seat.phase !== 'serving') return false;
+    return true;
+  }
+
+  phaseOf(workerId: number): { readonly phase: string; readonly version: number } {
+    const seat = this.seats.get(workerId);
+    return seat === undefined ? { phase: 'absent', version: 0 } : { phase: seat.phase, version: seat.version };
+  }
+
+  /** One at a time. */
+  publish(state: PublishState): Promise<Published> {
+    return new Promise((resolve) => {
+      this.target = { version: ++this.versions, state, switched: false, lost: 0, finish: resolve };
+      for (const seat of this.seats.values()) {
+        seat.awaited = true;
+        this.load(seat, this.target);
+      }
+    });
+  }
+
+  /** The lane of its own: newer lists for workers that have the group. */
+  endpoints(lists: readonly EndpointList[]): void {
+    for (const list of lists) this.lists.set(list.group, list);
+    for (const seat of this.seats.values()) {
+      const newer = lists.filter((list) => seat.sequences.has(list.group));
+      this.sendLists(seat, newer);
+    }
+  }
+
+  /** A process that has said hello. */
+  attach(link: Link): void {
+    const seat = new Seat(link);
+    this.seats.set(link.workerId, seat);
+    if (this.target !== null) this.load(seat, this.target);
+  }
+
+  detach(workerId: number): void {
+    const seat = this.seats.get(workerId);
+    if (seat === undefined) return;
+    seat.cancelSilence?.();
+    this.seats.delete(workerId);
+    const target = this.target;
+    if (target === null || target.finish === null) return;
+    if (!target.switched && seat.phase === 'loading' && ++target.lost >= LOST_WORKERS && !this.anyLoaded()) this.giveUp(target);
+    else this.advance(target);
+  }
+
+  loaded(workerId: number, version: number, bound: readonly BoundListener[], problems: readonly LoadProblem[]): void {
+    const seat = this.seats.get(workerId);
+    const target = this.target;
+    if (seat === undefined || target === null || seat.phase !== 'loading' || version !== seat.version) return;
+    seat.cancelSilence?.();
+    seat.phase = 'loaded';
+    seat.load = { workerId, bound, problems };
+    this.o.onLoaded(seat.load);
+    if (target.switched) this.switch(seat, target);
+    else this.advance(target);
+  }
+
+  switched(workerId: number, version: number): void {
+    const seat = this.seats.get(workerId);
+    const target = this.target;
+    if (seat === undefined || target === null || seat.phase !== 'switching' || version !== seat.version) return;
+    seat.cancelSilence?.();
+    seat.phase = 'serving';
+    // A worker keeps what its version reaches and no more; so does our notion of it.
+    seat.known = new Set(target.state.encoded.keys());
+    for (const group of seat.sequences.keys()) if (!target.state.groups.has(group)) seat.sequences.delete(group);
+    this.advance(target);
+  }
+
+  private anyLoaded(): boolean {
+    for (const seat of this.seats.values()) if (seat.phase === 'loaded') return true;
+    return false;
+  }
+
+  private load(seat: Seat, target: Target): void {
+    seat.phase = 'loading';
+    seat.version = target.version;
+    for (const [hash, bytes] of target.state.encoded) {
+      if (seat.known.has(hash)) continue;
+      seat.known.add(hash);
+      for (const message of chunkMessages(hash, bytes)) seat.link.send(message);
+    }
+    const fresh: EndpointList[] = [];
+    for (const group of target.state.groups) {
+      const list = this.lists.get(group);
+      if (list !== undefined && seat.sequences.get(group) !== list.sequence) fresh.push(list);
+    }
+    this.sendLists(seat, fresh);
+    seat.link.send({ type: 'load', version: target.version, listeners: target.state.listeners });
+    this.awaitAnswer(seat, 'load_silent');
+  }
+
+  private sendLists(seat: Seat, lists: readonly EndpointList[]): void {
+    for (const list of lists) seat.sequences.set(list.group, list.sequence);
+    for (const message of endpointMessages(lists)) seat.link.send(message);
+  }
+
+  private switch(seat: Seat, target: Target): void {
+    seat.phase = 'switching';
+    seat.link.send({ type: 'switch', version: target.version });
+    this.awaitAnswer(seat, 'switch_silent');
+  }
+
+  private awaitAnswer(seat: Seat, reason: string): void {
+    seat.cancelSilence?.();
+    seat.cancelSilence = this.o.clock.after(SILENCE_MS, () => {
+      seat.cancelSilence = null;
+      this.o.replace(seat.link.workerId, reason);
+    });
+  }
+
+  /** Passes a barrier when everybody who counts has reached it. */
+  private advance(target: Target): void {
+    if (!target.switched) {
+      if (!this.anyLoaded() || this.someAwaited('loading')) return;
+      target.switched = true;
+      this.good = target;
+      for (const seat of this.seats.values()) if (seat.phase === 'loaded') this.switch(seat, target);
+    }
+    if (target.finish === null || this.someAwaited('switching') || !this.someServing()) return;
+    const finish = target.finish;
+    target.finish = null;
+    for (const seat of this.seats.values()) seat.awaited = false;
+    for (const group of this.lists.keys()) if (!target.state.groups.has(group)) this.lists.delete(group);
+    const loads = [...this.seats.values()].flatMap((seat) => (seat.load === null ? [] : [seat.load]));
+    finish({ ok: true, version: target.version, loads });
+  }
+
+  private someAwaited(phase: Phase): boolean {
+    for (const seat of this.seats.values()) if (seat.awaited && seat.phase === phase) return true;
+    return false;
+  }
+
+  private someServing(): boolean {
+    for (const seat of this.seats.values()) if (seat.phase === 'serving') return true;
+    return false;
+  }
+
+  private giveUp(target: Target): void {
+    this.target = this.good;
+    const finish = target.finish;
+    target.finish = null;
+    for (const seat of this.seats.values()) {
+      seat.awaited = false;
+      seat.cancelSilence?.();
+      if (this.good !== null) this.load(seat, this.good);
+      else seat.phase = 'idle';
+    }
+    finish?.({ ok: false, version: target.version, why: `${target.lost} workers were lost while they loaded it` });
+  }
+}

@@ -1,0 +1,32 @@
+/** What users write. */
+export * from './set.ts';
+export type * from './objects.ts';
+export * from './units.ts';
+export { listenerSpec, type CertificateRef, type Listener, type ListenerLimits, type ListenerTls } from './listener.ts';
+export {
+  DEFAULT_HTTP_CHECK,
+  upstreamSpec,
+  type BackendAddress,
+  type BackendTls,
+  type HashKeySpec,
+  type HealthCheck,
+  type HttpHealthCheck,
+  type LoadBalancing,
+  type Timeouts,
+  type Upstream,
+  type UpstreamBackend,
+  type UpstreamMatch,
+} from './upstream.ts';
+export {
+  LOG_LEVELS,
+  SETTINGS,
+  listenAddress,
+  readSettings,
+  settingByName,
+  type LogLevel,
+  type Setting,
+  type SettingName,
+  type SettingsDocument,
+  type SettingsFault,
+  type SettingValues,
+} from './settings.ts';

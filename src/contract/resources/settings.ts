@@ -1,0 +1,237 @@
+/**
+ * The settings of `serve`: one table that the flags, the environment, the `Settings` document, `--help` and the reference all come from.
+ * Every value has one text form; a document may also write numbers and lists as YAML has them.
+ */
+import { err, ok, type Result } from '../../lib/result.ts';
+import { isAddress, isCidr, matchesPattern } from './names.ts';
+import { formatSize, readDuration, readHostPort, readSize, type HostPort } from './units.ts';
+
+/** Spooky's names of levels beside the usual ones. */
+export const LOG_LEVELS = {
+  trace: 'trace',
+  whisper: 'trace',
+  debug: 'debug',
+  haunt: 'debug',
+  info: 'info',
+  spooky: 'info',
+  warn: 'warn',
+  scream: 'warn',
+  error: 'error',
+  poltergeist: 'error',
+  off: 'off',
+  silence: 'off',
+} as const;
+
+export type LogLevel = (typeof LOG_LEVELS)[keyof typeof LOG_LEVELS];
+const LEVELS: ReadonlyMap<string, LogLevel> = new Map(Object.entries(LOG_LEVELS));
+
+/** Values as the program uses them: durations in milliseconds, sizes in bytes, `off` as null. */
+export interface SettingValues {
+  readonly workers: number | 'auto';
+  readonly metrics: HostPort | null;
+  readonly admin: HostPort | null;
+  readonly adminTokenFile: string | null;
+  readonly logLevel: LogLevel;
+  /** null: plain on a terminal, else json. */
+  readonly logFormat: 'json' | 'plain' | null;
+  readonly accessLog: 'off' | 'errors' | 'all';
+  readonly metricsDetail: 'listener' | 'upstream' | 'endpoint';
+  readonly engine: 'auto' | 'native' | 'matrixai';
+  readonly drainDelay: number;
+  readonly drainTimeout: number;
+  readonly keyFile: string | null;
+  /** null: the machine's. */
+  readonly nodeName: string | null;
+  readonly maxConnections: number;
+  readonly udpReceiveBuffer: number;
+  readonly udpSendBuffer: number;
+  readonly logFile: string | null;
+  readonly endpointDeny: readonly string[];
+}
+
+export type SettingName = keyof SettingValues;
+/** What a `Settings` document says; the rest comes from flags, environment and defaults. */
+export type SettingsDocument = { readonly [N in SettingName]?: SettingValues[N] };
+
+export interface Setting<N extends SettingName = SettingName> {
+  readonly name: N;
+  /** `--log-level` */
+  readonly flag: string;
+  /** `SPOOKY_LOG_LEVEL` */
+  readonly env: string;
+  /** The placeholder in `--help`. */
+  readonly value: string;
+  readonly default: SettingValues[N];
+  /** The default as `--help` shows it. */
+  readonly defaultText: string;
+  readonly help: string;
+  /** From text to value, or what would be right. */
+  readonly parse: (text: string) => Result<SettingValues[N], string>;
+}
+
+const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+
+type Parse<V> = (text: string) => Result<V, string>;
+
+function setting<N extends SettingName>(
+  name: N,
+  value: string,
+  help: string,
+  parse: Parse<SettingValues[N]>,
+  defaultText: string,
+  initial?: SettingValues[N],
+): Setting<N> {
+  const flag = `--${kebab(name)}`;
+  let given = initial;
+  if (given === undefined) {
+    const parsed = parse(defaultText);
+    if (!parsed.ok) throw new TypeError(`default of ${name}: ${parsed.error}`);
+    given = parsed.value;
+  }
+  return { name, flag, env: `SPOOKY_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`, value, default: given, defaultText, help, parse };
+}
+
+const words =
+  <const W extends readonly string[]>(...list: W): Parse<W[number]> =>
+  (text) =>
+    list.includes(text)
+      ? ok(text)
+      : err(`must be ${list.slice(0, -1).join(', ')} or ${list[list.length - 1]}, not ${JSON.stringify(text)}`);
+
+const level: Parse<LogLevel> = (text) => {
+  const found = LEVELS.get(text.toLowerCase());
+  return found === undefined ? err(`must be one of ${[...LEVELS.keys()].join(', ')}, not ${JSON.stringify(text)}`) : ok(found);
+};
+
+const between =
+  (low: string, high: string): Parse<number> =>
+  (text) => {
+    const ms = readDuration(text);
+    return ms !== null && ms >= (readDuration(low) as number) && ms <= (readDuration(high) as number)
+      ? ok(ms)
+      : err(`must be a duration like 30s, ${low} to ${high}, not ${JSON.stringify(text)}`);
+  };
+
+const whole = (text: string, low: number, high: number): number | null => {
+  if (!/^(?:0|[1-9][0-9]{0,15})$/.test(text)) return null;
+  const n = Number(text);
+  return n >= low && n <= high ? n : null;
+};
+
+const count =
+  (low: number, high: number): Parse<number> =>
+  (text) => {
+    const n = whole(text, low, high);
+    return n === null ? err(`must be a whole number from ${low} to ${high}, not ${JSON.stringify(text)}`) : ok(n);
+  };
+
+const workers: Parse<number | 'auto'> = (text) => {
+  if (text === 'auto') return ok(text);
+  const n = whole(text, 1, 256);
+  return n === null ? err(`must be auto or a whole number from 1 to 256, not ${JSON.stringify(text)}`) : ok(n);
+};
+
+const bytes =
+  (low: number, high: number): Parse<number> =>
+  (text) => {
+    const n = readSize(text);
+    return n !== null && n >= low && n <= high
+      ? ok(n)
+      : err(`must be a size like 8Mi, ${formatSize(low)} to ${formatSize(high)}, not ${JSON.stringify(text)}`);
+  };
+
+/** `127.0.0.1:9901`; a bare `:9901` is every address, as most people write it. */
+export const listenAddress: Parse<HostPort> = (text) => {
+  const found = readHostPort(text.startsWith(':') ? `[::]${text}` : text);
+  if (found !== null && (isAddress(found.host) || found.host === 'localhost')) return ok(found);
+  return err(`must be an address and a port like 127.0.0.1:9901 or [::1]:9901, not ${JSON.stringify(text)}`);
+};
+
+const listenOrOff: Parse<HostPort | null> = (text) => {
+  if (text === 'off') return ok(null);
+  const found = listenAddress(text);
+  return found.ok ? found : err(found.error.replace('must be', 'must be off or'));
+};
+
+const file: Parse<string | null> = (text) => (text === '' || text.includes('\0') ? err('must be a path of a file') : ok(text));
+
+const nodeName: Parse<string | null> = (text) =>
+  text.length <= 253 && matchesPattern('label', text)
+    ? ok(text)
+    : err(`must be a name of letters, digits, "-", "_" and ".", not ${JSON.stringify(text)}`);
+
+const networks: Parse<readonly string[]> = (text) => {
+  const list = text.split(',').flatMap((s) => (s.trim() === '' ? [] : [s.trim()]));
+  const bad = list.find((s) => !isCidr(s) && !isAddress(s));
+  if (bad !== undefined) return err(`must be networks like 10.0.0.0/8, with commas between them, not ${JSON.stringify(bad)}`);
+  return ok(list.map((s) => (isCidr(s) ? s : `${s}/${s.includes(':') ? 128 : 32}`)));
+};
+
+const MI = 1024 ** 2;
+
+export const SETTINGS: readonly Setting[] = [
+  setting('workers', 'N|auto', 'Processes that serve; auto: one per core.', workers, '1'),
+  setting('metrics', 'ADDR|off', 'Where /metrics, /healthz and /readyz are served.', listenOrOff, '127.0.0.1:9901'),
+  setting('admin', 'ADDR|off', 'Where the admin API is served; beyond loopback only with a token.', listenOrOff, '127.0.0.1:9902'),
+  setting('adminTokenFile', 'FILE', 'The bearer token of the admin API.', file, 'none', null),
+  setting(
+    'logLevel',
+    'LEVEL',
+    'trace, debug, info, warn, error or off (whisper, haunt, spooky, scream, poltergeist, silence).',
+    level,
+    'info',
+  ),
+  setting('logFormat', 'json|plain', 'How log lines look.', words('json', 'plain'), 'plain on a terminal, else json', null),
+  setting('accessLog', 'off|errors|all', 'Which requests are logged.', words('off', 'errors', 'all'), 'errors'),
+  setting(
+    'metricsDetail',
+    'listener|upstream|endpoint',
+    'How fine the rows of metrics are.',
+    words('listener', 'upstream', 'endpoint'),
+    'upstream',
+  ),
+  setting('engine', 'auto|native|matrixai', 'The QUIC engine.', words('auto', 'native', 'matrixai'), 'auto'),
+  setting('drainDelay', 'DURATION', 'How long everything is still accepted after TERM.', between('0s', '1h'), '0s'),
+  setting('drainTimeout', 'DURATION', 'How long open requests may take to finish once a drain has begun.', between('0s', '24h'), '30s'),
+  setting('keyFile', 'FILE', 'The key that connection ids, tokens, resets and tickets derive from.', file, 'made in memory', null),
+  setting('nodeName', 'NAME', 'The name of this node.', nodeName, "the machine's", null),
+  setting('maxConnections', 'N', 'Connections of one listener that has no limit of its own.', count(1, 10_000_000), '20000'),
+  setting('udpReceiveBuffer', 'SIZE', 'The receive buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
+  setting('udpSendBuffer', 'SIZE', 'The send buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
+  setting('logFile', 'FILE', 'Where log lines go instead of stderr.', file, 'stderr', null),
+  setting('endpointDeny', 'CIDR,...', 'Networks that no backend may be in.', networks, 'none', []),
+] as readonly Setting[];
+
+export const settingByName: ReadonlyMap<string, Setting> = new Map(SETTINGS.map((s) => [s.name, s]));
+
+/** A value of a document as the text that a flag would have. */
+function textOf(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number' && Number.isFinite(value)) return String(value);
+  if (Array.isArray(value) && value.every((v) => typeof v === 'string' && !v.includes(','))) return value.join(',');
+  return null;
+}
+
+export interface SettingsFault {
+  readonly name: string;
+  readonly message: string;
+}
+
+/** The members of a `Settings` document's spec; unknown names are the caller's to report. */
+export function readSettings(spec: Readonly<Record<string, unknown>>): { settings: SettingsDocument; faults: SettingsFault[] } {
+  const faults: SettingsFault[] = [];
+  const settings: Record<string, unknown> = {};
+  for (const s of SETTINGS) {
+    const value = Object.hasOwn(spec, s.name) ? spec[s.name] : undefined;
+    if (value === undefined) continue;
+    const text = textOf(value);
+    if (text === null) {
+      faults.push({ name: s.name, message: `must be written as text like ${s.value}` });
+      continue;
+    }
+    const parsed = s.parse(text);
+    if (parsed.ok) settings[s.name] = parsed.value;
+    else faults.push({ name: s.name, message: parsed.error });
+  }
+  return { settings, faults };
+}

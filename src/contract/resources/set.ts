@@ -57,3 +57,11 @@ export interface Problem {
   /** What is wrong and what would be right. */
   readonly message: string;
 }
+
+export const emptySet = (): ResourceSet => ({
+  listeners: new Map(),
+  upstreams: new Map(),
+  secrets: new Map(),
+  configMaps: new Map(),
+  files: new Map(),
+});

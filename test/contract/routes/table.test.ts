@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { compareRoutes, matchIdentity, whyAfter } from '../../../src/contract/routes/rank.ts';
 import { buildTable } from '../../../src/contract/routes/table.ts';
 import type { FieldMatch, HostPart, PartHash, RouteMatch, RoutePart } from '../../../src/contract/snapshot/parts.ts';

@@ -134,7 +134,8 @@ export class Page {
     this.contextId = contextId;
     browser.listen((message) => {
       if (message.sessionId !== sessionId || message.method !== 'Network.responseReceived') return;
-      this.protocols.push(String((message.params?.['response'] as { protocol?: string }).protocol));
+      const response = message.params?.['response'] as { protocol?: string } | undefined;
+      this.protocols.push(String(response?.protocol));
     });
   }
 
@@ -225,9 +226,9 @@ async function exchange(spec: RequestSpec): Promise<Record<string, unknown>> {
     const parts: Uint8Array<ArrayBuffer>[] = [];
     const reader = response.body?.getReader();
     let size = 0;
-    while (reader !== undefined) {
-      const { done, value } = await reader.read();
-      if (done) break;
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+      if (done || value === undefined) break;
       size += value.length;
       answer['size'] = size;
       parts.push(value as Uint8Array<ArrayBuffer>);
@@ -239,6 +240,7 @@ async function exchange(spec: RequestSpec): Promise<Record<string, unknown>> {
       if (spec.readPauseMs !== undefined) await new Promise((resolve) => setTimeout(resolve, spec.readPauseMs));
     }
     answer['sha256'] = await hash(parts);
+    answer['text'] = parts[0] === undefined ? '' : new TextDecoder().decode(parts[0].subarray(0, 8192));
   } catch (cause) {
     const kind = abort.signal.aborted ? (spec.cancelMs === undefined ? 'timeout' : 'cancelled') : 'other';
     if (answer['cancelled'] !== true) answer['error'] = { kind, code: 0, remote: false, text: String(cause) };

@@ -101,14 +101,16 @@ function bodyFile(path: string, size: number): string {
   return hash.digest('hex');
 }
 
-async function fileHash(path: string): Promise<{ size: number; sha256: string }> {
+async function readBody(path: string): Promise<Pick<Answer, 'size' | 'sha256' | 'text'>> {
   const hash = createHash('sha256');
   let size = 0;
+  let text = '';
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    if (size === 0) text = chunk.subarray(0, 8192).toString();
     hash.update(chunk);
     size += chunk.length;
   }
-  return { size, sha256: hash.digest('hex') };
+  return { size, sha256: hash.digest('hex'), text };
 }
 
 /** curl's header file: the blocks of 1xx, the answer's, and after its blank line the trailers. */
@@ -262,7 +264,7 @@ export class Curl implements Client {
     await child.stop();
     const head = parseHeaderFile(readFileSync(`${path}.head`, 'latin1'));
     const status = Number(/^HTTP\/3 (\d+)/.exec(readFileSync(`${path}.head`, 'latin1'))?.[1] ?? 0);
-    return { report: null, answer: { ...head, status, size, sha256: '', sent: null, cancelled: true, firstByteMs: 0, ms: 0 } };
+    return { report: null, answer: { ...head, status, size, sha256: '', text: '', sent: null, cancelled: true, firstByteMs: 0, ms: 0 } };
   }
 }
 
@@ -274,8 +276,8 @@ const failure = (text: string, kind: Failure['kind'] = 'other'): Failure => ({ k
 async function readAnswer(path: string, report: CurlReport, sent: string | null): Promise<Answer> {
   const head = parseHeaderFile(readFileSync(`${path}.head`, 'latin1'));
   // With --head the file of the body holds the head.
-  const empty = { size: 0, sha256: createHash('sha256').digest('hex') };
-  const body = report.size_download === 0 ? empty : await fileHash(`${path}.body`);
+  const empty = { size: 0, text: '', sha256: createHash('sha256').digest('hex') };
+  const body = report.size_download === 0 ? empty : await readBody(`${path}.body`);
   const answer = {
     ...head,
     ...body,

@@ -55,6 +55,8 @@ export interface Answer {
   readonly interim: readonly number[];
   readonly size: number;
   readonly sha256: string;
+  /** The beginning of the body. */
+  readonly text: string;
   /** Hash of the body that was sent. */
   readonly sent: string | null;
   readonly cancelled: boolean;

@@ -99,9 +99,9 @@ export class Spooky {
 
   /** Changes the documents and waits until every worker serves them. */
   async apply(documents: string): Promise<void> {
-    const before = await this.metric('spooky_config_apply_total', { result: 'ok' });
+    const before = await this.metric('spooky_config_apply_total', { result: 'applied' });
     this.change(documents);
-    await this.metricAbove('spooky_config_apply_total', { result: 'ok' }, before);
+    await this.metricAbove('spooky_config_apply_total', { result: 'applied' }, before);
   }
 
   async workers(): Promise<{ worker: number; pid: number }[]> {

@@ -92,7 +92,7 @@ class Exchange:
     def __init__(self, loop):
         self.status = None
         self.headers, self.trailers, self.interim = [], [], []
-        self.size, self.hash = 0, hashlib.sha256()
+        self.size, self.hash, self.start = 0, hashlib.sha256(), b""
         self.first_byte = None
         self.head = loop.create_future()
         self.done = loop.create_future()
@@ -167,6 +167,8 @@ class Client(QuicConnectionProtocol):
                 if not exchange.head.done():
                     exchange.head.set_result(None)
         elif isinstance(e, DataReceived):
+            if exchange.size < 8192:
+                exchange.start += e.data[: 8192 - exchange.size]
             exchange.size += len(e.data)
             exchange.hash.update(e.data)
             if exchange.cancel_after is not None and exchange.size >= exchange.cancel_after and not exchange.cancelled:
@@ -264,6 +266,7 @@ class Client(QuicConnectionProtocol):
             "interim": exchange.interim,
             "size": exchange.size,
             "sha256": exchange.hash.hexdigest(),
+            "text": exchange.start.decode("utf-8", "replace"),
             "sent": sent,
             "cancelled": exchange.cancelled,
             "firstByteMs": (exchange.first_byte - started) * 1000 if exchange.first_byte else None,

@@ -25,7 +25,7 @@ import (
 )
 
 var stats struct {
-	Requests, Active, Cancelled atomic.Int64
+	Requests, Active, Cancelled, Endless atomic.Int64
 }
 
 // page writes what it was fetched by into itself.
@@ -52,6 +52,7 @@ func main() {
 	ready["listening"] = listener.Addr().String()
 	server := &http.Server{Handler: handler, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000}}
 	server.Protocols.SetUnencryptedHTTP2(true)
+	server.Protocols.SetHTTP1(true) // for /stats, asked by the test itself
 	go func() { log.Fatal(server.Serve(listener)) }()
 	if *h3 != "" {
 		socket, err := net.ListenPacket("udp", *h3)
@@ -69,7 +70,7 @@ func main() {
 func counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stats" {
-			json.NewEncoder(w).Encode(map[string]int64{"requests": stats.Requests.Load(), "active": stats.Active.Load(), "cancelled": stats.Cancelled.Load()})
+			json.NewEncoder(w).Encode(map[string]int64{"requests": stats.Requests.Load(), "active": stats.Active.Load(), "cancelled": stats.Cancelled.Load(), "endless": stats.Endless.Load()})
 			return
 		}
 		stats.Requests.Add(1)
@@ -150,7 +151,14 @@ func routes(name string) http.Handler {
 		panic(http.ErrAbortHandler)
 	})
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(struct{ io.Writer }{w}, body.NewSource(1<<40, 0))
+		source, chunk := body.NewSource(1<<40, 0), make([]byte, 16<<10)
+		for {
+			n, _ := source.Read(chunk)
+			if _, err := w.Write(chunk[:n]); err != nil {
+				return
+			}
+			stats.Endless.Add(int64(n))
+		}
 	})
 	return mux
 }

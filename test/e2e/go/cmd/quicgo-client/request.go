@@ -101,7 +101,8 @@ func (c *conn) request(r request) answer {
 	}
 	defer res.Body.Close()
 	a := answer{"status": res.StatusCode, "headers": pairs(res.Header), "firstByteMs": ms(started)}
-	size, sum, cancelled, err := r.read(res.Body, cancel)
+	size, sum, text, cancelled, err := r.read(res.Body, cancel)
+	a["text"] = text
 	a["size"], a["sha256"], a["cancelled"], a["trailers"], a["ms"] = size, sum, cancelled, pairs(res.Trailer), ms(started)
 	mu.Lock()
 	a["interim"] = interim
@@ -124,7 +125,7 @@ func (c *conn) describe(err error) failure {
 	return f
 }
 
-func (r request) read(from io.Reader, cancel func()) (size int64, sum string, cancelled bool, err error) {
+func (r request) read(from io.Reader, cancel func()) (size int64, sum, text string, cancelled bool, err error) {
 	hash := sha256.New()
 	chunk := 32 << 10
 	if r.ReadChunk > 0 {
@@ -134,6 +135,9 @@ func (r request) read(from io.Reader, cancel func()) (size int64, sum string, ca
 	for {
 		n, readErr := from.Read(buffer)
 		hash.Write(buffer[:n])
+		if len(text) < 8192 {
+			text += string(buffer[:min(n, 8192-len(text))])
+		}
 		size += int64(n)
 		if readErr == io.EOF {
 			break
@@ -151,7 +155,7 @@ func (r request) read(from io.Reader, cancel func()) (size int64, sum string, ca
 			time.Sleep(time.Duration(r.ReadPauseMs) * time.Millisecond)
 		}
 	}
-	return size, hex.EncodeToString(hash.Sum(nil)), cancelled, err
+	return size, hex.EncodeToString(hash.Sum(nil)), text, cancelled, err
 }
 
 func ms(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }

@@ -1,0 +1,4 @@
+import { Curl } from '../kit/clients.ts';
+import { scenarios } from './scenarios.ts';
+
+scenarios('curl', () => new Curl());

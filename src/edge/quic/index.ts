@@ -1,0 +1,1 @@
+export { chooseEngine, type ChooseOptions, type ChosenEngine, type EngineName } from './choose.ts';

@@ -1,0 +1,390 @@
+import type { RemoteInfo } from 'node:dgram';
+import { randomInt } from 'node:crypto';
+import type { Clock } from '../../../lib/clock.ts';
+import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
+import { CidCodec, connKey, SlotPool } from '../cid.ts';
+import { CRYPTO_CERTIFICATE_REQUIRED, CRYPTO_ILLEGAL_PARAMETER, CRYPTO_NO_APPLICATION_PROTOCOL, NO_ERROR } from '../codes.ts';
+import type {
+  Address,
+  CloseReason,
+  EndpointStats,
+  Limits,
+  ListenOptions,
+  Outcome,
+  QuicEndpoint,
+  QuicHandler,
+  RetryMode,
+  TlsTable,
+} from '../engine.ts';
+import { UnsupportedOption } from '../failure.ts';
+import { canonicalName } from '../sni.ts';
+import { Admission, type Accepted, type AdmissionPort } from './admission.ts';
+import { quiche } from './binding.ts';
+import { Conn, type ConnOwner } from './conn.ts';
+import { Counters } from './counters.ts';
+import { Gate } from './gate.ts';
+import { IdTable } from './idtable.ts';
+import { kernelDrops } from './kernel.ts';
+import { resetTokenNumber } from './reset.ts';
+import { bindAll, type UdpSocket } from './socket.ts';
+import { TlsContexts, type Transport } from './tls.ts';
+import { checkTokenKeys } from './token.ts';
+import { Turn } from './turn.ts';
+
+const ID_ATTEMPTS = 8;
+const KERNEL_MS = 1000;
+
+export type Report = (where: string, error: unknown) => void;
+
+/** Binds all addresses of `o` and serves them; refuses what it cannot honour before the first socket opens. */
+export async function listen(o: ListenOptions, h: QuicHandler, clock: Clock, report: Report): Promise<QuicEndpoint> {
+  checkOptions(o);
+  const transport: Transport = { limits: { ...o.limits }, congestion: o.congestion };
+  const tls = new TlsContexts(o.tls, transport, null);
+  const codec = new CidCodec(o.cid.key, o.cid.nodeId, o.cid.workerId);
+  const sockets = await bindAll(o.hosts, o);
+  return new Endpoint(o, h, clock, report, tls, codec, sockets);
+}
+
+function checkOptions(o: ListenOptions): void {
+  if (o.keylog !== undefined) throw new UnsupportedOption('matrixai', 'keylog', 'quiche 0.18 overwrites the file at each connection');
+  if (o.congestion !== 'cubic' && o.congestion !== 'bbr' && o.congestion !== 'reno')
+    throw new UnsupportedOption('matrixai', 'congestion', 'cubic, bbr or reno wanted');
+  if (o.resetKey.length < 16) throw new RangeError('resetKey: at least 16 bytes wanted');
+  checkTokenKeys(o.tokenKeys);
+  checkLimits(o.limits);
+}
+
+function checkLimits(l: Limits): void {
+  for (const [name, value] of Object.entries(l)) {
+    if (name === 'datagrams') continue;
+    if (!Number.isSafeInteger(value) || (value as number) < 0) throw new RangeError(`limits.${name}: ${value} is no count`);
+  }
+  if (l.bidi > 65535 || l.uni > 65535) throw new RangeError('limits: at most 65535 streams');
+}
+
+class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
+  readonly addresses: readonly { host: string; port: number }[];
+  private readonly clock: Clock;
+  private readonly report: Report;
+  private readonly handler: QuicHandler;
+  private readonly codec: CidCodec;
+  private readonly sockets: readonly UdpSocket[];
+  private readonly turn: Turn;
+  private readonly gate: Gate;
+  private readonly admission: Admission;
+  private readonly counters = new Counters();
+  private readonly ids = new IdTable();
+  private readonly slots: SlotPool;
+  private readonly conns = new Set<Conn>();
+  private readonly congestion: ListenOptions['congestion'];
+  private limits: Limits;
+  private half = 0;
+  private open = 0;
+  private drained: (() => void)[] = [];
+  private draining = false;
+  private closed = false;
+  private cancelExpiry: (() => void) | null = null;
+  private kernel = 0;
+  private kernelAt = -Infinity;
+
+  constructor(
+    o: ListenOptions,
+    h: QuicHandler,
+    clock: Clock,
+    report: Report,
+    tls: TlsContexts,
+    codec: CidCodec,
+    sockets: readonly UdpSocket[],
+  ) {
+    this.clock = clock;
+    this.report = report;
+    this.handler = h;
+    this.codec = codec;
+    this.sockets = sockets;
+    this.limits = { ...o.limits };
+    this.congestion = o.congestion;
+    this.addresses = sockets.map((s) => ({ host: s.host, port: s.port }));
+    this.slots = new SlotPool(randomInt(0x1000000));
+    this.turn = new Turn(h, clock, report);
+    this.admission = new Admission(
+      { limits: this.limits, mode: o.retry, tokenKeys: o.tokenKeys, tls, clock, codec, counters: this.counters },
+      this,
+    );
+    this.gate = new Gate({
+      clock,
+      codec,
+      counters: this.counters,
+      ids: this.ids,
+      handler: h,
+      admission: this.admission,
+      report,
+      resetKey: o.resetKey,
+    });
+    this.turn.admit = () => this.admit();
+    for (const s of sockets)
+      s.listen(
+        (socket, msg, from) => this.receive(socket, msg, from, false),
+        (e) => this.fault(e),
+      );
+  }
+
+  // What arrives
+
+  private receive(socket: UdpSocket, msg: Buffer, from: RemoteInfo, forwarded: boolean): void {
+    if (this.closed) return;
+    try {
+      this.turn.arrived();
+      this.gate.receive(socket, msg, from, forwarded);
+    } catch (e) {
+      this.report('quic_datagram', e);
+    }
+  }
+
+  forward(buf: Uint8Array, from: Address, to: Address): void {
+    const socket = this.sockets.find((s) => sameAddress(s.local, to));
+    if (socket === undefined) {
+      this.counters.dropped.foreign++;
+      return;
+    }
+    const remote: RemoteInfo = { address: hostOf(from), family: isMapped(from) ? 'IPv4' : 'IPv6', port: portOf(from), size: buf.length };
+    this.receive(socket, Buffer.from(buf), remote, true);
+  }
+
+  private fault(e: Error): void {
+    try {
+      this.handler.onFault(e);
+    } catch (again) {
+      this.report('quic_fault', again);
+    }
+  }
+
+  private admit(): boolean {
+    const more = this.admission.run();
+    // Unfinished ClientHellos expire also when nothing else arrives.
+    if (this.admission.pendingHellos > 0 && this.cancelExpiry === null) this.cancelExpiry = this.clock.after(1000, () => this.expire());
+    return more;
+  }
+
+  private expire(): void {
+    this.cancelExpiry = null;
+    this.admission.expire();
+    if (this.admission.pendingHellos > 0) this.cancelExpiry = this.clock.after(1000, () => this.expire());
+  }
+
+  // What admission asks
+
+  find(key: string): Conn | null {
+    return this.gate.initials.get(key) ?? null;
+  }
+
+  get live(): number {
+    return this.conns.size;
+  }
+
+  get handshaking(): number {
+    return this.half;
+  }
+
+  accept(a: Accepted): boolean {
+    const slot = this.slots.take();
+    if (slot < 0) return false;
+    const generation = this.slots.generation(slot);
+    const id = a.id ?? this.freshId(slot, generation);
+    if (id === null || this.ids.has(id)) {
+      this.slots.give(slot);
+      return false;
+    }
+    const { socket, from, key } = a.arrival;
+    const tls = this.admission.tls.get(a.tls);
+    const config = tls.choose(a.hello);
+    config.setStatelessResetToken(resetTokenNumber(this.gate.resetKey, id));
+    const local = { host: hostOf(socket.local), port: socket.port };
+    const q = quiche.Connection.accept(id, a.odcid, local, { host: hostOf(a.remote), port: from.port }, config);
+    const c = new Conn(
+      {
+        key: connKey(slot, generation),
+        server: true,
+        q,
+        socket,
+        host: from.address,
+        port: from.port,
+        remote: a.remote,
+        tls: a.tls,
+        needsCertificate: tls.entry.clientAuth === 'require',
+        sni: a.hello.sni,
+        handshakeMs: this.limits.handshakeMs,
+        streamWindow: this.limits.streamWindow,
+        connWindow: this.limits.connWindow,
+        datagrams: this.limits.datagrams,
+      },
+      this.turn,
+      this,
+    );
+    c.slot = slot;
+    c.limitKey = a.limitKey;
+    c.initialKey = key;
+    c.ids.push(this.ids.add(id, c) as number);
+    this.gate.initials.set(key, c);
+    this.admission.addresses.add(a.limitKey);
+    this.conns.add(c);
+    this.half++;
+    for (const d of a.datagrams) c.recv(d);
+    return true;
+  }
+
+  private freshId(slot: number, generation: number): Buffer | null {
+    for (let i = 0; i < ID_ATTEMPTS; i++) {
+      const id = this.codec.encode(slot, generation, 0);
+      if (!this.ids.has(id)) return id;
+    }
+    return null;
+  }
+
+  // What connections say
+
+  established(c: Conn): boolean {
+    const refusal = this.refusalOf(c);
+    if (refusal !== 0) {
+      c.close(false, refusal, '');
+      return false;
+    }
+    this.half--;
+    this.open++;
+    this.counters.handshakes.accepted++;
+    this.dropInitial(c);
+    return true;
+  }
+
+  /** What the binding must not be trusted with: the name that it saw is the one that chose its certificate, and a required client certificate is there. */
+  private refusalOf(c: Conn): number {
+    const q = c.q;
+    if (q === null) return CRYPTO_ILLEGAL_PARAMETER;
+    if (canonicalName(q.serverName() ?? '') !== canonicalName(c.sni ?? '')) return CRYPTO_ILLEGAL_PARAMETER;
+    if (c.needsCertificate && (q.peerCertChain()?.length ?? 0) === 0) return CRYPTO_CERTIFICATE_REQUIRED;
+    return NO_ERROR;
+  }
+
+  failed(c: Conn, why: CloseReason): void {
+    this.half--;
+    this.counters.handshakes[outcomeOf(why)]++;
+    this.dropInitial(c);
+    this.checkDrained();
+  }
+
+  ended(): void {
+    this.open--;
+    this.checkDrained();
+  }
+
+  gone(c: Conn): void {
+    this.conns.delete(c);
+    for (const id of c.ids) this.ids.remove(id);
+    this.slots.give(c.slot);
+    this.admission.addresses.remove(c.limitKey);
+    this.dropInitial(c);
+  }
+
+  private dropInitial(c: Conn): void {
+    if (c.initialKey === null) return;
+    this.gate.initials.delete(c.initialKey);
+    c.initialKey = null;
+  }
+
+  // What the worker says
+
+  setTls(t: TlsTable): void {
+    this.admission.tls = new TlsContexts(t, this.transport(), this.admission.tls);
+  }
+
+  setLimits(l: Limits): void {
+    checkLimits(l);
+    this.limits = { ...l };
+    this.admission.setLimits(this.limits);
+    this.admission.tls.setTransport(this.transport());
+  }
+
+  private transport(): Transport {
+    return { limits: this.limits, congestion: this.congestion };
+  }
+
+  setRetry(m: RetryMode): void {
+    this.admission.mode = m;
+  }
+
+  setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void {
+    checkTokenKeys(k.tokenKeys);
+    this.gate.resetKey = k.resetKey;
+    this.admission.tokenKeys = k.tokenKeys;
+  }
+
+  drain(): Promise<void> {
+    this.draining = true;
+    this.admission.drain();
+    return new Promise((done) => {
+      this.drained.push(done);
+      this.checkDrained();
+    });
+  }
+
+  private checkDrained(): void {
+    if (!this.draining || this.open + this.half > 0) return;
+    const waiting = this.drained;
+    this.drained = [];
+    for (const done of waiting) done();
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.draining = true;
+    this.admission.drain();
+    this.cancelExpiry?.();
+    for (const c of this.conns) c.close(false, NO_ERROR, '');
+    // One more turn tells everybody; the sockets close behind what it has sent.
+    this.turn.run();
+    for (const c of [...this.conns]) c.dispose();
+    this.closed = true;
+    this.turn.stop();
+    await new Promise((done) => setImmediate(done));
+    await Promise.all(this.sockets.map((s) => s.close()));
+    this.checkDrained();
+  }
+
+  stats(): EndpointStats {
+    const c = this.counters;
+    let sent = 0;
+    let sentBytes = 0;
+    for (const s of this.sockets) {
+      sent += s.sentDatagrams;
+      sentBytes += s.sentBytes;
+    }
+    return {
+      connections: this.open,
+      halfOpen: this.half + this.admission.pendingHellos,
+      receiveBuffer: Math.min(...this.sockets.map((s) => s.receiveBuffer)),
+      kernelDrops: this.kernelDrops(),
+      datagrams: [c.received, sent],
+      bytes: [c.receivedBytes, sentBytes],
+      handshakes: { ...c.handshakes },
+      dropped: { ...c.dropped },
+      answered: { ...c.answered },
+    };
+  }
+
+  private kernelDrops(): number {
+    const now = this.clock.now();
+    if (now - this.kernelAt >= KERNEL_MS && !this.closed) {
+      this.kernelAt = now;
+      this.kernel = kernelDrops((this.sockets[0] as UdpSocket).port);
+    }
+    return this.kernel;
+  }
+}
+
+/** How a handshake that came to nothing is counted: by whose error ended it (RFC 9001 s4.8: 0x100 and above are TLS alerts). */
+function outcomeOf(why: CloseReason): Outcome {
+  if (why.side === 'timeout') return 'handshake_timeout';
+  if (why.code === CRYPTO_NO_APPLICATION_PROTOCOL) return 'alpn_failed';
+  if (!why.app && why.code >= 0x100 && why.code <= 0x1ff) return 'tls_failed';
+  return why.side === 'local' && why.code !== NO_ERROR ? 'tls_failed' : 'client_gone';
+}

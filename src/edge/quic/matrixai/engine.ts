@@ -1,0 +1,44 @@
+import { systemClock, type Clock } from '../../../lib/clock.ts';
+import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler } from '../engine.ts';
+import { QUICHE_VERSION } from './binding.ts';
+import { connect } from './client.ts';
+import { listen, type Report } from './endpoint.ts';
+
+export interface MatrixaiOptions {
+  readonly clock?: Clock;
+  /** An exception that a boundary caught: a defect of the handler's or of ours. The connection is already closing. */
+  readonly onInternalError?: Report;
+}
+
+/** quiche 0.18 through @matrixai/quic's binding: works wherever npm does on x64 glibc. */
+export class MatrixaiEngine implements QuicEngine {
+  readonly name = 'matrixai';
+  readonly version = QUICHE_VERSION;
+  readonly caps: EngineCaps = { migration: false, gso: false, pmtud: false, newToken: false, datagram: true, threads: false, pq: false };
+  private readonly clock: Clock;
+  private readonly report: Report;
+
+  constructor(o: MatrixaiOptions = {}) {
+    this.clock = o.clock ?? systemClock;
+    this.report = guarded(o.onInternalError);
+  }
+
+  listen(o: ListenOptions, h: QuicHandler): Promise<QuicEndpoint> {
+    return listen(o, h, this.clock, this.report);
+  }
+
+  connect(o: ConnectOptions, h: QuicHandler): Promise<QuicConn> {
+    return connect(o, h, this.clock, this.report);
+  }
+}
+
+/** Whoever hears of defects must not add one. */
+function guarded(report: Report | undefined): Report {
+  return (where, error) => {
+    try {
+      report?.(where, error);
+    } catch {
+      // There is nobody left to tell.
+    }
+  };
+}

@@ -1,0 +1,94 @@
+import { randomInt } from 'node:crypto';
+import { isMapped } from '../address.ts';
+import type { Address } from '../engine.ts';
+
+/** So many per second, with a burst; time is given by the caller. */
+export class TokenBucket {
+  private perMs: number;
+  private burst: number;
+  private tokens: number;
+  private at: number;
+
+  constructor(perSecond: number, burst: number, now: number) {
+    this.perMs = perSecond / 1000;
+    this.burst = burst;
+    this.tokens = burst;
+    this.at = now;
+  }
+
+  set(perSecond: number, burst: number): void {
+    this.perMs = perSecond / 1000;
+    this.burst = burst;
+    this.tokens = Math.min(this.tokens, burst);
+  }
+
+  take(now: number): boolean {
+    this.tokens = Math.min(this.burst, this.tokens + (now - this.at) * this.perMs);
+    this.at = now;
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
+  }
+}
+
+const BUCKETS = 4096;
+
+/** A bucket per IPv4 /24 or IPv6 /48 in a table of fixed size; who shares a place by its hash (seeded) shares the bucket. */
+export class PrefixBuckets {
+  private readonly tokens: Float64Array;
+  private readonly at: Float64Array;
+  private readonly seed = randomInt(0x7fffffff);
+  private perMs: number;
+  private burst: number;
+
+  constructor(perSecond: number, burst: number, now: number) {
+    this.perMs = perSecond / 1000;
+    this.burst = burst;
+    this.tokens = new Float64Array(BUCKETS).fill(burst);
+    this.at = new Float64Array(BUCKETS).fill(now);
+  }
+
+  set(perSecond: number, burst: number): void {
+    this.perMs = perSecond / 1000;
+    this.burst = burst;
+  }
+
+  take(from: Address, now: number): boolean {
+    const i = this.place(from);
+    const tokens = Math.min(this.burst, (this.tokens[i] as number) + (now - (this.at[i] as number)) * this.perMs);
+    this.at[i] = now;
+    this.tokens[i] = tokens < 1 ? tokens : tokens - 1;
+    return tokens >= 1;
+  }
+
+  private place(from: Address): number {
+    const v4 = isMapped(from);
+    let h = this.seed;
+    for (let i = v4 ? 12 : 0, end = v4 ? 15 : 6; i < end; i++) h = Math.imul(h ^ (from[i] as number), 0x01000193);
+    h ^= h >>> 15;
+    return (Math.imul(h, 0x2c1b3c6d) >>> 12) % BUCKETS;
+  }
+}
+
+/** How many connections each address (IPv6: /64) has; entries go with their last connection. */
+export class AddressCounts {
+  private readonly counts = new Map<string, number>();
+
+  get(key: string): number {
+    return this.counts.get(key) ?? 0;
+  }
+
+  add(key: string): void {
+    this.counts.set(key, this.get(key) + 1);
+  }
+
+  remove(key: string): void {
+    const n = this.get(key) - 1;
+    if (n > 0) this.counts.set(key, n);
+    else this.counts.delete(key);
+  }
+
+  get size(): number {
+    return this.counts.size;
+  }
+}

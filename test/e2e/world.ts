@@ -1,6 +1,7 @@
 /** What every scenario runs against: Spooky with two listeners and three certificates, and a Go backend behind it. */
 import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { startGoBackend, type GoBackend } from '../kit/backends.ts';
 import type { Dial } from '../kit/peers.ts';
@@ -50,12 +51,16 @@ export interface World {
 
 const certificates = ['a', 'b', 'wild'].map((name) => `{files: {cert: certs/${name}.pem, key: certs/${name}-key.pem}}`).join(', ');
 
+const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'));
+/** What listeners bind: both families where the machine has both. */
+export const ADDRESSES = hasIPv6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
+
 export const listener = (name: string, port: number, more = ''): string => `
 apiVersion: spooky.dev/v1alpha1
 kind: Listener
 metadata: {name: ${name}}
 spec:
-  addresses: [127.0.0.1]
+  addresses: [${ADDRESSES.map((address) => JSON.stringify(address)).join(', ')}]
   port: ${port}
   tls: {certificateRefs: [${certificates}]}
 ${more}`;

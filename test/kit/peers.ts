@@ -18,6 +18,10 @@ export interface Dial {
   readonly alpn?: readonly string[];
   readonly timeoutMs?: number;
   readonly idleMs?: number;
+  /** quic-go: keep session tickets and use them. */
+  readonly resume?: boolean;
+  /** quic-go: send early data where a ticket allows it. */
+  readonly early?: boolean;
 }
 
 export interface RequestSpec {
@@ -138,7 +142,7 @@ export class Driver {
     const conn = `c${this.#next}`;
     const reply = await this.#send({ op: 'open', conn, dial });
     if (reply.error !== undefined) throw new PeerError(reply.error);
-    return new Connection(this, conn, String(reply['certificate']), reply['resumed'] === true);
+    return new Connection(this, conn, reply);
   }
 
   /** Keeps `conns` x `streams` requests going until `halt`. */
@@ -192,12 +196,15 @@ export class Connection {
   /** SHA-256 of the leaf certificate, hex. */
   readonly certificate: string;
   readonly resumed: boolean;
+  /** Whether early data was accepted. */
+  readonly early: boolean;
 
-  constructor(driver: Driver, name: string, certificate: string, resumed: boolean) {
+  constructor(driver: Driver, name: string, facts: Readonly<Record<string, unknown>>) {
     this.driver = driver;
     this.name = name;
-    this.certificate = certificate;
-    this.resumed = resumed;
+    this.certificate = String(facts['certificate']);
+    this.resumed = facts['resumed'] === true;
+    this.early = facts['early'] === true;
   }
 
   /** The answer, complete or not: what ended it early is in `error`. */

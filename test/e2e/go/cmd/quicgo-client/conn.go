@@ -41,7 +41,12 @@ type dial struct {
 	ALPN      []string `json:"alpn"`
 	TimeoutMs int      `json:"timeoutMs"`
 	IdleMs    int      `json:"idleMs"`
+	// Resume keeps session tickets and uses those that are there; Early sends early data where a ticket allows it.
+	Resume bool `json:"resume"`
+	Early  bool `json:"early"`
 }
+
+var sessions = tls.NewLRUClientSessionCache(64)
 
 type conn struct {
 	quic    *quic.Conn
@@ -59,7 +64,7 @@ func (c *client) open(name string, d dial) answer {
 	c.conns[name] = conn
 	c.mu.Unlock()
 	state := conn.quic.ConnectionState()
-	return answer{"certificate": conn.leaf, "alpn": state.TLS.NegotiatedProtocol, "resumed": state.TLS.DidResume}
+	return answer{"certificate": conn.leaf, "alpn": state.TLS.NegotiatedProtocol, "resumed": state.TLS.DidResume, "early": state.Used0RTT}
 }
 
 func open(d dial) (*conn, error) {
@@ -75,6 +80,9 @@ func open(d dial) (*conn, error) {
 		conf.RootCAs = x509.NewCertPool()
 		conf.RootCAs.AppendCertsFromPEM(pem)
 	}
+	if d.Resume {
+		conf.ClientSessionCache = sessions
+	}
 	timeout := 10 * time.Second
 	if d.TimeoutMs > 0 {
 		timeout = time.Duration(d.TimeoutMs) * time.Millisecond
@@ -86,7 +94,11 @@ func open(d dial) (*conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	seen := &goaways{}
-	q, err := quic.DialAddr(ctx, d.Address, conf, &quic.Config{
+	connect := quic.DialAddr
+	if d.Early {
+		connect = quic.DialAddrEarly
+	}
+	q, err := connect(ctx, d.Address, conf, &quic.Config{
 		MaxIncomingStreams:   -1,
 		HandshakeIdleTimeout: timeout,
 		MaxIdleTimeout:       idle,
@@ -95,6 +107,11 @@ func open(d dial) (*conn, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case <-q.HandshakeComplete():
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	sum := sha256.Sum256(q.ConnectionState().TLS.PeerCertificates[0].Raw)
 	transport := &http3.Transport{DisableCompression: true}

@@ -35,14 +35,6 @@ describe('quic-go: connections', () => {
     await second.close();
   });
 
-  test('a ticket of one certificate resumes nothing under another name', async () => {
-    const { world } = subject();
-    const ticket = await driver().open({ ...world.dial(HOSTS.go), resume: true });
-    await ticket.request({ authority: HOSTS.go, path: '/bytes/10' });
-    const other = await driver().open({ ...world.dial(HOSTS.other), resume: true });
-    expect(other.resumed).toBe(false);
-  });
-
   test('another protocol than h3 is refused in the handshake', async () => {
     const { world } = subject();
     const failed = await driver()

@@ -38,6 +38,12 @@ export interface Sample {
   readonly value: number;
 }
 
+export interface WorkerRow {
+  readonly worker: number;
+  readonly pid: number;
+  readonly state: string;
+}
+
 /** A running `spooky serve` with a configuration of its own. */
 export class Spooky {
   readonly dir: string;
@@ -104,13 +110,8 @@ export class Spooky {
     await this.metricAbove('spooky_config_apply_total', { result: 'applied' }, before);
   }
 
-  async workers(): Promise<{ worker: number; pid: number }[]> {
-    const answer = await this.admin<unknown>('/admin/workers');
-    const list = Array.isArray(answer) ? answer : (answer as { workers: unknown[] }).workers;
-    return list.map((item, index) => {
-      const { worker, id, pid } = item as { worker?: number; id?: number; pid: number };
-      return { worker: worker ?? id ?? index, pid };
-    });
+  async workers(): Promise<readonly WorkerRow[]> {
+    return (await this.admin<{ workers: WorkerRow[] }>('/admin/workers')).workers;
   }
 
   /** Log lines of a message, in order. */

@@ -143,13 +143,16 @@ function readNames(leaf: X509Certificate): Result<string[], string> {
       if (name === null) return err(`the certificate has a name that is no host name: ${JSON.stringify(value.slice(0, 80))}`);
       names.push(name);
     } else if (type === 'IP Address') {
-      const family = isIP(value);
-      if (family === 0) return err('the certificate has a malformed IP address');
-      names.push(new SocketAddress({ address: value, family: family === 4 ? 'ipv4' : 'ipv6' }).address);
+      if (isIP(value) === 0) return err('the certificate has a malformed IP address');
+      names.push(canonicalAddress(value));
     }
   }
   return ok([...new Set(names)]);
 }
+
+/** An IP literal in its one short form (RFC 5952). */
+export const canonicalAddress = (ip: string): string =>
+  new SocketAddress({ address: ip, family: isIP(ip) === 6 ? 'ipv6' : 'ipv4' }).address;
 
 /** Whether a certificate for `pattern` may be shown for `host`: a wildcard is one label (RFC 9525 s6.3). Both are lower case. */
 export function certificateNameMatches(pattern: string, host: string): boolean {

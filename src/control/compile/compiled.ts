@@ -1,0 +1,65 @@
+/** What compile gives: the snapshot's parts, where endpoints come from, and a verdict for every object. */
+import type { ConditionReasons } from './reasons.ts';
+import type { Problem } from '../../contract/resources/index.ts';
+import type { GroupId, GroupPart, ObjectName, Part, PartHash } from '../../contract/snapshot/index.ts';
+import type { Memo } from './memo.ts';
+
+export interface CompileOptions {
+  /** Files instead of a cluster: no grants, no Services, no namespace labels. */
+  readonly standalone: boolean;
+  /** Keeps what an earlier compile made of content that has not changed. Never changes the outcome. */
+  readonly memo?: Memo;
+}
+
+/** A group and the addresses that the user wrote for it: names are resolved, and health is judged, elsewhere. */
+export interface GroupSource {
+  readonly group: GroupPart;
+  readonly upstream: ObjectName;
+  readonly addresses: readonly GroupAddress[];
+}
+
+export interface GroupAddress {
+  /** A name or IP literal, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly weight: number;
+  readonly label: string;
+}
+
+export type ConditionType = keyof ConditionReasons;
+
+export type Condition = {
+  readonly [T in ConditionType]: {
+    readonly type: T;
+    readonly status: 'True' | 'False';
+    readonly reason: ConditionReasons[T];
+    /** At most 1 kB. */
+    readonly message: string;
+  };
+}[ConditionType];
+
+export interface ObjectStatus {
+  readonly kind: 'Listener' | 'Upstream';
+  readonly namespace: string;
+  readonly name: string;
+  /** Of an Upstream: the worst of all listeners. */
+  readonly conditions: readonly Condition[];
+  /** Of a Listener: how many Upstreams it took. */
+  readonly attachedUpstreams?: number;
+  /** Of an Upstream: listeners that took it, and that it asked for. */
+  readonly attached?: { readonly taken: number; readonly asked: number };
+  /** Of an Upstream. */
+  readonly listeners?: readonly { readonly namespace: string; readonly name: string; readonly conditions: readonly Condition[] }[];
+}
+
+export interface Compiled {
+  /** The root's listeners, by namespace and name. */
+  readonly listeners: readonly PartHash[];
+  /** Every part that the root reaches. */
+  readonly parts: ReadonlyMap<PartHash, Part>;
+  readonly encoded: ReadonlyMap<PartHash, Uint8Array>;
+  readonly groups: ReadonlyMap<GroupId, GroupSource>;
+  readonly statuses: readonly ObjectStatus[];
+  /** An error among them: some object is not served as it was written. */
+  readonly problems: readonly Problem[];
+}

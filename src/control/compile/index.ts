@@ -1,0 +1,54 @@
+/**
+ * What users wrote, as what workers serve: pure, in an ordered list of steps on a local draft.
+ * A fault concerns its own object: it is left out or answers 500, gets a condition and a problem, and its neighbours notice nothing.
+ */
+import type { ResourceSet } from '../../contract/resources/index.ts';
+import { assemble } from './assemble.ts';
+import { backends } from './backends.ts';
+import { certificates } from './certificates.ts';
+import type { Compiled, CompileOptions } from './compiled.ts';
+import { conflicts } from './conflicts.ts';
+import { Draft } from './draft.ts';
+import { listeners } from './listeners.ts';
+import { Memo } from './memo.ts';
+import { names } from './names.ts';
+import { policies } from './policies.ts';
+import { routes } from './routes.ts';
+import { statuses } from './statuses.ts';
+import { upstreams } from './upstreams.ts';
+
+const STEPS: readonly ((draft: Draft) => void)[] = [
+  // Ages and port conflicts first: who is served decides all that follows.
+  listeners,
+  upstreams,
+  // References before whoever refers: groups show client certificates, listeners and Upstreams their own.
+  certificates,
+  backends,
+  // Attachments need both kinds; conflicts need attachments; names of certificates need to know who lost.
+  routes,
+  policies,
+  conflicts,
+  names,
+];
+
+export function compile(set: ResourceSet, options: CompileOptions): Compiled {
+  const draft = new Draft(set, options);
+  draft.memo.turn();
+  for (const step of STEPS) step(draft);
+  const assembled = assemble(draft);
+  return {
+    listeners: assembled.listeners,
+    parts: assembled.parts,
+    encoded: assembled.encoded,
+    groups: assembled.groups,
+    statuses: statuses(draft),
+    problems: draft.problems,
+  };
+}
+
+export { describe as describeMatch } from './conflicts.ts';
+export type { Memo } from './memo.ts';
+/** One per caller, handed to each of its compiles. */
+export const createMemo = (): Memo => new Memo();
+export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
+export type { Compiled, CompileOptions, Condition, ConditionType, GroupAddress, GroupSource, ObjectStatus } from './compiled.ts';

@@ -1,0 +1,75 @@
+/** Step 5: which Listeners take which Upstream, and with which of its hostnames. */
+import { objectKey } from '../../contract/resources/index.ts';
+import { intersectHostnames } from '../../contract/routes/host.ts';
+import { Attachment, type AcceptedFault, type Draft, type ListenerDraft, type UpstreamDraft } from './draft.ts';
+
+export function routes(draft: Draft): void {
+  const byKey = new Map(draft.listeners.map((l) => [objectKey(l.name.namespace, l.name.name), l]));
+  for (const upstream of draft.upstreams) {
+    const { listeners } = upstream.resource.spec;
+    if (listeners === undefined) attachEverywhere(draft, upstream);
+    else
+      listeners.forEach((ref, i) => {
+        const attachment = attach(upstream, ref, byKey.get(objectKey(ref.namespace, ref.name)) ?? null);
+        upstream.attachments.push(attachment);
+        if (attachment.refused !== null)
+          draft.report(
+            'error',
+            upstream,
+            attachment.refused.reason === 'NoMatchingHostname' ? 'spec.hostnames' : `spec.listeners[${i}]`,
+            attachment.refused.message,
+          );
+      });
+    for (const attachment of upstream.attachments) attachment.listener?.attachments.push(attachment);
+  }
+}
+
+/** Without `listeners`: every one that admits the namespace and has one of the names. Those that have none are not asked, unless there is no other. */
+function attachEverywhere(draft: Draft, upstream: UpstreamDraft): void {
+  const admitting = draft.listeners.filter((l) => admits(l, upstream));
+  const all = admitting.map((listener) => attach(upstream, listener.name, listener));
+  const taken = all.filter((a) => a.refused === null);
+  upstream.attachments.push(...(taken.length > 0 ? taken : all));
+  if (taken.length > 0) return;
+  const fault: AcceptedFault =
+    all.length > 0
+      ? { reason: 'NoMatchingHostname', message: noHostname }
+      : { reason: 'NotAllowed', message: `there is no Listener that admits Upstreams of namespace ${upstream.name.namespace}` };
+  draft.refuse(upstream, fault.reason === 'NoMatchingHostname' ? 'spec.hostnames' : 'spec.listeners', fault);
+}
+
+const noHostname = 'none of the hostnames is among those of the Listener';
+
+function attach(
+  upstream: UpstreamDraft,
+  target: { readonly namespace: string; readonly name: string },
+  listener: ListenerDraft | null,
+): Attachment {
+  const name = { namespace: target.namespace, name: target.name };
+  // What does not exist and what does not admit looks the same: names of other namespaces are not for guessing.
+  if (listener === null || !admits(listener, upstream)) {
+    const message = `there is no Listener ${name.namespace}/${name.name} that admits Upstreams of namespace ${upstream.name.namespace}`;
+    return new Attachment(upstream, name, null).refuse({ reason: 'NotAllowed', message });
+  }
+  const attachment = new Attachment(upstream, name, listener);
+  attachment.hosts = upstream.facts.hostnames
+    .map((hostname) => ({ hostname, effective: narrowed(hostname, listener.hostnames) }))
+    .filter((h) => h.effective.length > 0);
+  return attachment.hosts.length > 0 ? attachment : attachment.refuse({ reason: 'NoMatchingHostname', message: noHostname });
+}
+
+function admits(listener: ListenerDraft, upstream: UpstreamDraft): boolean {
+  const { from } = listener.resource.spec.allowedNamespaces;
+  return from === 'All' || (from === 'Same' && listener.name.namespace === upstream.name.namespace);
+}
+
+/** What a listener leaves of a hostname. Its own names are apart from each other, so the results are too. */
+function narrowed(hostname: string, allowed: readonly string[]): readonly string[] {
+  if (allowed.length === 0) return [hostname];
+  const left: string[] = [];
+  for (const name of allowed) {
+    const both = intersectHostnames(hostname, name);
+    if (both !== null && !left.includes(both)) left.push(both);
+  }
+  return left;
+}

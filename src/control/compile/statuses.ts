@@ -1,0 +1,123 @@
+/** What each object is told: conditions out of the closed table. */
+import type { Condition, ConditionType, ObjectStatus } from './compiled.ts';
+import { byName, type Attachment, type Draft, type ListenerDraft, type RefFault, type UpstreamDraft } from './draft.ts';
+
+const MESSAGE_BYTES = 1024;
+
+export function statuses(draft: Draft): ObjectStatus[] {
+  const listeners = [...draft.listeners].sort((a, b) => byName(a.name, b.name));
+  const upstreams = [...draft.upstreams].sort((a, b) => byName(a.name, b.name));
+  return [...listeners.map(listenerStatus), ...upstreams.map(upstreamStatus)];
+}
+
+function listenerStatus(listener: ListenerDraft): ObjectStatus {
+  const programmed: Condition =
+    listener.refused !== null
+      ? { type: 'Programmed', status: 'False', reason: 'Pending', message: 'it is not accepted' }
+      : (listener.tls?.entries.length ?? 0) === 0
+        ? { type: 'Programmed', status: 'False', reason: 'Pending', message: 'there is no usable certificate: every handshake is refused' }
+        : { type: 'Programmed', status: 'True', reason: 'Programmed', message: '' };
+  return {
+    kind: 'Listener',
+    ...listener.name,
+    conditions: [accepted(listener.refused), resolved(listener.refFaults, []), programmed],
+    attachedUpstreams: listener.attachments.filter((a) => a.serves).length,
+  };
+}
+
+function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
+  const listeners = upstream.attachments.map((a) => ({ ...a.target, conditions: attachmentConditions(upstream, a) })).sort(byName);
+  return {
+    kind: 'Upstream',
+    ...upstream.name,
+    conditions: listeners.length === 0 ? withoutListener(upstream) : worst(listeners.map((l) => l.conditions)),
+    attached: { taken: upstream.attachments.filter((a) => a.serves).length, asked: upstream.attachments.length },
+    listeners,
+  };
+}
+
+function attachmentConditions(upstream: UpstreamDraft, a: Attachment): Condition[] {
+  const pending =
+    a.listener?.refused === undefined || a.listener.refused === null
+      ? 'it is not accepted'
+      : `the Listener is not served: ${a.listener.refused.reason}`;
+  const programmed: Condition = a.serves
+    ? { type: 'Programmed', status: 'True', reason: 'Programmed', message: '' }
+    : { type: 'Programmed', status: 'False', reason: 'Pending', message: pending };
+  const lost = a.lost.map((l) => l.text);
+  const conflicted: Condition =
+    lost.length === 0
+      ? { type: 'Conflicted', status: 'False', reason: 'NoConflict', message: '' }
+      : { type: 'Conflicted', status: 'True', reason: 'Conflict', message: clipList('an older Upstream serves ', lost) };
+  return [accepted(upstream.refused ?? a.refused), resolved(upstream.refFaults, upstream.notes), programmed, conflicted];
+}
+
+function withoutListener(upstream: UpstreamDraft): Condition[] {
+  return [
+    accepted(upstream.refused ?? { reason: 'NotAllowed', message: 'there is no Listener' }),
+    resolved(upstream.refFaults, upstream.notes),
+    { type: 'Programmed', status: 'False', reason: 'Pending', message: 'it is not accepted' },
+    { type: 'Conflicted', status: 'False', reason: 'NoConflict', message: '' },
+  ];
+}
+
+const accepted = (fault: ListenerDraft['refused']): Condition =>
+  fault === null
+    ? { type: 'Accepted', status: 'True', reason: 'Valid', message: '' }
+    : { type: 'Accepted', status: 'False', reason: fault.reason, message: clip(fault.message) };
+
+function resolved(faults: readonly RefFault[], notes: readonly string[]): Condition {
+  const first = faults[0];
+  if (first === undefined) return { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', message: clipList('', notes) };
+  return {
+    type: 'ResolvedRefs',
+    status: 'False',
+    reason: first.reason,
+    message: clipList(
+      '',
+      faults.map((f) => f.message),
+    ),
+  };
+}
+
+/** The good state of each type. */
+const GOOD: Readonly<Record<ConditionType, 'True' | 'False'>> = {
+  Accepted: 'True',
+  ResolvedRefs: 'True',
+  Programmed: 'True',
+  Published: 'True',
+  Conflicted: 'False',
+};
+
+function worst(all: readonly (readonly Condition[])[]): Condition[] {
+  const [first = [], ...rest] = all;
+  return first.map((condition, i) => {
+    if (condition.status !== GOOD[condition.type]) return condition;
+    const bad = rest.map((list) => list[i] as Condition).find((c) => c.status !== GOOD[c.type]);
+    return bad ?? condition;
+  });
+}
+
+function clip(text: string): string {
+  if (Buffer.byteLength(text) <= MESSAGE_BYTES) return text;
+  const cut = Buffer.from(text)
+    .subarray(0, MESSAGE_BYTES - 3)
+    .toString('utf8')
+    .replace(/\ufffd+$/, '');
+  return `${cut}...`;
+}
+
+/** As many items as fit, and how many more there are. */
+function clipList(prefix: string, items: readonly string[]): string {
+  const whole = prefix + items.join('; ');
+  if (Buffer.byteLength(whole) <= MESSAGE_BYTES) return whole;
+  let shown = '';
+  let count = 0;
+  for (const item of items) {
+    const next = count === 0 ? item : `${shown}; ${item}`;
+    if (Buffer.byteLength(prefix + next) > MESSAGE_BYTES - 24) break;
+    shown = next;
+    count++;
+  }
+  return count === 0 ? clip(whole) : `${prefix}${shown}; and ${items.length - count} more`;
+}

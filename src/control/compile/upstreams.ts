@@ -1,0 +1,91 @@
+/** Step 2: what each Upstream says for itself: hostnames and matches in the form in which requests are matched. */
+import type { Upstream, UpstreamMatch } from '../../contract/resources/index.ts';
+import type { FieldMatch, RouteMatch } from '../../contract/snapshot/index.ts';
+import { normalisePattern } from '../../contract/routes/host.ts';
+import { canonicalPath } from '../../contract/routes/path.ts';
+import { matchIdentity } from '../../contract/routes/rank.ts';
+import { compilePattern } from '../../contract/routes/regex.ts';
+import { byAge, UpstreamDraft, type Draft, type UpstreamFacts } from './draft.ts';
+
+export function upstreams(draft: Draft): void {
+  draft.upstreams = Array.from(draft.set.upstreams.values(), (resource) => {
+    const { meta, spec } = resource;
+    const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
+    return new UpstreamDraft(
+      resource,
+      draft.memo.of(spec, 'upstream', text, () => readUpstream(spec)),
+    );
+  }).sort((a, b) => byAge(a.resource, b.resource));
+  for (const upstream of draft.upstreams) {
+    for (const fault of upstream.facts.faults) draft.refuse(upstream, fault.path, { reason: 'Invalid', message: fault.message });
+    for (const warning of upstream.facts.warnings) draft.report('warning', upstream, warning.path, warning.message);
+  }
+}
+
+interface Notes {
+  readonly faults: { path: string; message: string }[];
+  readonly warnings: { path: string; message: string }[];
+}
+
+function readUpstream(spec: Upstream): UpstreamFacts {
+  const notes: Notes = { faults: [], warnings: [] };
+  return { hostnames: readHostnames(spec, notes), matches: readMatches(spec, notes), ...notes };
+}
+
+function readHostnames(spec: Upstream, notes: Notes): string[] {
+  const names = new Set<string>();
+  spec.hostnames.forEach((raw, i) => {
+    const name = normalisePattern(raw);
+    const path = `spec.hostnames[${i}]`;
+    if (name === null) notes.faults.push({ path, message: `${JSON.stringify(raw)} is not a host name` });
+    else if (names.has(name)) notes.warnings.push({ path, message: `${name} is there twice` });
+    else names.add(name);
+  });
+  return [...names];
+}
+
+function readMatches(spec: Upstream, notes: Notes): UpstreamFacts['matches'][number][] {
+  const found = new Map<string, UpstreamFacts['matches'][number]>();
+  const add = (index: number, match: RouteMatch): void => {
+    const identity = matchIdentity(match);
+    const first = found.get(identity);
+    if (first === undefined) found.set(identity, { index, match, identity });
+    else notes.warnings.push({ path: `spec.matches[${index}]`, message: `is the same as spec.matches[${first.index}]` });
+  };
+  if (spec.matches === undefined) add(-1, { path: null, methods: [], headers: [], query: [] });
+  spec.matches?.forEach((match, i) => {
+    const read = readMatch(match, `spec.matches[${i}]`, notes);
+    if (read !== null) add(i, read);
+  });
+  return [...found.values()];
+}
+
+function readMatch(match: UpstreamMatch, at: string, notes: Notes): RouteMatch | null {
+  const before = notes.faults.length;
+  const path = match.path === undefined ? null : readPath(match.path, `${at}.path.value`, notes);
+  const headers = readFields(match.headers ?? [], `${at}.headers`, notes);
+  const query = readFields(match.query ?? [], `${at}.query`, notes);
+  return notes.faults.length > before ? null : { path, methods: match.methods ?? [], headers, query };
+}
+
+function readPath(path: NonNullable<UpstreamMatch['path']>, at: string, notes: Notes): RouteMatch['path'] {
+  if (path.type === 'Regex') {
+    const compiled = compilePattern(path.value);
+    if (!compiled.ok) notes.faults.push({ path: at, message: compiled.error });
+    return { type: 'Regex', value: path.value };
+  }
+  const value = canonicalPath(path.value);
+  if (value === null) notes.faults.push({ path: at, message: `${JSON.stringify(path.value)} is not a path that a request can have` });
+  return { type: path.type, value: value ?? '/' };
+}
+
+function readFields(list: NonNullable<UpstreamMatch['query']>, at: string, notes: Notes): FieldMatch[] {
+  return list.map((field, i) => {
+    const value = field.value ?? '';
+    if (field.type === 'Regex') {
+      const compiled = compilePattern(value);
+      if (!compiled.ok) notes.faults.push({ path: `${at}[${i}].value`, message: compiled.error });
+    }
+    return { name: field.name, type: field.type, value };
+  });
+}

@@ -12,6 +12,7 @@ export class RequestCounters {
   private readonly upstream: string;
   private readonly totals = new Map<number, Row>();
   private readonly duration: Row;
+  private retired = false;
 
   constructor(cells: Cells, listener: string, upstream: string) {
     this.cells = cells;
@@ -22,6 +23,7 @@ export class RequestCounters {
 
   /** `code` 0: the client got none. */
   count(code: number, reason: Reason, seconds: number): void {
+    if (this.retired) return;
     const key = keyOf(code, reason);
     let row = this.totals.get(key);
     if (row === undefined) {
@@ -31,6 +33,13 @@ export class RequestCounters {
     this.cells.add(row, 1);
     this.cells.observe(this.duration, seconds);
   }
+
+  /** Its object is gone: its rows go too, and exchanges that still end are no longer counted here. */
+  retire(): void {
+    this.retired = true;
+    for (const key of this.totals.keys()) this.cells.drop('requests_total', this.listener, this.upstream, codeOf(key), reasonOf(key));
+    this.cells.drop('request_duration_seconds', this.listener, this.upstream);
+  }
 }
 
 /** Requests sent to one group of endpoints. */
@@ -39,8 +48,8 @@ export class BackendCounters {
   private readonly upstream: string;
   private readonly backend: string;
   private readonly totals = new Map<number, Row>();
-  private readonly retries = new Map<Reason, Row>();
   private readonly duration: Row;
+  private retired = false;
 
   constructor(cells: Cells, upstream: string, backend: string) {
     this.cells = cells;
@@ -50,6 +59,7 @@ export class BackendCounters {
   }
 
   count(code: number, reason: Reason): void {
+    if (this.retired) return;
     const key = keyOf(code, reason);
     let row = this.totals.get(key);
     if (row === undefined) {
@@ -60,16 +70,42 @@ export class BackendCounters {
   }
 
   answered(seconds: number): void {
-    this.cells.observe(this.duration, seconds);
+    if (!this.retired) this.cells.observe(this.duration, seconds);
   }
 
-  retried(reason: Reason): void {
-    let row = this.retries.get(reason);
+  retire(): void {
+    this.retired = true;
+    for (const key of this.totals.keys())
+      this.cells.drop('backend_requests_total', this.upstream, this.backend, codeOf(key), reasonOf(key));
+    this.cells.drop('backend_duration_seconds', this.upstream, this.backend);
+  }
+}
+
+/** Requests of an upstream that were sent once more, over all its groups. */
+export class RetryCounters {
+  private readonly cells: Cells;
+  private readonly upstream: string;
+  private readonly rows = new Map<Reason, Row>();
+  private retired = false;
+
+  constructor(cells: Cells, upstream: string) {
+    this.cells = cells;
+    this.upstream = upstream;
+  }
+
+  count(reason: Reason): void {
+    if (this.retired) return;
+    let row = this.rows.get(reason);
     if (row === undefined) {
       row = this.cells.row('backend_retries_total', this.upstream, reason);
-      this.retries.set(reason, row);
+      this.rows.set(reason, row);
     }
     this.cells.add(row, 1);
+  }
+
+  retire(): void {
+    this.retired = true;
+    for (const reason of this.rows.keys()) this.cells.drop('backend_retries_total', this.upstream, reason);
   }
 }
 
@@ -79,32 +115,38 @@ export class ListenerCounters {
   /** Requests that found no upstream. */
   readonly unrouted: RequestCounters;
   private readonly cells: Cells;
-  private readonly active: Row;
+  /** Requests in flight. */
+  active = 0;
+  private readonly activeRow: Row;
   private readonly handshakes: Row;
   private readonly limits = new Map<string, Row>();
   private readonly errors = new Map<string, Map<string, Row>>();
+  private retired = false;
 
   constructor(cells: Cells, label: string) {
     this.cells = cells;
     this.label = label;
     this.unrouted = new RequestCounters(cells, label, '');
-    this.active = cells.row('requests_active', label);
+    this.activeRow = cells.row('requests_active', label);
     this.handshakes = cells.row('handshake_duration_seconds', label);
   }
 
   begun(): void {
-    this.cells.add(this.active, 1);
+    this.active++;
+    if (!this.retired) this.cells.add(this.activeRow, 1);
   }
 
   ended(): void {
-    this.cells.add(this.active, -1);
+    this.active--;
+    if (!this.retired) this.cells.add(this.activeRow, -1);
   }
 
   handshake(seconds: number): void {
-    this.cells.observe(this.handshakes, seconds);
+    if (!this.retired) this.cells.observe(this.handshakes, seconds);
   }
 
   limit(name: string): void {
+    if (this.retired) return;
     let row = this.limits.get(name);
     if (row === undefined) {
       row = this.cells.row('limit_rejects_total', this.label, name);
@@ -115,6 +157,7 @@ export class ListenerCounters {
 
   /** Codes and rules come from our own tables, never from the peer. */
   protocolError(code: string, rule: string): void {
+    if (this.retired) return;
     let rules = this.errors.get(code);
     if (rules === undefined) {
       rules = new Map();
@@ -127,6 +170,24 @@ export class ListenerCounters {
     }
     this.cells.add(row, 1);
   }
+
+  retire(): void {
+    this.retired = true;
+    this.unrouted.retire();
+    for (const name of this.limits.keys()) this.cells.drop('limit_rejects_total', this.label, name);
+    for (const [code, rules] of this.errors)
+      for (const rule of rules.keys()) this.cells.drop('protocol_errors_total', this.label, code, rule);
+    this.cells.drop('requests_active', this.label);
+    this.cells.drop('handshake_duration_seconds', this.label);
+  }
+}
+
+function codeOf(key: number): string {
+  return String(key % STRIDE);
+}
+
+function reasonOf(key: number): Reason {
+  return REASON_NAMES[Math.floor(key / STRIDE)] as Reason;
 }
 
 function keyOf(code: number, reason: Reason): number {

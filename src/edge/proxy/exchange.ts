@@ -46,6 +46,14 @@ const ENDED = 3;
 
 const NEVER = Infinity;
 
+const ABORTS: Readonly<Record<RequestAbort, Reason>> = {
+  reset: 'client_reset',
+  stop: 'client_reset',
+  stalled: 'client_idle',
+  malformed: 'malformed_request',
+  closed: 'client_closed',
+};
+
 export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   readonly plant: Plant;
   readonly view: ListenerView;
@@ -146,7 +154,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   onRequestAbort(abort: RequestAbort, _code: number): void {
     if (this.finished) return;
     try {
-      const reason = abort === 'malformed' ? 'malformed_request' : abort === 'closed' ? 'client_closed' : 'client_reset';
+      const reason = ABORTS[abort];
       this.cancelAttempt(reason);
       this.over(reason);
     } catch (e) {
@@ -240,7 +248,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     try {
       this.closeAttempt(failure.reason);
       if (this.response === NONE && mayRetry(failure, this.attempts, this.received)) {
-        (this.groupView as GroupView).counters.retried(failure.reason);
+        (this.destination as Destination).upstream.retries.count(failure.reason);
         this.forward();
       } else this.answer(failure.reason);
     } catch (e) {

@@ -3,9 +3,9 @@ import type { RouteTable } from '../../contract/routes/table.ts';
 import type { HashKey, ListenerPart, UpstreamPart } from '../../contract/snapshot/parts.ts';
 import type { Group, Split } from '../backends/index.ts';
 import type { TlsTable } from '../quic/engine.ts';
-import type { BackendCounters, ListenerCounters, RequestCounters } from './counters.ts';
+import type { BackendCounters, ListenerCounters, RequestCounters, RetryCounters } from './counters.ts';
 import type { Replies } from './reply.ts';
-import type { TrustList } from './trust.ts';
+import type { AddressList } from './addresslist.ts';
 
 /** One side of an upstream's split. */
 export interface GroupView {
@@ -24,6 +24,7 @@ export interface UpstreamView {
   readonly groups: readonly GroupView[];
   /** null unless consistent hashing balances it. */
   readonly key: HashKey | null;
+  readonly retries: RetryCounters;
 }
 
 /** Where a route leads, on one listener. */
@@ -37,7 +38,7 @@ export interface ListenerView {
   /** `namespace/name`. */
   readonly label: string;
   readonly table: RouteTable<Destination>;
-  readonly trust: TrustList;
+  readonly trust: AddressList;
   readonly tls: TlsTable;
   readonly replies: Replies;
   readonly counters: ListenerCounters;

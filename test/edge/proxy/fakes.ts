@@ -25,14 +25,14 @@ import type {
   ServerStream,
 } from '../../../src/edge/http/message.ts';
 import { AccessLog } from '../../../src/edge/proxy/accesslog.ts';
-import { BackendCounters, ListenerCounters, RequestCounters } from '../../../src/edge/proxy/counters.ts';
+import { BackendCounters, ListenerCounters, RequestCounters, RetryCounters } from '../../../src/edge/proxy/counters.ts';
 import { Exchange } from '../../../src/edge/proxy/exchange.ts';
 import { DropCounter } from '../../../src/edge/proxy/headers.ts';
 import { Misdirection } from '../../../src/edge/proxy/misdirected.ts';
 import { Peer } from '../../../src/edge/proxy/peer.ts';
 import type { Plant } from '../../../src/edge/proxy/plant.ts';
 import { Replies } from '../../../src/edge/proxy/reply.ts';
-import { TrustList } from '../../../src/edge/proxy/trust.ts';
+import { AddressList } from '../../../src/edge/proxy/addresslist.ts';
 import { Via } from '../../../src/edge/proxy/via.ts';
 import type { Destination, ListenerView } from '../../../src/edge/proxy/view.ts';
 import type { ConnInfo, ConnStats, TlsId, TlsTable } from '../../../src/edge/quic/engine.ts';
@@ -307,6 +307,7 @@ export class Rig {
         split: new Split(groups.map((g) => g.weight)),
         groups: views,
         key: options.key ?? null,
+        retries: new RetryCounters(this.cells, 'web/api'),
       },
       counters: new RequestCounters(this.cells, 'edge/public', 'web/api'),
     };
@@ -327,7 +328,7 @@ export class Rig {
       part,
       label: 'edge/public',
       table: buildTable(hosts, () => destination),
-      trust: new TrustList(part.trust),
+      trust: new AddressList(part.trust),
       tls: tlsTable(options.fallback !== false),
       replies: new Replies('spooky-0a1b2c3d', part.proxyStatusDetails, this.clock),
       counters: new ListenerCounters(this.cells, 'edge/public'),

@@ -5,12 +5,12 @@ interface Range {
   readonly bits: number;
 }
 
-/** Peers whose forwarded fields are believed. Compared on bytes: no spelling of an address is another address. */
-export class TrustList {
+/** Ranges of addresses, compared on bytes: no spelling of an address is another address. */
+export class AddressList {
   private readonly ranges: readonly Range[];
 
   constructor(cidrs: readonly string[]) {
-    // What does not parse trusts nobody; compile has refused it with a message.
+    // What does not parse holds nobody; compile has refused it with a message.
     this.ranges = cidrs.map(parseCidr).filter((r) => r !== null);
   }
 

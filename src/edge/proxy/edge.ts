@@ -1,0 +1,283 @@
+/** A worker's whole data plane behind one object: parts come in, a load builds and binds, a switch replaces one reference. */
+import type { Cells, RowReading } from '../../contract/cells.ts';
+import type { BoundListener, EndpointActivity, LoadProblem, WorkerStart } from '../../contract/channel.ts';
+import type { EndpointList, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { TimerWheel } from '../../lib/wheel.ts';
+import { Backends, type Connect } from '../backends/index.ts';
+import type { QuicEngine } from '../quic/engine.ts';
+import { deriveEdgeKeys, derivePseudonym, deriveTokenKeys } from '../quic/keys.ts';
+import { AccessLog } from './accesslog.ts';
+import { Activator } from './activate.ts';
+import { connector } from './connect.ts';
+import { DropCounter } from './headers.ts';
+import { codeOf, Listener, socketKey, type Wiring } from './listener.ts';
+import { internalError, type Log, type Plant } from './plant.ts';
+import { Via } from './via.ts';
+import type { ListenerView } from './view.ts';
+
+export interface EdgeOptions {
+  readonly engine: QuicEngine;
+  readonly clock: Clock;
+  readonly start: WorkerStart;
+  readonly cells: Cells;
+  readonly log: Log;
+  readonly access: (lines: string) => void;
+  /** The endpoint of a listener is dead: the worker is to drain and to be replaced. */
+  readonly fault?: (message: string) => void;
+  /** How backends are reached; tests put their own here. */
+  readonly connectFor?: (part: GroupPart) => Connect;
+}
+
+export interface Loaded {
+  readonly bound: BoundListener[];
+  readonly problems: LoadProblem[];
+}
+
+export interface Edge {
+  part(hash: PartHash, bytes: Uint8Array): void;
+  /** Builds and binds everything for this root; changes nothing that serves. */
+  load(version: number, listeners: readonly PartHash[]): Promise<Loaded>;
+  /** One reference swapped; listeners that are gone drain. */
+  switch(version: number): void;
+  endpoints(lists: readonly EndpointList[]): void;
+  share(listener: string, connections: number): void;
+  /** Every row, gauges refreshed. */
+  read(): RowReading[];
+  activity(): EndpointActivity[];
+  /** New connections are refused, open ones sent away in two steps; what is left after the time-out is closed. */
+  drain(timeoutMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What requests see: replaced as a whole. */
+interface Active {
+  readonly version: number;
+  readonly views: ReadonlyMap<Listener, ListenerView>;
+}
+
+interface Pending extends Active {
+  readonly listeners: readonly PartHash[];
+  /** Bound for this load: to be closed when it is given up. */
+  readonly fresh: readonly Listener[];
+}
+
+const HOUR_MS = 3_600_000;
+/** Ticket keys: a ticket is good for the rest of its period and the next one. */
+const TICKET_PERIOD_MS = 12 * HOUR_MS;
+/** How long a listener that is gone may finish what it has. */
+const RETIRE_MS = 60_000;
+
+export function createEdge(options: EdgeOptions): Edge {
+  return new WorkerEdge(options);
+}
+
+class WorkerEdge implements Edge {
+  private readonly options: EdgeOptions;
+  private readonly plant: Plant;
+  private readonly activator: Activator;
+  private readonly wiring: Wiring;
+  private readonly retiring = new Map<string, Listener>();
+  private active: Active = { version: -1, views: new Map() };
+  private pending: Pending | null = null;
+  private cancelRotation: () => void;
+  private closed = false;
+
+  constructor(options: EdgeOptions) {
+    const { start, clock, cells, log } = options;
+    this.options = options;
+    const wheel = new TimerWheel(clock, (e) => internalError({ cells, log }, 'timer', e));
+    const connectFor = options.connectFor ?? ((part: GroupPart): Connect => this.connectFor(part));
+    this.plant = {
+      clock,
+      wheel,
+      cells,
+      log,
+      backends: new Backends({ wheel, cells, random: Math.random, connectFor }),
+      drops: new DropCounter(cells),
+      accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
+      via: new Via(derivePseudonym(start.installationKey)),
+    };
+    this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
+    this.wiring = this.wire();
+    this.cancelRotation = this.planRotation();
+  }
+
+  part(hash: PartHash, bytes: Uint8Array): void {
+    this.activator.parts.add(hash, bytes);
+  }
+
+  async load(version: number, listeners: readonly PartHash[]): Promise<Loaded> {
+    await this.giveUp();
+    const problems: LoadProblem[] = [];
+    const views = new Map<Listener, ListenerView>();
+    const fresh: Listener[] = [];
+    for (const hash of listeners) {
+      const view = this.build(hash, problems);
+      if (view === null) continue;
+      const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems));
+      if (listener === null) continue;
+      if (!this.active.views.has(listener)) fresh.push(listener);
+      views.set(listener, view);
+    }
+    this.pending = { version, listeners, views, fresh };
+    return { bound: Array.from(views.keys(), (l) => l.bound()), problems };
+  }
+
+  switch(version: number): void {
+    const next = this.pending;
+    if (next === null || next.version !== version) {
+      this.plant.log('error', 'switch to a version that is not loaded', { version });
+      return;
+    }
+    this.pending = null;
+    const before = this.active;
+    this.active = next;
+    for (const [listener, view] of next.views) this.guarded('apply', () => listener.apply(view));
+    for (const listener of before.views.keys()) if (!next.views.has(listener)) this.retire(listener);
+    this.activator.sweep([...next.views.values()]);
+    this.activator.parts.keep(next.listeners);
+  }
+
+  endpoints(lists: readonly EndpointList[]): void {
+    for (const list of lists) this.guarded('endpoints', () => this.plant.backends.setEndpoints(list));
+  }
+
+  share(label: string, connections: number): void {
+    for (const [listener, view] of this.active.views) if (view.label === label) listener.setShare(connections);
+  }
+
+  read(): RowReading[] {
+    for (const listener of this.active.views.keys()) this.guarded('measure', () => listener.measure());
+    this.guarded('measure', () => this.plant.backends.measure(this.options.start.metricsDetail === 'endpoint'));
+    return this.plant.cells.read();
+  }
+
+  activity(): EndpointActivity[] {
+    return this.plant.backends.activity();
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    await this.giveUp();
+    await Promise.all([...this.active.views.keys(), ...this.retiring.values()].map((l) => l.drain(timeoutMs)));
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.cancelRotation();
+    await this.giveUp();
+    await Promise.all([...this.active.views.keys(), ...this.retiring.values()].map((l) => l.close()));
+    this.plant.backends.close();
+    this.plant.accessLog.flush();
+    this.plant.wheel.stop();
+  }
+
+  /** A listener that cannot be built is not served at all: no part of it may stand in for the rest. */
+  private build(hash: PartHash, problems: LoadProblem[]): ListenerView | null {
+    try {
+      return this.activator.view(hash, this.period());
+    } catch (e) {
+      problems.push({ kind: 'part', listener: hash, code: codeOf(e), message: messageOf(e) });
+      return null;
+    }
+  }
+
+  private async bind(view: ListenerView, problems: LoadProblem[]): Promise<Listener | null> {
+    try {
+      // The same addresses, left a moment ago: the socket is wanted again.
+      const leaving = this.retiring.get(socketKey(view.part));
+      if (leaving !== undefined) await leaving.close();
+      return await Listener.bind(this.wiring, view);
+    } catch (e) {
+      const code = codeOf(e);
+      problems.push({ kind: /^E[A-Z]+$/.test(code) ? 'bind' : 'part', listener: view.label, code, message: messageOf(e) });
+      return null;
+    }
+  }
+
+  private bySocket(key: string, taken: ReadonlyMap<Listener, ListenerView>): Listener | null {
+    for (const listener of this.active.views.keys()) if (listener.key === key && !taken.has(listener)) return listener;
+    return null;
+  }
+
+  private async giveUp(): Promise<void> {
+    const given = this.pending;
+    this.pending = null;
+    if (given !== null) await Promise.all(given.fresh.map((l) => l.close()));
+  }
+
+  private retire(listener: Listener): void {
+    this.retiring.set(listener.key, listener);
+    listener
+      .drain(RETIRE_MS)
+      .catch((e: unknown) => internalError(this.plant, 'edge.retire', e))
+      .finally(() => {
+        if (this.retiring.get(listener.key) === listener) this.retiring.delete(listener.key);
+        const label = listener.view().label;
+        if (![...this.active.views.values()].some((v) => v.label === label)) listener.forgetGauges();
+      });
+  }
+
+  private wire(): Wiring {
+    const { engine, start } = this.options;
+    const keys = deriveEdgeKeys(start.installationKey);
+    return {
+      plant: this.plant,
+      engine,
+      workers: start.workers,
+      maxConnections: start.maxConnections,
+      cid: { nodeId: start.nodeId, workerId: start.workerId, key: keys.cid },
+      resetKey: keys.reset,
+      tokenKeys: () => deriveTokenKeys(start.installationKey, Math.floor(this.plant.clock.wall() / HOUR_MS)),
+      receiveBuffer: start.udpReceiveBuffer,
+      sendBuffer: start.udpSendBuffer,
+      active: (listener) => this.active.views.get(listener) ?? null,
+      onFault: (e) => {
+        this.plant.log('error', 'QUIC endpoint failed', { error: messageOf(e) });
+        this.options.fault?.(messageOf(e));
+      },
+    };
+  }
+
+  private connectFor(part: GroupPart): Connect {
+    const client = part.tls?.client == null ? null : this.activator.parts.get(part.tls.client, 'certificate');
+    return connector(this.plant, this.options.start, part, client);
+  }
+
+  private period(): number {
+    return Math.floor(this.plant.clock.wall() / TICKET_PERIOD_MS);
+  }
+
+  /** Each hour new keys for address tokens, and when their period ends, for tickets. */
+  private planRotation(): () => void {
+    const { clock } = this.plant;
+    return clock.after(HOUR_MS - (clock.wall() % HOUR_MS), () => {
+      this.guarded('rotate', () => this.rotate());
+      this.cancelRotation = this.planRotation();
+    });
+  }
+
+  private rotate(): void {
+    const views = new Map<Listener, ListenerView>();
+    for (const [listener, view] of this.active.views) views.set(listener, this.activator.renewed(view, this.period()));
+    this.active = { version: this.active.version, views };
+    for (const [listener, view] of views) {
+      listener.setTokenKeys();
+      listener.apply(view);
+    }
+  }
+
+  private guarded(where: string, fn: () => void): void {
+    try {
+      fn();
+    } catch (e) {
+      internalError(this.plant, `edge.${where}`, e);
+    }
+  }
+}
+
+function messageOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}

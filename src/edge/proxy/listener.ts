@@ -1,0 +1,353 @@
+import type { Row } from '../../contract/cells.ts';
+import type { BoundListener } from '../../contract/channel.ts';
+import type { ListenerPart } from '../../contract/snapshot/index.ts';
+import type { H3Limits } from '../http/h3/options.ts';
+import { createH3Server, type H3Server } from '../http/h3/server.ts';
+import {
+  DROPS,
+  OUTCOMES,
+  type Address,
+  type CloseReason,
+  type EndpointStats,
+  type Limits,
+  type ListenOptions,
+  type QuicConn,
+  type QuicEndpoint,
+  type QuicEngine,
+  type QuicHandler,
+  type RetryMode,
+} from '../quic/engine.ts';
+import { ListenerApp, type ViewSource } from './app.ts';
+import { closeCodeName } from './closecode.ts';
+import { internalError, type Plant } from './plant.ts';
+import type { ListenerView } from './view.ts';
+
+/** What the sockets of a worker have in common. */
+export interface Wiring {
+  readonly plant: Plant;
+  readonly engine: QuicEngine;
+  readonly workers: number;
+  readonly maxConnections: number;
+  readonly cid: ListenOptions['cid'];
+  readonly resetKey: Uint8Array;
+  readonly tokenKeys: () => readonly Uint8Array[];
+  readonly receiveBuffer: number;
+  readonly sendBuffer: number;
+  /** The view of a listener in the active snapshot; null when it has none (yet, or any more). */
+  readonly active: (listener: Listener) => ListenerView | null;
+  readonly onFault: (e: Error) => void;
+}
+
+const ANY = ['0.0.0.0', '::'] as const;
+/** A kernel without that family, or an interface whose address is not usable (yet). */
+const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL', 'EPROTONOSUPPORT']);
+
+const CONGESTION = { Reno: 'reno', Cubic: 'cubic', BBR: 'bbr' } as const;
+const RETRY: Readonly<Record<ListenerPart['quic']['retry'], RetryMode>> = { Auto: 'load', Always: 'always', Never: 'off' };
+/** Half-open connections from which on addresses are validated first. */
+const RETRY_ABOVE = 100;
+const HALF_OPEN = 4096;
+/** Three that HTTP/3 needs, and room for what clients grease with. */
+const UNI_STREAMS = 16;
+/** What all streams of a connection may have in flight together, in windows of one stream. */
+const WINDOWS_PER_CONNECTION = 16;
+
+/** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its addresses and port do. */
+export class Listener implements ViewSource {
+  readonly key: string;
+  private readonly wiring: Wiring;
+  private readonly app: ListenerApp;
+  private readonly server: H3Server;
+  private readonly rows: ListenerRows;
+  private endpoint: QuicEndpoint | null = null;
+  /** What it serves while the active snapshot says nothing of it: before its first switch, and while it drains. */
+  private own: ListenerView;
+  private h3: H3Limits;
+  private share = 0;
+  private counted: EndpointStats | null = null;
+  private ending: Promise<void> | null = null;
+
+  private constructor(wiring: Wiring, view: ListenerView) {
+    this.key = socketKey(view.part);
+    this.wiring = wiring;
+    this.own = view;
+    this.h3 = h3Limits(view.part);
+    this.rows = new ListenerRows(wiring.plant);
+    this.app = new ListenerApp(wiring.plant, this);
+    this.app.addTable(view.tls);
+    this.server = createH3Server({
+      clock: wiring.plant.clock,
+      wheel: wiring.plant.wheel,
+      limits: () => this.h3,
+      app: this.app,
+      onInternalError: (where, error) => internalError(wiring.plant, `h3.${where}`, error),
+      onForeign: () => this.rows.foreign(),
+      onFault: (e) => wiring.onFault(e),
+    });
+  }
+
+  /** Binds; rejects with the system's error. Nothing is told to anybody before the switch, though clients may come already. */
+  static async bind(wiring: Wiring, view: ListenerView): Promise<Listener> {
+    const listener = new Listener(wiring, view);
+    listener.endpoint = await listener.open(view);
+    return listener;
+  }
+
+  view(): ListenerView {
+    return this.wiring.active(this) ?? this.own;
+  }
+
+  /** The snapshot was switched: what the sockets and connections need to know of it. */
+  apply(view: ListenerView): void {
+    const before = this.own;
+    this.own = view;
+    this.h3 = h3Limits(view.part);
+    this.app.addTable(view.tls);
+    const endpoint = this.endpoint as QuicEndpoint;
+    endpoint.setLimits(this.limits(view));
+    endpoint.setRetry(RETRY[view.part.quic.retry]);
+    if (view.tls !== before.tls) endpoint.setTls(view.tls);
+  }
+
+  /** Its part of the node's `limits.connections`. */
+  setShare(connections: number): void {
+    this.share = connections;
+    this.endpoint?.setLimits(this.limits(this.own));
+  }
+
+  setTokenKeys(): void {
+    this.endpoint?.setKeys({ resetKey: this.wiring.resetKey, tokenKeys: this.wiring.tokenKeys() });
+  }
+
+  bound(): BoundListener {
+    const { namespace, name } = this.own.part;
+    const endpoint = this.endpoint as QuicEndpoint;
+    return { namespace, name, addresses: endpoint.addresses, receiveBuffer: endpoint.stats().receiveBuffer };
+  }
+
+  /** New connections are refused, open ones asked to go (RFC 9114 s5.2); those that are left after `ms` are closed. */
+  drain(ms: number): Promise<void> {
+    this.ending ??= this.end(ms);
+    return this.ending;
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAll();
+    await this.endpoint?.close();
+  }
+
+  /** Brings the counters up to date with the engine's. */
+  measure(): void {
+    if (this.endpoint === null) return;
+    const stats = this.endpoint.stats();
+    this.rows.measure(this.view(), stats, this.counted);
+    this.counted = stats;
+  }
+
+  forgetGauges(): void {
+    this.rows.forget(this.own);
+  }
+
+  private async end(ms: number): Promise<void> {
+    const endpoint = this.endpoint as QuicEndpoint;
+    const gone = endpoint.drain();
+    this.server.drain();
+    let cancel = (): void => {};
+    const late = new Promise<void>((done) => {
+      cancel = this.wiring.plant.clock.after(ms, done);
+    });
+    await Promise.race([gone, late]);
+    cancel();
+    this.measure();
+    await this.close();
+  }
+
+  private async open(view: ListenerView): Promise<QuicEndpoint> {
+    const { addresses } = view.part;
+    if (addresses.length > 0) return this.listen(view, addresses);
+    try {
+      return await this.listen(view, ANY);
+    } catch (e) {
+      if (!NO_FAMILY.has(codeOf(e))) throw e;
+    }
+    try {
+      return await this.oneFamily(view, '0.0.0.0', 'IPv6');
+    } catch (e) {
+      if (!NO_FAMILY.has(codeOf(e))) throw e;
+      return this.oneFamily(view, '::', 'IPv4');
+    }
+  }
+
+  private async oneFamily(view: ListenerView, host: string, missing: string): Promise<QuicEndpoint> {
+    const endpoint = await this.listen(view, [host]);
+    this.wiring.plant.log('warn', 'address family not available', { listener: view.label, family: missing });
+    return endpoint;
+  }
+
+  private listen(view: ListenerView, hosts: readonly string[]): Promise<QuicEndpoint> {
+    const { wiring } = this;
+    const { quic, port } = view.part;
+    return wiring.engine.listen(
+      {
+        hosts,
+        port,
+        reusePort: wiring.workers > 1,
+        cid: wiring.cid,
+        resetKey: wiring.resetKey,
+        tokenKeys: wiring.tokenKeys(),
+        retry: RETRY[quic.retry],
+        limits: this.limits(view),
+        tls: view.tls,
+        congestion: CONGESTION[quic.congestionControl],
+        receiveBuffer: wiring.receiveBuffer,
+        sendBuffer: wiring.sendBuffer,
+      },
+      new CountedHandler(this.server.handler, this.rows),
+    );
+  }
+
+  private limits(view: ListenerView): Limits {
+    const { quic, limits } = view.part;
+    const { workers, maxConnections } = this.wiring;
+    const connections = this.share > 0 ? this.share : Math.ceil((limits.connections ?? maxConnections) / workers);
+    return {
+      connections,
+      halfOpen: Math.min(connections, HALF_OPEN),
+      handshakesPerSecond: Math.ceil(limits.handshakesPerSecond / workers),
+      retryAbove: RETRY_ABOVE,
+      perAddress: Math.ceil(limits.connectionsPerAddress / workers),
+      handshakeMs: quic.handshakeTimeoutMs,
+      idleMs: quic.idleTimeoutMs,
+      bidi: quic.maxStreams,
+      uni: UNI_STREAMS,
+      streamWindow: quic.streamWindow,
+      connWindow: quic.streamWindow * Math.min(quic.maxStreams, WINDOWS_PER_CONNECTION),
+      datagrams: false,
+    };
+  }
+}
+
+/** Two listeners with the same key are one socket: a renamed listener keeps its connections. */
+export function socketKey(part: ListenerPart): string {
+  const name = part.port === 0 ? `${part.namespace}/${part.name}` : '';
+  return JSON.stringify([[...part.addresses].sort(), part.port, name]);
+}
+
+export function codeOf(e: unknown): string {
+  return e instanceof Error && 'code' in e && typeof e.code === 'string' ? e.code : 'unknown';
+}
+
+function h3Limits(part: ListenerPart): H3Limits {
+  const { limits, quic } = part;
+  return {
+    headerBytes: limits.headerBytes,
+    headerCount: limits.headerCount,
+    headerTimeoutMs: limits.headerTimeoutMs,
+    responseStallMs: limits.responseStallMs,
+    noRequestTimeoutMs: limits.noRequestTimeoutMs,
+    requestsPerConnection: limits.requestsPerConnection,
+    maxStreams: quic.maxStreams,
+    keepAliveMs: quic.keepAliveMs < 0 ? Math.floor(quic.idleTimeoutMs / 2) : quic.keepAliveMs,
+  };
+}
+
+/** Rows that are fed from the engine's own counts. */
+class ListenerRows {
+  private readonly plant: Plant;
+
+  constructor(plant: Plant) {
+    this.plant = plant;
+  }
+
+  /** Adds what the engine has counted since `before`. */
+  measure(view: ListenerView, now: EndpointStats, before: EndpointStats | null): void {
+    const { cells } = this.plant;
+    const add = (row: Row, value: number, base: number | undefined): void => cells.add(row, value - (base ?? 0));
+    cells.set(cells.row('connections_active', view.label), now.connections);
+    cells.set(cells.row('streams_active', view.label), view.counters.active);
+    cells.set(cells.row('udp_receive_buffer_bytes', view.label), now.receiveBuffer);
+    for (const outcome of OUTCOMES)
+      add(cells.row('connections_total', view.label, outcome), now.handshakes[outcome], before?.handshakes[outcome]);
+    for (const drop of DROPS) add(cells.row('quic_dropped_datagrams_total', drop), now.dropped[drop], before?.dropped[drop]);
+    for (const kind of ['retry', 'version', 'reset', 'refused'] as const)
+      add(cells.row('quic_answered_total', kind), now.answered[kind], before?.answered[kind]);
+    for (const [i, direction] of (['in', 'out'] as const).entries()) {
+      add(cells.row('quic_datagrams_total', direction), now.datagrams[i] as number, before?.datagrams[i]);
+      add(cells.row('quic_bytes_total', direction), now.bytes[i] as number, before?.bytes[i]);
+    }
+    add(cells.row('udp_kernel_drops_total'), now.kernelDrops, before?.kernelDrops);
+  }
+
+  forget(view: ListenerView): void {
+    const { cells } = this.plant;
+    cells.drop('connections_active', view.label);
+    cells.drop('streams_active', view.label);
+    cells.drop('udp_receive_buffer_bytes', view.label);
+    for (const outcome of OUTCOMES) cells.drop('connections_total', view.label, outcome);
+  }
+
+  closed(why: CloseReason): void {
+    this.plant.cells.add(this.plant.cells.row('quic_connection_closed_total', why.side, closeCodeName(why)), 1);
+  }
+
+  /** Until workers hand over to each other, a datagram of another worker's connection is dropped. */
+  foreign(): void {
+    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', 'out', 'dropped'), 1);
+  }
+}
+
+/** The HTTP/3 server's handler, with the end of every connection counted by what ended it. */
+class CountedHandler implements QuicHandler {
+  private readonly inner: QuicHandler;
+  private readonly rows: ListenerRows;
+
+  constructor(inner: QuicHandler, rows: ListenerRows) {
+    this.inner = inner;
+    this.rows = rows;
+  }
+
+  onConnection(c: QuicConn): void {
+    this.inner.onConnection(c);
+  }
+
+  onData(c: QuicConn, id: number, buf: Uint8Array, start: number, end: number, fin: boolean): void {
+    this.inner.onData(c, id, buf, start, end, fin);
+  }
+
+  onReset(c: QuicConn, id: number, code: number): void {
+    this.inner.onReset(c, id, code);
+  }
+
+  onStop(c: QuicConn, id: number, code: number): void {
+    this.inner.onStop(c, id, code);
+  }
+
+  onWritable(c: QuicConn, id: number): void {
+    this.inner.onWritable(c, id);
+  }
+
+  onDatagram(c: QuicConn, buf: Uint8Array, start: number, end: number): void {
+    this.inner.onDatagram(c, buf, start, end);
+  }
+
+  onPath(c: QuicConn): void {
+    this.inner.onPath(c);
+  }
+
+  onClose(c: QuicConn, why: CloseReason): void {
+    this.rows.closed(why);
+    this.inner.onClose(c, why);
+  }
+
+  onTurnEnd(): void {
+    this.inner.onTurnEnd();
+  }
+
+  onForeign(workerId: number, buf: Uint8Array, start: number, end: number, from: Address, to: Address): void {
+    this.inner.onForeign(workerId, buf, start, end, from, to);
+  }
+
+  onFault(e: Error): void {
+    this.inner.onFault(e);
+  }
+}

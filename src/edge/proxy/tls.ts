@@ -1,0 +1,76 @@
+import type { ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';
+import type { TlsEntry, TlsId, TlsTable } from '../quic/engine.ts';
+import { deriveTicketKeys } from '../quic/keys.ts';
+import type { PartStore } from './parts.ts';
+
+const ALPN: readonly string[] = ['h3'];
+
+/** Ids are of the process: none is given twice, whatever it stood for. */
+let lastId = 0;
+
+interface Kept {
+  readonly key: string;
+  readonly table: TlsTable;
+}
+
+/**
+ * TLS tables of listeners. An entry is the same object, with the same id, for as long as its names, certificates and ticket keys are:
+ * only then may the engine keep what it built for it.
+ */
+export class TlsTables {
+  private readonly installationKey: Uint8Array;
+  private readonly entries = new Map<string, TlsEntry>();
+  private readonly tables = new Map<string, Kept>();
+
+  constructor(installationKey: Uint8Array) {
+    this.installationKey = installationKey;
+  }
+
+  /** `period` moves on with time: ticket keys follow it. */
+  build(part: ListenerPart, parts: PartStore, period: number): TlsTable {
+    const label = `${part.namespace}/${part.name}`;
+    const key = JSON.stringify([part.tls, period]);
+    const known = this.tables.get(label);
+    if (known !== undefined && known.key === key) return known.table;
+    const entries = part.tls.entries.map((e) => this.entry(label, e, parts, period));
+    const names = new Map<string, TlsId>();
+    part.tls.entries.forEach((e, i) => {
+      for (const name of e.names) names.set(name, (entries[i] as TlsEntry).id);
+    });
+    const fallback = part.tls.fallback === null ? null : (entries[part.tls.fallback] as TlsEntry).id;
+    const table: TlsTable = { entries, names, fallback };
+    this.tables.set(label, { key, table });
+    return table;
+  }
+
+  /** Forgets private keys that no table uses any more. */
+  sweep(used: readonly TlsTable[]): void {
+    const live = new Set(used.flatMap((t) => t.entries));
+    for (const [key, entry] of this.entries) if (!live.has(entry)) this.entries.delete(key);
+    for (const [label, kept] of this.tables) if (!used.includes(kept.table)) this.tables.delete(label);
+  }
+
+  private entry(label: string, part: TlsEntryPart, parts: PartStore, period: number): TlsEntry {
+    const names = [...part.names].sort();
+    const key = JSON.stringify([label, names, part.certificates, period]);
+    const known = this.entries.get(key);
+    if (known !== undefined) return known;
+    // By names, not by certificate: a renewed certificate goes on accepting the tickets of its predecessor.
+    const policy = { group: JSON.stringify([label, names]), clientAuth: 'none', ca: null, earlyData: false } as const;
+    const made: TlsEntry = {
+      id: ++lastId as TlsId,
+      certs: part.certificates.map((hash) => pair(hash, parts)),
+      clientAuth: 'none',
+      alpn: ALPN,
+      earlyData: false,
+      ticketKeys: deriveTicketKeys(this.installationKey, policy, period),
+    };
+    this.entries.set(key, made);
+    return made;
+  }
+}
+
+function pair(hash: PartHash, parts: PartStore): { cert: Uint8Array; key: Uint8Array } {
+  const part = parts.get(hash, 'certificate');
+  return { cert: Buffer.from(part.cert, 'latin1'), key: part.key.reveal() };
+}

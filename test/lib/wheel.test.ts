@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { ManualClock } from '../../src/lib/clock.ts';
 import { TimerWheel, WheelTimer, type TimerOwner } from '../../src/lib/wheel.ts';
 

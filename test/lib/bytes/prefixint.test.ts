@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { INCOMPLETE, TOO_LARGE, prefixEnd, prefixIntSize, readPrefixInt, writePrefixInt } from '../../../src/lib/bytes/prefixint.ts';
 
 const MAX = Number.MAX_SAFE_INTEGER;

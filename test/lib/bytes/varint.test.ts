@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { VARINT_SATURATED, readVarint, varintLength, varintSize, writeVarint } from '../../../src/lib/bytes/varint.ts';
 
 describe('RFC 9000 appendix A.1', () => {

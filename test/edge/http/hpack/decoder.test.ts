@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Fields } from '../../../../src/edge/http/fields.ts';
 import { HpackDecoder } from '../../../../src/edge/http/hpack/decoder.ts';
 import { FieldNote } from '../../../../src/edge/http/hpack/rules.ts';

@@ -1,0 +1,292 @@
+/** The client against the HTTP/2 server of Node, which others wrote. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { TestClient } from '#kit/h2client.ts';
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+async function start(
+  serve: Serve,
+  settings: Parameters<typeof createServer>[0] = {},
+): Promise<{ client: TestClient; server: Http2Server }> {
+  const server = createServer(settings);
+  server.on('stream', serve);
+  server.on('sessionError', () => undefined);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = await TestClient.connect((server.address() as AddressInfo).port);
+  closers.push(() => {
+    client.end();
+    server.close();
+  });
+  await client.untilReady();
+  return { client, server };
+}
+
+const echo: Serve = (stream, headers) => {
+  stream.respond({ ':status': 200, 'x-method': String(headers[':method']), 'x-path': String(headers[':path']) });
+  stream.pipe(stream);
+};
+
+test('GET: status, fields and body', async () => {
+  const { client } = await start((stream) => {
+    stream.respond({ ':status': 200, 'content-type': 'text/plain', 'content-length': 5 });
+    stream.end('hello');
+  });
+  const r = await client.fetch();
+  expect(r.status).toBe(200);
+  expect(r.fields).toEqual(expect.arrayContaining([['content-type', 'text/plain']]));
+  expect(r.body.toString()).toBe('hello');
+  expect([r.trailers, r.failure, r.ends]).toEqual([null, null, 1]);
+  expect(client.session.active).toBe(0);
+  expect(client.session.idleSince).toBeGreaterThan(0);
+});
+
+test('POST: what goes up comes down, with the fields as given', async () => {
+  let seen: IncomingHttpHeaders = {};
+  const { client } = await start((stream, headers) => {
+    seen = headers;
+    echo(stream, headers);
+  });
+  const r = await client.fetch({
+    body: 'ping',
+    path: '/a?b=c',
+    fields: [
+      ['x-one', '1'],
+      ['cookie', 'a=b'],
+      ['te', 'trailers'],
+    ],
+  });
+  expect(r.body.toString()).toBe('ping');
+  expect(r.fields).toEqual(
+    expect.arrayContaining([
+      ['x-method', 'POST'],
+      ['x-path', '/a?b=c'],
+    ]),
+  );
+  expect([seen['x-one'], seen['cookie'], seen['te'], seen[':authority']]).toEqual(['1', 'a=b', 'trailers', 'test.example']);
+});
+
+test('HEAD, 204 and 304 without bodies, content-length on HEAD and 304 kept', async () => {
+  const { client } = await start((stream, headers) => {
+    if (headers[':method'] === 'HEAD') stream.respond({ ':status': 200, 'content-length': 1234 }, { endStream: true });
+    else if (headers[':path'] === '/304') stream.respond({ ':status': 304, 'content-length': 99 }, { endStream: true });
+    else stream.respond({ ':status': 204 }, { endStream: true });
+  });
+  const head = await client.fetch({ method: 'HEAD' });
+  expect([head.status, head.failure, head.fields.find(([n]) => n === 'content-length')?.[1]]).toEqual([200, null, '1234']);
+  const notModified = await client.fetch({ path: '/304' });
+  expect([notModified.status, notModified.failure]).toEqual([304, null]);
+  const none = await client.fetch({ path: '/204' });
+  expect([none.status, none.failure, none.bytes]).toEqual([204, null, 0]);
+});
+
+test('trailers in both directions', async () => {
+  const { client } = await start((stream) => {
+    let got: IncomingHttpHeaders = {};
+    stream.on('trailers', (t: IncomingHttpHeaders) => (got = t));
+    stream.resume();
+    stream.on('end', () => {
+      stream.respond({ ':status': 200 }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-seen': String(got['x-up']), 'x-down': '1' }));
+      stream.end('body');
+    });
+  });
+  const r = await client.fetch({ body: 'data', trailers: [['x-up', 'yes']] });
+  expect(r.body.toString()).toBe('body');
+  expect(r.trailers).toEqual([
+    ['x-seen', 'yes'],
+    ['x-down', '1'],
+  ]);
+});
+
+test('interim responses come before the final one', async () => {
+  const { client } = await start((stream) => {
+    stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' });
+    stream.respond({ ':status': 200 });
+    stream.end('done');
+  });
+  const r = await client.fetch();
+  expect(r.informs).toEqual([[103, [['link', '</a.css>; rel=preload']]]]);
+  expect([r.status, r.body.toString()]).toEqual([200, 'done']);
+});
+
+test('100 parallel streams, each with its own bytes', async () => {
+  const { client } = await start(echo);
+  const bodies = Array.from({ length: 100 }, (_, i) => Buffer.alloc(1000 + i * 37, i));
+  const all = await Promise.all(bodies.map((body, i) => client.fetch({ body, path: `/${i}` })));
+  for (const [i, r] of all.entries()) {
+    expect(r.failure).toBeNull();
+    expect(r.body.equals(bodies[i] as Buffer)).toBe(true);
+    expect(r.fields).toEqual(expect.arrayContaining([['x-path', `/${i}`]]));
+  }
+  expect(client.session.active).toBe(0);
+});
+
+test('more requests than the backend allows at once: capacity says so, and each end makes room', async () => {
+  const held: ServerHttp2Stream[] = [];
+  const { client } = await start((stream) => void held.push(stream), { settings: { maxConcurrentStreams: 3 } });
+  expect(client.session.capacity).toBe(3);
+  const three = [client.send(), client.send(), client.send()];
+  expect(client.session.capacity).toBe(0);
+  expect(() => client.send()).toThrow('no capacity');
+  await client.until(() => held.length === 3 || client.closed > 0 || (setImmediate(() => client.onCapacity()), false));
+  held[0]?.respond({ ':status': 200 }, { endStream: true });
+  await Promise.race(three.map((r) => r.untilOver()));
+  expect(client.session.capacity).toBe(1);
+});
+
+describe('flow control', () => {
+  test('1 MiB up and down through windows of 65,535', async () => {
+    const { client } = await start(echo);
+    const body = Buffer.alloc(1 << 20);
+    for (let i = 0; i < body.length; i++) body[i] = (i * 31) & 0xff;
+    const r = await client.fetch({ body });
+    expect(r.failure).toBeNull();
+    expect(createHash('sha256').update(r.body).digest('hex')).toBe(createHash('sha256').update(body).digest('hex'));
+  });
+
+  test('20 MiB down: both our windows are given back', async () => {
+    const { client } = await start((stream) => {
+      stream.respond({ ':status': 200 });
+      stream.end(Buffer.alloc(20 << 20, 'z'));
+    });
+    const r = await client.fetch();
+    expect([r.failure, r.bytes]).toEqual([null, 20 << 20]);
+  });
+
+  test('a paused response stops within its window, and others go on', async () => {
+    let sent = 0;
+    const { client } = await start((stream, headers) => {
+      stream.respond({ ':status': 200 });
+      if (headers[':path'] === '/small') return void stream.end('small');
+      const piece = Buffer.alloc(64 * 1024, 'y');
+      const more = (): void => {
+        while (sent < 16 << 20) {
+          sent += piece.length;
+          if (!stream.write(piece)) return void stream.once('drain', more);
+        }
+        stream.end();
+      };
+      more();
+    });
+    const big = client.send({ path: '/big' });
+    big.onHead = () => big.stream?.pause();
+    await big.until(() => big.bytes >= 256 * 1024);
+    for (let i = 0; i < 20; i++) expect((await client.fetch({ path: '/small' })).body.toString()).toBe('small');
+    expect(big.bytes).toBe(256 * 1024);
+    big.stream?.resume();
+    await big.untilOver();
+    expect([big.failure, big.bytes]).toEqual([null, 16 << 20]);
+  });
+
+  test('a backend that does not read: write says no, and says when to go on', async () => {
+    let reader: ServerHttp2Stream | null = null;
+    const { client } = await start((stream) => {
+      reader = stream;
+      stream.respond({ ':status': 200 });
+      stream.pause();
+    });
+    const r = client.send({ body: null });
+    const piece = Buffer.alloc(16 * 1024, 'w');
+    let written = 0;
+    let wrote = true;
+    for (let i = 0; i < 1000 && wrote; i++) {
+      wrote = r.stream?.write(piece, 0, piece.length) ?? false;
+      written += piece.length;
+    }
+    expect(wrote).toBe(false);
+    // The window and what is held beyond it, no more.
+    expect(written).toBeLessThanOrEqual(65_535 + 64 * 1024 + piece.length);
+    expect(r.writable).toBe(0);
+    await r.until(() => r.status === 200);
+    let total = 0;
+    (reader as ServerHttp2Stream | null)?.on('data', (b: Buffer) => (total += b.length)).resume();
+    await r.until(() => r.writable > 0);
+    r.stream?.end(null);
+    await new Promise<void>((resolve) => (reader as ServerHttp2Stream | null)?.on('end', resolve));
+    expect(total).toBe(written);
+    (reader as ServerHttp2Stream | null)?.end();
+    await r.untilOver();
+    expect(r.failure).toBeNull();
+  });
+});
+
+test('cancel: the backend sees CANCEL, the handler hears nothing more', async () => {
+  const { client } = await start((stream) => {
+    stream.on('error', () => undefined);
+    stream.on('aborted', () => codes.push(stream.rstCode));
+    stream.on('close', () => client.onCapacity());
+    stream.respond({ ':status': 200 });
+    stream.write('first');
+  });
+  const codes: number[] = [];
+  const r = client.send();
+  await r.until(() => r.bytes > 0);
+  r.stream?.cancel();
+  r.stream?.cancel();
+  r.stream?.write(Buffer.from('x'), 0, 1);
+  r.stream?.end(null);
+  await client.until(() => codes.length > 0);
+  expect(codes).toEqual([8]);
+  expect([r.ends, r.late]).toEqual([0, 0]);
+  expect((await client.fetch({ method: 'HEAD' })).status).toBe(200);
+});
+
+test('requests of over 16 KiB of fields go out in CONTINUATIONs', async () => {
+  const { client } = await start(
+    (stream, headers) => {
+      stream.respond({ ':status': 200, 'x-length': String(String(headers['x-big']).length) });
+      stream.end();
+    },
+    { maxHeaderListPairs: 1000, settings: { maxHeaderListSize: 200_000 }, maxSendHeaderBlockLength: 200_000 },
+  );
+  const r = await client.fetch({ fields: [['x-big', '|'.repeat(40_000)]] });
+  expect(r.fields).toEqual(expect.arrayContaining([['x-length', '40000']]));
+});
+
+test('shutdown: what runs is finished, then the connection closes; nothing new is taken', async () => {
+  let finish = (): void => undefined;
+  const { client } = await start((stream) => {
+    stream.respond({ ':status': 200 });
+    stream.write('a');
+    finish = () => void stream.end('b');
+  });
+  const r = client.send();
+  await r.until(() => r.bytes > 0);
+  client.session.shutdown();
+  expect([client.session.capacity, client.draining]).toEqual([0, 1]);
+  expect(() => client.send()).toThrow('no capacity');
+  finish();
+  await r.untilOver();
+  await client.untilClosed();
+  expect([r.body.toString(), r.failure, client.failure, client.closed]).toEqual(['ab', null, null, 1]);
+});
+
+test('GOAWAY of a server that closes: streams are finished, then it is over', async () => {
+  const { client, server } = await start((stream) => {
+    stream.session?.goaway();
+    stream.respond({ ':status': 200 });
+    stream.end('last words');
+  });
+  expect(server.listening).toBe(true);
+  const r = await client.fetch();
+  expect(r.body.toString()).toBe('last words');
+  await client.untilClosed();
+  expect(client.failure).toBeNull();
+});
+
+test('destroy: streams fail with the given reason, once', async () => {
+  const { client } = await start(() => undefined);
+  const r = client.send();
+  client.session.destroy({ reason: 'draining', unseen: false, detail: 'x' });
+  client.session.destroy();
+  expect([r.failure?.reason, r.ends, client.closed]).toEqual(['draining', 1, 1]);
+  expect(client.internal).toEqual([]);
+});

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { err, ok, type Result } from '../../../lib/result.ts';
@@ -27,6 +28,7 @@ export interface DialTlsSettings {
 /** TLS settings that do not hold together are an error here, once, and never something laxer later. */
 export function dialTls(s: DialTlsSettings): Result<DialTls, string> {
   try {
+    if (s.ca !== null) requireCertificates(s.ca);
     const context = createSecureContext({
       minVersion: 'TLSv1.2', // RFC 9113 s9.2
       ...(s.ca === null ? {} : { ca: Buffer.from(s.ca) }),
@@ -36,6 +38,15 @@ export function dialTls(s: DialTlsSettings): Result<DialTls, string> {
   } catch (e) {
     return err(e instanceof Error ? e.message : String(e));
   }
+}
+
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/** OpenSSL passes over what it cannot read: a CA list of nothing would verify nothing, and nobody would know why. */
+function requireCertificates(pem: Uint8Array): void {
+  const found = Buffer.from(pem).toString('latin1').match(PEM_CERTIFICATE) ?? [];
+  if (found.length === 0) throw new Error('no certificate in the CA list');
+  for (const one of found) void new X509Certificate(one);
 }
 
 export interface DialTarget {

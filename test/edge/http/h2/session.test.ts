@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { TestClient } from '#kit/h2client.ts';
+import { TestClient } from '../../../kit/h2client.ts';
 
 const closers: (() => void)[] = [];
 afterEach(() => {

@@ -65,12 +65,12 @@ function reporter(plant: Plant, part: GroupPart): Report {
 function tlsFor(part: GroupPart, target: Target, client: CertificatePart | null): Result<DialTls, string> {
   const tls = part.tls;
   // A certificate that is named and not there must not become none.
-  if (tls?.client != null && client === null) return err('the client certificate is missing');
+  if ((tls?.client ?? null) !== null && client === null) return err('the client certificate is missing');
   return dialTls({
     serverName: tls?.serverName ?? target.host,
     sni: tls?.sni ?? true,
     verify: tls?.verify ?? true,
-    ca: tls?.ca == null ? null : Buffer.from(tls.ca, 'latin1'),
+    ca: typeof tls?.ca !== 'string' ? null : Buffer.from(tls.ca, 'latin1'),
     clientCertificate: client === null ? null : { cert: Buffer.from(client.cert, 'latin1'), key: client.key.reveal() },
   });
 }

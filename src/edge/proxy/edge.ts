@@ -135,8 +135,10 @@ class WorkerEdge implements Edge {
     this.active = next;
     for (const [listener, view] of next.views) this.guarded('apply', () => listener.apply(view));
     for (const listener of before.views.keys()) if (!next.views.has(listener)) this.retire(listener);
-    this.activator.sweep([...next.views.values()]);
-    this.activator.parts.keep(next.listeners);
+    this.guarded('sweep', () => {
+      this.activator.sweep([...next.views.values()]);
+      this.activator.parts.keep(next.listeners);
+    });
   }
 
   endpoints(lists: readonly EndpointList[]): void {
@@ -242,7 +244,8 @@ class WorkerEdge implements Edge {
   }
 
   private connectFor(part: GroupPart): Connect {
-    const client = part.tls?.client == null ? null : this.activator.parts.get(part.tls.client, 'certificate');
+    const named = part.tls?.client ?? null;
+    const client = named === null ? null : this.activator.parts.get(named, 'certificate');
     return connector(this.plant, this.options.start, part, client);
   }
 

@@ -66,4 +66,4 @@ function childrenOf(part: Part): readonly PartHash[] {
 const ofListener = (part: ListenerPart): PartHash[] => [...part.hosts, ...part.tls.entries.flatMap((e) => e.certificates)];
 const ofHost = (part: HostPart): PartHash[] => part.routes.map((r) => r.target);
 const ofUpstream = (part: UpstreamPart): PartHash[] => part.groups.map((g) => g.group).filter((g) => g !== null);
-const ofGroup = (part: GroupPart): PartHash[] => (part.tls?.client == null ? [] : [part.tls.client]);
+const ofGroup = (part: GroupPart): PartHash[] => (part.tls === null || part.tls.client === null ? [] : [part.tls.client]);

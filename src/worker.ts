@@ -1,5 +1,5 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
-import { Cells, type Row } from './contract/cells.ts';
+import { Cells, type Row, type RowReading } from './contract/cells.ts';
 import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
@@ -14,9 +14,9 @@ const SLICE_BYTES = 60 * 1024;
 const MAX_LINES_WAITING = 4 * 1024 * 1024;
 const MAX_PROBLEMS = 100;
 const EXIT_ENGINE = 4;
+const FAULT_DRAIN_MS = 1000;
 
 const cells = new Cells();
-const uncaughtRow = cells.row('internal_errors_total', 'worker');
 const delayRow = cells.row('worker_event_loop_delay_seconds');
 const fallbackRow = cells.row('engine_fallback');
 const droppedRows: Readonly<Record<'log' | 'access', Row>> = {
@@ -69,15 +69,23 @@ const access = (lines: string): void => {
 };
 
 const defect = (where: string, e: unknown): void => {
-  cells.add(uncaughtRow, 1);
+  cells.add(cells.row('internal_errors_total', where), 1);
   const error = e instanceof Error ? (e.stack ?? e.message) : String(e);
   log('error', 'internal error', { where, error: error.slice(0, 4000) });
 };
 
+/** The endpoint of a listener is dead: what still works may finish, then another process takes our place. */
+const faulted = (message: string): void => {
+  send({ type: 'fault', message });
+  const exit = (): void => process.exit(1);
+  if (edge === null) exit();
+  else edge.drain(FAULT_DRAIN_MS).then(exit, exit);
+};
+
 const start = async (options: WorkerStart): Promise<void> => {
   threshold = parseLevel(options.logLevel) ?? threshold;
-  const chosen = await chooseEngine(options.engine);
-  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access });
+  const chosen = await chooseEngine(options.engine, { onInternalError: defect });
+  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });
 };
@@ -156,7 +164,7 @@ const receive = (message: ToWorker): void => {
       edge?.endpoints(message.lists);
       return;
     case 'cells':
-      return sendSlices(edge?.read() ?? cells.read(), (rows, last) => ({ type: 'cells', id: message.id, rows, last }));
+      return sendSlices<RowReading>(edge?.read() ?? cells.read(), (rows, last) => ({ type: 'cells', id: message.id, rows, last }));
     case 'activity':
       return sendSlices<EndpointActivity>(edge?.activity() ?? [], (endpoints, last) => ({
         type: 'activity',

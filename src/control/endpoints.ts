@@ -3,7 +3,7 @@
  * growing sequence numbers. It needs neither compile nor a new root.
  */
 import type { EndpointInfo, EndpointList, GroupId, GroupPart, ObjectName } from '../contract/snapshot/parts.ts';
-import type { DenyList } from './deny.ts';
+import type { DenyList } from '../lib/deny.ts';
 
 /** A list is one message of the channel, which holds 64 KiB. */
 export const MAX_ENDPOINTS = 400;

@@ -49,6 +49,11 @@ export class Families {
     return this.family(metric).get(labels.join('\0'))?.values[0] ?? 0;
   }
 
+  /** What one process reported last, in a row of one value. */
+  last(source: string, metric: MetricName, labels: readonly string[]): number {
+    return this.sources.get(source)?.get(`${metric}\0${labels.join('\0')}`)?.last[0] ?? 0;
+  }
+
   set(metric: MainMetric, labels: readonly string[], value: number): void {
     this.row(metric, labels).values[0] = value;
   }

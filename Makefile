@@ -1,0 +1,59 @@
+# Spooky: every target that people and machines use. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The Node that package-lock.json pins; any Node 20 or newer can install it.
+PINNED = $(firstword $(wildcard node_modules/node-linux-$(ARCH)/bin/node))
+ARCH := $(if $(filter x86_64 amd64,$(shell uname -m)),x64,arm64)
+NODE = $(or $(PINNED),node)
+TSC = $(NODE) node_modules/typescript/bin/tsc
+JEST = $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+SOURCES = $(shell find src -name '*.ts' 2>/dev/null)
+
+.PHONY: help run build test lint generate check-generate golden fuzz bench-micro typecheck
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+run: build ## Start a demo backend and Spooky in front of it; prints what to try
+	@exec $(NODE) --no-warnings scripts/run.ts
+
+build: dist/main.js ## Build what bin/spooky needs
+
+test: build typecheck ## The fast tests
+	$(JEST)
+
+lint: node_modules/.package-lock.json ## Types, lint rules, format
+	$(TSC) -p tsconfig.json
+	$(NODE) node_modules/oxlint/bin/oxlint src test scripts
+	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn src test scripts
+
+generate: node_modules/.package-lock.json ## Write the files that schemas, flags and tables generate (crds/, docs/reference/)
+	$(NODE) --no-warnings scripts/generate.ts
+
+check-generate: node_modules/.package-lock.json ## Fail when a generated file is stale
+	$(NODE) --no-warnings scripts/generate.ts --check
+
+golden: node_modules/.package-lock.json ## Write the golden files anew; read the difference before you commit it
+	SPOOKY_GOLDEN=update $(JEST) test/golden test/control test/cli
+
+fuzz: node_modules/.package-lock.json ## Random input at the codecs and the socket, a million of each (SPOOKY_FUZZ_COUNT)
+	SPOOKY_SUITE=fuzz SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz
+
+bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot pieces, per operation
+	@$(NODE) --no-warnings --expose-gc test/bench/run.ts $(BENCH)
+
+typecheck: node_modules/.package-lock.json
+	$(TSC) -p tsconfig.json
+
+dist/main.js: $(SOURCES) tsconfig.json tsconfig.build.json node_modules/.package-lock.json
+	$(TSC) -p tsconfig.build.json
+	@touch $@
+
+# npm writes this file itself.
+node_modules/.package-lock.json: package-lock.json
+	@scripts/preflight
+	npm ci --no-audit --no-fund
+	@touch $@
+
+-include test/e2e/e2e.mk

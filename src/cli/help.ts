@@ -1,0 +1,53 @@
+import { closest } from '../lib/closest.ts';
+import { EXIT, helpText, readArguments, usageFault, type Command } from './command.ts';
+
+const overview = (commands: readonly Command[]): string => {
+  const width = Math.max(...commands.map((c) => c.name.length));
+  return [
+    'spooky: an HTTP/3 edge in front of HTTP/2 backends',
+    '',
+    'usage: spooky COMMAND [ARGUMENTS]',
+    '       spooky --config FILE          the same as spooky serve --config FILE',
+    '',
+    'commands:',
+    ...commands.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
+    '',
+    'spooky help COMMAND, or spooky COMMAND --help, shows its flags with their defaults.',
+    'exit codes: 0; 1 configuration invalid; 2 usage; 3 an address cannot be bound; 4 engine unavailable',
+    '',
+  ].join('\n');
+};
+
+/** Needs the list that it is part of. */
+export const helpCommand = (commands: () => readonly Command[]): Command => {
+  const help: Command = {
+    name: 'help',
+    summary: 'This overview, or the flags of a command.',
+    usage: 'spooky help [COMMAND]',
+    options: [],
+    run(args, io) {
+      const read = readArguments(help, args, io);
+      if (read.arguments === null) return Promise.resolve(read.exit);
+      const [name, ...more] = read.arguments.positional;
+      if (more.length > 0) return Promise.resolve(usageFault(help, 'takes one command', io));
+      if (name === undefined) {
+        io.stdout(overview(commands()));
+        return Promise.resolve(EXIT.ok);
+      }
+      const found = commands().find((c) => c.name === name);
+      if (found === undefined) return Promise.resolve(unknownCommand(name, commands(), io));
+      io.stdout(helpText(found));
+      return Promise.resolve(EXIT.ok);
+    },
+  };
+  return help;
+};
+
+export const unknownCommand = (name: string, commands: readonly Command[], io: { stderr(text: string): void }): number => {
+  const meant = closest(
+    name,
+    commands.map((c) => c.name),
+  );
+  io.stderr(`spooky: unknown command ${JSON.stringify(name)}${meant === null ? '' : ` (did you mean ${meant}?)`}; spooky help lists all\n`);
+  return EXIT.usage;
+};

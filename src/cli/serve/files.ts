@@ -1,0 +1,41 @@
+/** The key and the token: small files with requirements. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { err, ok, type Result } from '../../lib/result.ts';
+import { Secret } from '../../lib/secret.ts';
+
+const MIN_KEY_BYTES = 32;
+const MAX_KEY_BYTES = 4096;
+const MIN_TOKEN = 16;
+const MAX_TOKEN = 4096;
+
+const read = (path: string, most: number): Result<Buffer, string> => {
+  try {
+    const bytes = readFileSync(path);
+    return bytes.length <= most ? ok(bytes) : err(`${path}: more than ${most} bytes`);
+  } catch (e) {
+    return err(`${path}: ${e instanceof Error ? e.message : String(e)}`);
+  }
+};
+
+/** The file's bytes as they are; a line end at the end does not count. */
+export const readKeyFile = (path: string): Result<Uint8Array, string> => {
+  const bytes = read(path, MAX_KEY_BYTES);
+  if (!bytes.ok) return bytes;
+  const key = bytes.value.at(-1) === 0x0a ? bytes.value.subarray(0, -1) : bytes.value;
+  if (key.length < MIN_KEY_BYTES)
+    return err(`${path}: ${key.length} bytes, at least ${MIN_KEY_BYTES} wanted (head -c 32 /dev/urandom > ${path})`);
+  return ok(new Uint8Array(key));
+};
+
+export const readTokenFile = (path: string): Result<Secret, string> => {
+  const bytes = read(path, MAX_TOKEN);
+  if (!bytes.ok) return bytes;
+  const token = bytes.value.toString('latin1').trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) return err(`${path}: the token must be one word of printable ASCII`);
+  if (token.length < MIN_TOKEN) return err(`${path}: ${token.length} characters, at least ${MIN_TOKEN} wanted`);
+  return ok(new Secret(Buffer.from(token, 'latin1')));
+};
+
+/** Nodes of an installation have different numbers, the same one after every restart. */
+export const nodeNumber = (nodeName: string): number => createHash('sha256').update(nodeName).digest().readUInt32BE(0);

@@ -1,0 +1,126 @@
+/** The documents of the admin API, from the read model. */
+import type { EndpointActivity } from '../../contract/channel.ts';
+import { formatHostPort } from '../../contract/resources/units.ts';
+import { dumpCertificate } from '../../contract/snapshot/index.ts';
+import type { EndpointInfo, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
+import type { Candidate, LaneGroup } from '../endpoints.ts';
+import type { HealthFacts } from '../health/index.ts';
+import { problemLine, type ReadModel } from '../report.ts';
+import type { NameState } from '../sources/dns.ts';
+import type { WorkerFacts } from '../supervise.ts';
+import type { Document } from './api.ts';
+
+export interface ViewSources {
+  readonly model: () => ReadModel;
+  readonly groups: () => ReadonlyMap<GroupId, LaneGroup>;
+  readonly list: (id: GroupId) => readonly EndpointInfo[];
+  readonly names: () => readonly NameState[];
+  readonly check: (group: GroupPart, endpoint: Candidate) => HealthFacts | null;
+  readonly workers: () => readonly WorkerFacts[];
+  readonly phase: (workerId: number) => { readonly phase: string; readonly version: number };
+  readonly activity: (add: (activity: EndpointActivity) => void) => Promise<void>;
+  readonly now: () => number;
+  readonly wall: () => number;
+}
+
+export interface AdminDocuments {
+  config(): Document;
+  upstreams(): Promise<Document>;
+  listeners(): Document;
+  certificates(): Document;
+  workers(): Document;
+}
+
+const iso = (ms: number): string | null => (ms > 0 ? new Date(ms).toISOString() : null);
+const nameOf = (o: { readonly namespace: string; readonly name: string }): string => `${o.namespace}/${o.name}`;
+
+export const adminDocuments = (s: ViewSources): AdminDocuments => ({
+  config: () => {
+    const model = s.model();
+    const { last } = model;
+    return {
+      version: model.version,
+      appliedAt: iso(model.appliedAt),
+      lastChange: last === null ? null : { result: last.result, at: iso(last.at), why: last.why, problems: last.problems.map(problemLine) },
+      ...(model.snapshot() as Document),
+    };
+  },
+  upstreams: async () => {
+    const active = new Map<string, number>();
+    await s.activity((a) => {
+      const key = JSON.stringify([a.group, a.endpoint]);
+      active.set(key, (active.get(key) ?? 0) + a.active);
+    });
+    return { groups: groupDocuments(s, active), names: s.names() };
+  },
+  listeners: () => {
+    const model = s.model();
+    const bound = new Map(model.addresses().map((a) => [a.listener, a.addresses]));
+    const buffers = new Map(model.bound().map((b) => [nameOf(b), b.receiveBuffer]));
+    const problems = model.bindProblems();
+    const statuses = new Map(model.statuses('Listener').map((status) => [nameOf(status), status.conditions]));
+    return {
+      listeners: model.listenerParts().map((part) => ({
+        listener: nameOf(part),
+        port: part.port,
+        advertisedPort: part.advertisedPort,
+        hostnames: part.hostnames,
+        addresses: bound.get(nameOf(part)) ?? [],
+        receiveBufferBytes: buffers.get(nameOf(part)) ?? null,
+        conditions: statuses.get(nameOf(part)) ?? [],
+        problems: problems.filter((p) => p.listener === nameOf(part)),
+      })),
+    };
+  },
+  certificates: () => {
+    const { compiled } = s.model();
+    const users = new Map<string, string[]>();
+    for (const part of s.model().listenerParts()) {
+      for (const hash of new Set(part.tls.entries.flatMap((entry) => entry.certificates)))
+        users.set(hash, [...(users.get(hash) ?? []), nameOf(part)]);
+    }
+    return {
+      certificates: [...(compiled?.parts ?? [])].flatMap(([hash, part]) =>
+        part.kind === 'certificate'
+          ? [{ ...dumpCertificate(part), listeners: users.get(hash) ?? [], expired: part.notAfter < s.wall() }]
+          : [],
+      ),
+    };
+  },
+  workers: () => ({
+    workers: s.workers().map((w) => ({
+      worker: w.workerId,
+      pid: w.pid,
+      state: w.state,
+      ...s.phase(w.workerId),
+      engine: w.engine,
+      engineVersion: w.engineVersion,
+      restarts: w.restarts,
+      upSeconds: w.state === 'up' ? Math.round((s.now() - w.startedAt) / 100) / 10 : 0,
+      heartbeatAgeMs: Math.round(w.heartbeatAgeMs),
+      loopDelayMs: Math.round(w.loopDelayMs * 10) / 10,
+    })),
+  }),
+});
+
+function* groupDocuments(s: ViewSources, active: ReadonlyMap<string, number>): Generator<unknown> {
+  for (const [id, { source, refused }] of s.groups()) {
+    yield {
+      upstream: nameOf(source.upstream),
+      backend: source.group.name,
+      protocol: source.group.protocol,
+      healthCheck: source.group.healthCheck !== null,
+      endpoints: s.list(id).map((e) => ({
+        endpoint: e.label,
+        address: formatHostPort({ host: e.address, port: e.port }),
+        host: e.host,
+        weight: e.weight,
+        healthy: e.healthy,
+        draining: e.draining,
+        active: active.get(JSON.stringify([id, e.label])) ?? 0,
+        check: s.check(source.group, e),
+      })),
+      refused,
+    };
+  }
+}

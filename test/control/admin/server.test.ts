@@ -1,0 +1,320 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import { request, type IncomingHttpHeaders } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { adminRoutes, jsonPieces, type AdminView } from '../../../src/control/admin/api.ts';
+import { Families } from '../../../src/control/admin/families.ts';
+import { probeRoutes, type Verdict } from '../../../src/control/admin/probes.ts';
+import { startServer, tokenMatches, type AdminServer, type Route, type ServerOptions } from '../../../src/control/admin/server.ts';
+import { Secret } from '../../../src/lib/secret.ts';
+
+const open: AdminServer[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((s) => s.close()));
+});
+
+class View implements AdminView {
+  healthy: Verdict = { ok: true, reasons: [] };
+  readiness: Verdict = { ok: true, reasons: [] };
+  drain = false;
+  collected = 0;
+
+  health(): Verdict {
+    return this.healthy;
+  }
+  ready(): Verdict {
+    return this.readiness;
+  }
+  draining(): boolean {
+    return this.drain;
+  }
+  collect(): Promise<void> {
+    this.collected++;
+    return Promise.resolve();
+  }
+  config = () => ({ version: 3, listeners: [{ name: 'l' }] });
+  upstreams = () => Promise.resolve({ groups: [1, 2][Symbol.iterator](), names: [] });
+  listeners = () => ({ listeners: [] });
+  certificates = () => ({ certificates: [] });
+  workers = () => ({ workers: [{ worker: 0 }] });
+}
+
+const errors: unknown[] = [];
+const serve = async (routes: ReadonlyMap<string, Route>, more: Partial<ServerOptions> = {}): Promise<AdminServer> => {
+  const server = await startServer({
+    address: { host: '127.0.0.1', port: 0 },
+    routes,
+    maxConnections: 100,
+    checkHost: false,
+    hostNames: [],
+    token: () => null,
+    onError: (e) => errors.push(e),
+    ...more,
+  });
+  open.push(server);
+  return server;
+};
+
+interface Answered {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+const ask = (server: AdminServer, path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Answered> =>
+  new Promise((resolve, reject) => {
+    const r = request({ host: server.address.host, port: server.address.port, path, method, headers, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (b: Buffer) => chunks.push(b));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }),
+      );
+      response.on('error', reject);
+    });
+    r.on('error', reject);
+    r.end();
+  });
+
+describe('probes', () => {
+  const start = async () => {
+    const view = new View();
+    return { view, server: await serve(probeRoutes(view, new Families(), () => Promise.resolve([]))) };
+  };
+
+  test('200 while well, 503 with the reasons as text', async () => {
+    const { view, server } = await start();
+    for (const path of ['/healthz', '/readyz']) expect(await ask(server, path)).toMatchObject({ status: 200, body: 'ok\n' });
+    view.healthy = { ok: false, reasons: ['worker 0 is silent'] };
+    view.readiness = { ok: false, reasons: ['draining', 'worker 1 is loading'] };
+    expect(await ask(server, '/healthz')).toMatchObject({ status: 503, body: 'worker 0 is silent\n' });
+    expect(await ask(server, '/readyz')).toMatchObject({ status: 503, body: 'draining\nworker 1 is loading\n' });
+  });
+
+  test('/drainz says whether a drain is on', async () => {
+    const { view, server } = await start();
+    expect((await ask(server, '/drainz')).body).toBe('not draining\n');
+    view.drain = true;
+    expect((await ask(server, '/drainz')).body).toBe('draining\n');
+  });
+
+  test('/metrics collects first; HEAD has no body; OpenMetrics when asked for', async () => {
+    const { view, server } = await start();
+    const plain = await ask(server, '/metrics');
+    expect(plain).toMatchObject({ status: 200 });
+    expect(plain.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+    expect(view.collected).toBe(1);
+    const openMetrics = await ask(server, '/metrics?x=1', 'GET', { accept: 'application/openmetrics-text' });
+    expect(openMetrics.headers['content-type']).toContain('application/openmetrics-text; version=1.0.0');
+    expect(openMetrics.body.endsWith('# EOF\n')).toBe(true);
+    expect(await ask(server, '/metrics', 'HEAD')).toMatchObject({ status: 200, body: '' });
+  });
+
+  test('an unknown path is 404, another method 405', async () => {
+    const { server } = await start();
+    for (const path of ['/', '/metrics/', '/healthz/x', '/admin/config', '/__proto__']) expect((await ask(server, path)).status).toBe(404);
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
+      const answer = await ask(server, '/healthz', method);
+      expect([answer.status, answer.headers.allow]).toEqual([405, 'GET, HEAD']);
+    }
+    expect((await ask(server, '/nothing', 'POST')).status).toBe(404);
+  });
+});
+
+describe('the admin API', () => {
+  const token = new Secret(Buffer.from('a-token-of-some-length'));
+  const start = async (more: Partial<ServerOptions> = {}) => serve(adminRoutes(new View()), { checkHost: true, ...more });
+
+  test.each(['/admin/config', '/admin/upstreams', '/admin/listeners', '/admin/certificates', '/admin/workers'])(
+    '%s is JSON',
+    async (path) => {
+      const answer = await ask(await start(), path);
+      expect([answer.status, answer.headers['content-type'], answer.headers['cache-control']]).toEqual([
+        200,
+        'application/json',
+        'no-store',
+      ]);
+      expect(() => JSON.parse(answer.body) as unknown).not.toThrow();
+    },
+  );
+
+  test('sequences become arrays', async () => {
+    const { body } = await ask(await start(), '/admin/upstreams');
+    expect(JSON.parse(body)).toEqual({ groups: [1, 2], names: [] });
+    expect([...jsonPieces({})].join('')).toBe('{}\n');
+  });
+
+  test('nothing can be changed', async () => {
+    const server = await start();
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) expect((await ask(server, '/admin/config', method)).status).toBe(405);
+  });
+
+  test.each([
+    ['127.0.0.1:9902', 200],
+    ['localhost:9902', 200],
+    ['LOCALHOST', 200],
+    ['[::1]:9902', 200],
+    ['10.1.2.3', 200],
+    ['node-7', 200],
+    ['evil.example', 403],
+    ['localhost.evil.example:9902', 403],
+    ['127.0.0.1.evil.example', 403],
+    ['', 403],
+  ])('Host %j gives %i', async (host, status) => {
+    const server = await start({ hostNames: ['node-7'] });
+    expect((await ask(server, '/health', 'GET', { host })).status).toBe(status);
+  });
+
+  test('a page of another origin gets nothing', async () => {
+    const server = await start();
+    expect((await ask(server, '/admin/config', 'GET', { host: 'localhost', origin: 'http://evil.example' })).status).toBe(403);
+    expect((await ask(server, '/admin/config', 'GET', { host: 'localhost', origin: 'http://localhost' })).status).toBe(200);
+  });
+
+  test.each([
+    [undefined, 401],
+    ['Bearer a-token-of-some-length', 200],
+    ['bearer a-token-of-some-length', 200],
+    ['Bearer a-token-of-some-lengtH', 401],
+    ['Bearer a-token-of-some-length2', 401],
+    ['Bearer ', 401],
+    ['Basic a-token-of-some-length', 401],
+    ['a-token-of-some-length', 401],
+  ])('with a token, authorization %j gives %i', async (authorization, status) => {
+    const server = await start({ token: () => token });
+    const answer = await ask(server, '/admin/config', 'GET', authorization === undefined ? {} : { authorization });
+    expect(answer.status).toBe(status);
+    if (status === 401) expect(answer.headers['www-authenticate']).toBe('Bearer');
+    expect((await ask(server, '/health')).status).toBe(200);
+    expect((await ask(server, '/ready')).status).toBe(200);
+  });
+
+  test('an empty token matches nothing, an empty header no token', () => {
+    expect(tokenMatches('Bearer', new Secret(Buffer.alloc(0)))).toBe(false);
+    expect(tokenMatches('', new Secret(Buffer.alloc(0)))).toBe(false);
+  });
+});
+
+describe('hostile clients', () => {
+  const rawSocket = async (server: AdminServer): Promise<Socket> => {
+    const socket = connect(server.address.port, server.address.host);
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    return socket;
+  };
+  const bytesUntilEnd = async (socket: Socket): Promise<string> => {
+    let text = '';
+    socket.on('data', (b: Buffer) => (text += b.toString('latin1')));
+    await once(socket, 'close');
+    return text;
+  };
+
+  test.each([
+    '\0\0\0\0',
+    'GET\r\n\r\n',
+    'GET /healthz HTTP/1.1\r\n\r\n',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    `GET / HTTP/1.1\r\nHost: a\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`,
+  ])('nonsense is refused and the server lives: %j', async (bytes) => {
+    const server = await serve(new Map([['/healthz', { open: true, answer: () => ({ status: 200, type: 'text/plain', body: 'ok' }) }]]));
+    const socket = await rawSocket(server);
+    socket.end(bytes);
+    expect(await bytesUntilEnd(socket)).toMatch(/^HTTP\/1\.1 4\d\d /);
+    expect((await ask(server, '/healthz')).status).toBe(200);
+  });
+
+  test('connections beyond the limit are closed at once', async () => {
+    const server = await serve(new Map(), { maxConnections: 3 });
+    const sockets = await Promise.all([1, 2, 3].map(() => rawSocket(server)));
+    const fourth = await rawSocket(server);
+    await once(fourth, 'close');
+    for (const s of sockets) expect(s.destroyed).toBe(false);
+    sockets.forEach((s) => s.destroy());
+  });
+
+  test('a handler that throws costs that connection, is reported, and nothing else', async () => {
+    const server = await serve(
+      new Map<string, Route>([
+        [
+          '/boom',
+          {
+            open: true,
+            answer: () => {
+              throw new Error('boom');
+            },
+          },
+        ],
+        ['/ok', { open: true, answer: () => ({ status: 200, type: 'text/plain', body: 'ok' }) }],
+      ]),
+    );
+    errors.length = 0;
+    await expect(ask(server, '/boom')).rejects.toThrow();
+    expect(errors).toEqual([new Error('boom')]);
+    expect((await ask(server, '/ok')).status).toBe(200);
+  });
+
+  test('a client that does not read holds back the making of the rest', async () => {
+    let made = 0;
+    const pieces = function* (): Generator<string> {
+      for (; made < 10_000; made++) yield 'x'.repeat(64 * 1024);
+    };
+    const server = await serve(
+      new Map<string, Route>([['/long', { open: false, answer: () => ({ status: 200, type: 'text/plain', body: pieces() }) }]]),
+    );
+    const socket = await rawSocket(server);
+    socket.pause();
+    socket.write('GET /long HTTP/1.1\r\nHost: x\r\n\r\n');
+    const health = await ask(server, '/nothing');
+    expect(health.status).toBe(404);
+    // Until nothing more is made: what the kernel buffers is a few MiB of the 640.
+    for (let before = -1, i = 0; before !== made && i < 1000; i++) {
+      before = made;
+      await ask(server, '/nothing');
+    }
+    expect(made).toBeLessThan(500);
+    socket.destroy();
+  });
+});
+
+test('a scrape of 10,000 Upstreams takes at most a second and delays /healthz by at most 100 ms', async () => {
+  const families = new Families();
+  const rows = Array.from({ length: 10_000 }, (_, i) => {
+    const upstream = `team-${i % 100}/service-${i}`;
+    const histogram = Array.from({ length: 15 }, (_, k) => k);
+    return [
+      { metric: 'requests_total' as const, labels: ['default/public', upstream, '200', 'ok'], values: [i] },
+      { metric: 'request_duration_seconds' as const, labels: ['default/public', upstream], values: histogram },
+      { metric: 'backend_requests_total' as const, labels: [upstream, 'default', '200', 'ok'], values: [i] },
+      { metric: 'backend_duration_seconds' as const, labels: [upstream, 'default'], values: histogram },
+      { metric: 'backend_connections' as const, labels: [upstream, 'open'], values: [1] },
+    ];
+  }).flat();
+  const view = new View();
+  // As workers answer: slices of 200 rows, a turn apart.
+  view.collect = async () => {
+    for (let i = 0; i < rows.length; i += 200) {
+      families.fold('0:1', rows.slice(i, i + 200));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const server = await serve(probeRoutes(view, families, () => Promise.resolve([])));
+  let worst = 0;
+  let watching = true;
+  const watch = (async () => {
+    while (watching) {
+      const began = performance.now();
+      expect((await ask(server, '/healthz')).status).toBe(200);
+      worst = Math.max(worst, performance.now() - began);
+    }
+  })();
+  const best = { ms: Infinity, length: 0 };
+  for (let i = 0; i < 3; i++) {
+    const began = performance.now();
+    const { body } = await ask(server, '/metrics');
+    if (performance.now() - began < best.ms) Object.assign(best, { ms: performance.now() - began, length: body.length });
+  }
+  watching = false;
+  await watch;
+  expect(best.length).toBeGreaterThan(20_000_000);
+  expect(best.ms).toBeLessThan(1000);
+  expect(worst).toBeLessThan(100);
+});

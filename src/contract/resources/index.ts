@@ -18,7 +18,6 @@ export {
   type UpstreamMatch,
 } from './upstream.ts';
 export {
-  LOG_LEVELS,
   SETTINGS,
   listenAddress,
   readSettings,
@@ -30,3 +29,17 @@ export {
   type SettingsFault,
   type SettingValues,
 } from './settings.ts';
+export {
+  SHAPES,
+  pathText,
+  suggestion,
+  validateListener,
+  validateUpstream,
+  type Fault,
+  type PathStep,
+  type Validated,
+  type ValidateOptions,
+} from './validate.ts';
+export { type Member, type Shape } from './shape.ts';
+export { PATTERNS, isAddress, isCidr, matchesPattern } from './names.ts';
+export { show } from './fields.ts';

@@ -3,27 +3,11 @@
  * Every value has one text form; a document may also write numbers and lists as YAML has them.
  */
 import { err, ok, type Result } from '../../lib/result.ts';
+import { GHOST_LEVELS, LEVELS, parseLevel, type Level } from '../../lib/level.ts';
 import { isAddress, isCidr, matchesPattern } from './names.ts';
 import { formatSize, readDuration, readHostPort, readSize, type HostPort } from './units.ts';
 
-/** Spooky's names of levels beside the usual ones. */
-export const LOG_LEVELS = {
-  trace: 'trace',
-  whisper: 'trace',
-  debug: 'debug',
-  haunt: 'debug',
-  info: 'info',
-  spooky: 'info',
-  warn: 'warn',
-  scream: 'warn',
-  error: 'error',
-  poltergeist: 'error',
-  off: 'off',
-  silence: 'off',
-} as const;
-
-export type LogLevel = (typeof LOG_LEVELS)[keyof typeof LOG_LEVELS];
-const LEVELS: ReadonlyMap<string, LogLevel> = new Map(Object.entries(LOG_LEVELS));
+export type LogLevel = Level;
 
 /** Values as the program uses them: durations in milliseconds, sizes in bytes, `off` as null. */
 export interface SettingValues {
@@ -99,8 +83,8 @@ const words =
       : err(`must be ${list.slice(0, -1).join(', ')} or ${list[list.length - 1]}, not ${JSON.stringify(text)}`);
 
 const level: Parse<LogLevel> = (text) => {
-  const found = LEVELS.get(text.toLowerCase());
-  return found === undefined ? err(`must be one of ${[...LEVELS.keys()].join(', ')}, not ${JSON.stringify(text)}`) : ok(found);
+  const found = parseLevel(text);
+  return found === null ? err(`must be ${[...LEVELS, ...GHOST_LEVELS].join(', ')}, not ${JSON.stringify(text)}`) : ok(found);
 };
 
 const between =

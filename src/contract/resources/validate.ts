@@ -1,0 +1,148 @@
+/** From what was written to a trusted value: every fault at once, each with its path and what would be right. */
+import type { z } from 'zod';
+import { closest } from '../../lib/closest.ts';
+import { show } from './fields.ts';
+import { listenerSpec, type Listener } from './listener.ts';
+import { shapeOf, type Shape } from './shape.ts';
+import { upstreamSpec, type Upstream } from './upstream.ts';
+
+export interface Fault {
+  readonly severity: 'error' | 'warning';
+  /** `spec.backends[0].weight` */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface ValidateOptions {
+  /** In a file, not in a cluster. */
+  readonly standalone: boolean;
+  /** Unknown fields of an object from a cluster were pruned or come from a newer CRD; those of a file are mistakes. */
+  readonly unknown: 'refuse' | 'ignore';
+}
+
+export interface Validated<T> {
+  /** null when there are faults of severity error. */
+  readonly value: T | null;
+  readonly faults: readonly Fault[];
+}
+
+export type PathStep = string | number;
+
+const PLAIN = /^[A-Za-z_][A-Za-z0-9_-]*$/;
+
+/** `spec.backends[0].weight`; a key of other characters in brackets and quotes. */
+export function pathText(steps: readonly PathStep[]): string {
+  let text = '';
+  for (const step of steps) {
+    if (typeof step === 'number') text += `[${step}]`;
+    else if (!PLAIN.test(step)) text += `[${show(step)}]`;
+    else text += text === '' ? step : `.${step}`;
+  }
+  return text;
+}
+
+const MAX_FAULTS = 1000;
+
+/** `(did you mean x?)` where a known word is close, else the known ones. */
+export function suggestion(word: string, known: readonly string[]): string {
+  const meant = closest(word, known);
+  if (meant !== null) return ` (did you mean ${meant}?)`;
+  return known.length === 0 || known.length > 30 ? '' : `; known here: ${known.join(', ')}`;
+}
+
+class Walker {
+  readonly faults: Fault[] = [];
+  private readonly options: ValidateOptions;
+
+  constructor(options: ValidateOptions) {
+    this.options = options;
+  }
+
+  /** Reports fields that the schema does not have: zod drops them in silence. */
+  walk(value: unknown, shape: Shape, path: readonly PathStep[]): void {
+    if (this.faults.length >= MAX_FAULTS) return;
+    if (Array.isArray(value)) {
+      if (shape.kind === 'list') value.forEach((item: unknown, i) => this.walk(item, shape.item, [...path, i]));
+    } else if (typeof value === 'object' && value !== null && shape.kind === 'object') this.fields(value, shape, path);
+  }
+
+  private fields(value: object, shape: Shape & { kind: 'object' }, path: readonly PathStep[]): void {
+    const entries = Object.entries(value) as [string, unknown][];
+    for (const [name, inner] of entries) {
+      const member = shape.members.get(name);
+      if (member !== undefined && (this.options.standalone || !member.standalone)) this.walk(inner, member.shape, [...path, name]);
+      else this.foreign(name, shape, [...path, name]);
+    }
+    if (this.options.standalone) return;
+    for (const [name, member] of shape.members)
+      if (member.clusterRequired && !Object.hasOwn(value, name)) this.add([...path, name], `is required`);
+  }
+
+  private foreign(name: string, shape: Shape & { kind: 'object' }, path: readonly PathStep[]): void {
+    const later = shape.info.later.get(name);
+    if (later === undefined) {
+      if (this.options.unknown === 'ignore') return;
+      const known = [...shape.members].filter(([, m]) => this.options.standalone || !m.standalone).map(([n]) => n);
+      this.add(path, `is unknown${suggestion(name, known)}`);
+    } else if (later === 'access' || this.options.unknown === 'refuse') this.add(path, `${name} is not supported yet`);
+  }
+
+  private add(path: readonly PathStep[], message: string): void {
+    this.faults.push({ severity: 'error', path: pathText(path), message });
+  }
+}
+
+interface Kind<S extends z.ZodType> {
+  readonly schema: S;
+  readonly shape: Shape;
+  /** What only a cluster has. */
+  readonly alone: (value: z.output<S>) => readonly { path: PathStep[]; message: string }[];
+}
+
+const LISTENER: Kind<typeof listenerSpec> = {
+  schema: listenerSpec,
+  shape: shapeOf(listenerSpec),
+  alone: (l) =>
+    l.allowedNamespaces.from === 'Selector'
+      ? [{ path: ['allowedNamespaces', 'from'], message: 'must be Same or All: namespaces have no labels outside a cluster' }]
+      : [],
+};
+
+const UPSTREAM: Kind<typeof upstreamSpec> = {
+  schema: upstreamSpec,
+  shape: shapeOf(upstreamSpec),
+  alone: (u) =>
+    u.backends.flatMap((b, i) =>
+      b.service === undefined
+        ? []
+        : [{ path: ['backends', i, 'service'], message: 'must be addresses: there are no Services outside a cluster' }],
+    ),
+};
+
+function validate<S extends z.ZodType>(kind: Kind<S>, input: unknown, options: ValidateOptions): Validated<z.output<S>> {
+  const walker = new Walker(options);
+  walker.walk(input, kind.shape, ['spec']);
+  const faults = walker.faults;
+  const parsed = kind.schema.safeParse(input);
+  const extra = parsed.success ? [] : parsed.error.issues;
+  for (const issue of extra) {
+    if (faults.length >= MAX_FAULTS) break;
+    faults.push({ severity: 'error', path: pathText(['spec', ...(issue.path as PathStep[])]), message: issue.message });
+  }
+  // On a value with other faults too: what it says of Services is read from what could be read.
+  if (options.standalone) faults.push(...standaloneFaults(kind, parsed.success ? parsed.data : input));
+  return { value: parsed.success && faults.length === 0 ? parsed.data : null, faults };
+}
+
+function standaloneFaults<S extends z.ZodType>(kind: Kind<S>, value: unknown): Fault[] {
+  try {
+    return kind.alone(value as z.output<S>).map((f) => ({ severity: 'error', path: pathText(['spec', ...f.path]), message: f.message }));
+  } catch {
+    return [];
+  }
+}
+
+export const validateListener = (input: unknown, options: ValidateOptions): Validated<Listener> => validate(LISTENER, input, options);
+export const validateUpstream = (input: unknown, options: ValidateOptions): Validated<Upstream> => validate(UPSTREAM, input, options);
+
+export const SHAPES = { Listener: LISTENER.shape, Upstream: UPSTREAM.shape } as const;

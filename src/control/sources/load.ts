@@ -1,0 +1,265 @@
+/** Files -> one state: find them, read them, tell documents from classic configuration, put the objects together. Never throws for what stands in a file. */
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import {
+  objectKey,
+  type ConfigMap,
+  type FileContent,
+  type Listener,
+  type ObjectMeta,
+  type Problem,
+  type Resource,
+  type SecretObject,
+  type SettingsDocument,
+  type Upstream,
+} from '../../contract/resources/index.ts';
+import { checkClassicCertificates, interpretClassic, isClassic } from './classic.ts';
+import { interpret, type Interpreted, type Loaded, type SourceFile } from './documents.ts';
+import type { Result } from '../../lib/result.ts';
+import { decodeText, failureText, kindOf, MAX_CONFIG_BYTES, readBounded, readCredential, signatureOf } from './read.ts';
+import type { SourceState } from './source.ts';
+import { parseChunk, splitDocuments, type Chunk } from './yaml.ts';
+
+const MAX_DIRECTORY_FILES = 10_000;
+const CONFIG_FILE = /\.(?:ya?ml|json)$/i;
+/** How long reading may hold the event loop before it lets others run. */
+const SLICE_MS = 15;
+
+/** What was read before, by text: a change to one document does not parse the others again. */
+export type LoadCache = Map<string, Map<string, { readonly line: number; readonly read: Interpreted }>>;
+
+export interface LoadOptions {
+  /** Absolute: relative paths on the command line, and in classic files, start here. */
+  readonly cwd: string;
+  readonly cache?: LoadCache;
+}
+
+export interface LoadResult {
+  readonly state: SourceState;
+  /** Every path that the state depends on, absolute: files and directories, those that are missing too. With how it looked before it was read. */
+  readonly inputs: ReadonlyMap<string, Input>;
+  /** Of all that was read: equal digests are equal states. */
+  readonly digest: string;
+}
+
+export interface Input {
+  readonly signature: string;
+  readonly kind: 'file' | 'directory' | 'missing';
+  /** For a directory: whether only its configuration files matter. */
+  readonly config: boolean;
+}
+
+export async function loadPaths(paths: readonly string[], options: LoadOptions): Promise<LoadResult> {
+  const loader = new Loader(options);
+  for (const path of paths) await loader.path(path);
+  return loader.finish();
+}
+
+/** Whether an entry of a directory is configuration: not what editors and mounts put beside it. */
+export const isConfigName = (name: string): boolean => CONFIG_FILE.test(name) && !name.startsWith('.') && !name.startsWith('#');
+
+class Loader {
+  private readonly options: LoadOptions;
+  private readonly inputs = new Map<string, Input>();
+  private readonly hash = createHash('sha256');
+  private readonly pieces: Interpreted[] = [];
+  private readonly problems: Problem[] = [];
+  private readonly seen = new Set<string>();
+  private since = performance.now();
+
+  constructor(options: LoadOptions) {
+    this.options = options;
+  }
+
+  async path(path: string): Promise<void> {
+    const absolute = resolve(this.options.cwd, path);
+    const kind = await this.look(absolute, true);
+    if (!kind.ok) this.unreadable(path, kind.error);
+    else if (kind.value === 'file') await this.file(path, absolute);
+    else await this.directory(path, absolute);
+  }
+
+  /** Before anything is read: what changes meanwhile looks different the next time. */
+  private async look(path: string, config: boolean): Promise<Result<'file' | 'directory', string>> {
+    const signature = await signatureOf(path);
+    const kind = await kindOf(path);
+    this.inputs.set(path, { signature, kind: kind.ok ? kind.value : 'missing', config });
+    return kind;
+  }
+
+  private unreadable(file: string, message: string): void {
+    this.hash.update(JSON.stringify([file, message]));
+    this.problems.push({ severity: 'error', file, line: 0, column: 0, object: '', path: '', message });
+  }
+
+  private async directory(path: string, absolute: string): Promise<void> {
+    let names: string[];
+    try {
+      names = (await readdir(absolute)).filter(isConfigName).sort();
+    } catch (e) {
+      this.unreadable(path, failureText(e));
+      return;
+    }
+    if (names.length > MAX_DIRECTORY_FILES) {
+      this.unreadable(path, `has more than ${MAX_DIRECTORY_FILES} files`);
+      return;
+    }
+    for (const name of names) {
+      const file = join(absolute, name);
+      const kind = await this.look(file, true);
+      if (!kind.ok) this.unreadable(join(path, name), kind.error);
+      else if (kind.value === 'file') await this.file(join(path, name), file);
+    }
+  }
+
+  private async file(name: string, absolute: string): Promise<void> {
+    if (this.seen.has(absolute)) return;
+    this.seen.add(absolute);
+    const bytes = await readBounded(absolute, MAX_CONFIG_BYTES);
+    if (!bytes.ok) {
+      this.unreadable(name, bytes.error);
+      return;
+    }
+    const text = decodeText(bytes.value);
+    this.hash.update(JSON.stringify([absolute, bytes.value.length])).update(bytes.value);
+    if (text === null) this.unreadable(name, 'cannot be read: not UTF-8 text');
+    // Nothing at all is what an editor leaves between truncating and writing: never a state to serve.
+    else if (text.trim() === '') this.unreadable(name, 'is empty: it should hold at least one document');
+    else await this.text({ name, directory: dirname(absolute) }, absolute, text);
+  }
+
+  private async text(file: SourceFile, absolute: string, text: string): Promise<void> {
+    const before = this.options.cache?.get(absolute);
+    const kept = new Map<string, { line: number; read: Interpreted }>();
+    for (const chunk of splitDocuments(text)) {
+      if (performance.now() - this.since > SLICE_MS) await this.breathe();
+      const known = kept.has(chunk.text) ? undefined : before?.get(chunk.text);
+      const reusable =
+        known !== undefined && (known.line === chunk.line || known.read.problems.length + known.read.settingsProblems.length === 0);
+      const read = reusable ? moved(known.read, chunk) : await this.interpret(file, chunk);
+      kept.set(chunk.text, { line: chunk.line, read });
+      this.pieces.push(read);
+    }
+    this.options.cache?.set(absolute, kept);
+  }
+
+  private async breathe(): Promise<void> {
+    await new Promise<void>((done) => {
+      setImmediate(done);
+    });
+    this.since = performance.now();
+  }
+
+  private interpret(file: SourceFile, chunk: Chunk): Interpreted | Promise<Interpreted> {
+    const documents = parseChunk(chunk);
+    const first = documents[0];
+    return first !== undefined && isClassic(first)
+      ? interpretClassic(file, this.options.cwd, chunk, first)
+      : interpret(file, chunk, documents);
+  }
+
+  async finish(): Promise<LoadResult> {
+    const assembly = new Assembly(this.problems);
+    for (const piece of this.pieces) assembly.add(piece);
+    const files = new Map<string, FileContent>();
+    for (const path of new Set(this.pieces.flatMap((p) => p.files)).values()) {
+      await this.look(path, false);
+      const content = await readCredential(path);
+      files.set(path, content);
+      this.hash.update(JSON.stringify([path, content.ok || content.problem])).update(content.ok ? content.bytes : '');
+    }
+    for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
+    const cache = this.options.cache;
+    if (cache) for (const file of cache.keys()) if (!this.seen.has(file)) cache.delete(file);
+    return { state: assembly.state(files), inputs: this.inputs, digest: this.hash.digest('base64') };
+  }
+}
+
+function moved(read: Interpreted, chunk: Chunk): Interpreted {
+  for (const origin of read.origins) origin.moved(chunk);
+  return read;
+}
+
+class Assembly {
+  private readonly listeners = new Map<string, Resource<Listener>>();
+  private readonly upstreams = new Map<string, Resource<Upstream>>();
+  private readonly secrets = new Map<string, SecretObject>();
+  private readonly configMaps = new Map<string, ConfigMap>();
+  private settings: { document: SettingsDocument; place: string } | null = null;
+  private readonly problems: Problem[];
+  private readonly settingsProblems: Problem[] = [];
+
+  constructor(problems: Problem[]) {
+    this.problems = problems;
+  }
+
+  add(piece: Interpreted): void {
+    this.problems.push(...piece.problems);
+    this.settingsProblems.push(...piece.settingsProblems);
+    for (const loaded of piece.loaded) this.place(loaded);
+  }
+
+  private place(loaded: Loaded): void {
+    switch (loaded.kind) {
+      case 'Listener':
+        this.unique(loaded.kind, this.listeners, loaded.object);
+        break;
+      case 'Upstream':
+        this.unique(loaded.kind, this.upstreams, loaded.object);
+        break;
+      case 'Secret':
+        this.unique(loaded.kind, this.secrets, loaded.object);
+        break;
+      case 'ConfigMap':
+        this.unique(loaded.kind, this.configMaps, loaded.object);
+        break;
+      case 'Settings':
+        this.onlySettings(loaded.settings, loaded.origin.file, loaded.origin.locate(''));
+    }
+  }
+
+  private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
+    const { namespace, name, origin } = object.meta;
+    const key = objectKey(namespace, name);
+    const first = into.get(key);
+    if (first === undefined) {
+      into.set(key, object);
+      return;
+    }
+    const there = first.meta.origin?.locate('metadata.name');
+    const here = origin?.locate('metadata.name') ?? { line: 0, column: 0 };
+    const message = `is written twice: first in ${first.meta.origin?.file ?? '?'}:${there?.line ?? 0}`;
+    this.problems.push({ severity: 'error', file: origin?.file ?? '', ...here, object: `${kind} ${key}`, path: 'metadata.name', message });
+  }
+
+  private onlySettings(document: SettingsDocument, file: string, at: { line: number; column: number }): void {
+    if (this.settings === null) this.settings = { document, place: `${file}:${at.line}` };
+    else {
+      const message = `there is one document of settings already: ${this.settings.place}`;
+      this.settingsProblems.push({ severity: 'error', file, ...at, object: 'Settings', path: '', message });
+    }
+  }
+
+  state(files: ReadonlyMap<string, FileContent>): SourceState {
+    return {
+      set: {
+        listeners: sorted(this.listeners),
+        upstreams: sorted(this.upstreams),
+        secrets: sorted(this.secrets),
+        configMaps: sorted(this.configMaps),
+        files,
+      },
+      problems: inOrder(this.problems),
+      settings: this.settings?.document ?? null,
+      settingsProblems: inOrder(this.settingsProblems),
+    };
+  }
+}
+
+const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+const sorted = <V>(map: ReadonlyMap<string, V>): ReadonlyMap<string, V> => new Map([...map].sort(([a], [b]) => byText(a, b)));
+
+const inOrder = (problems: readonly Problem[]): Problem[] =>
+  [...problems].sort((a, b) => byText(a.file, b.file) || a.line - b.line || a.column - b.column || byText(a.path, b.path));

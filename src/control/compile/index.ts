@@ -10,7 +10,6 @@ import type { Compiled, CompileOptions } from './compiled.ts';
 import { conflicts } from './conflicts.ts';
 import { Draft } from './draft.ts';
 import { listeners } from './listeners.ts';
-import { Memo } from './memo.ts';
 import { names } from './names.ts';
 import { policies } from './policies.ts';
 import { routes } from './routes.ts';
@@ -47,8 +46,6 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
 }
 
 export { describe as describeMatch } from './conflicts.ts';
-export type { Memo } from './memo.ts';
-/** One per caller, handed to each of its compiles. */
-export const createMemo = (): Memo => new Memo();
+export { Memo } from './memo.ts';
 export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
 export type { Compiled, CompileOptions, Condition, ConditionType, GroupAddress, GroupSource, ObjectStatus } from './compiled.ts';

@@ -24,12 +24,16 @@ export function routes(draft: Draft): void {
   }
 }
 
-/** Without `listeners`: every one that admits the namespace and has one of the names. Those that have none are not asked, unless there is no other. */
+/**
+ * Without `listeners`: every one that admits the namespace and has one of the names. Those that have none, or are not served themselves, are not
+ * asked unless there is no other: nobody named them, so their faults are not this Upstream's.
+ */
 function attachEverywhere(draft: Draft, upstream: UpstreamDraft): void {
   const admitting = draft.listeners.filter((l) => admits(l, upstream));
   const all = admitting.map((listener) => attach(upstream, listener.name, listener));
   const taken = all.filter((a) => a.refused === null);
-  upstream.attachments.push(...(taken.length > 0 ? taken : all));
+  const served = taken.filter((a) => a.listener?.refused === null);
+  upstream.attachments.push(...(served.length > 0 ? served : taken.length > 0 ? taken : all));
   if (taken.length > 0) return;
   const fault: AcceptedFault =
     all.length > 0

@@ -1,6 +1,7 @@
 /** How a pool gets its connections: dialled, spoken HTTP/2 on, and watched for their end. */
 import type { WorkerStart } from '../../contract/channel.ts';
 import type { CertificatePart, GroupPart } from '../../contract/snapshot/index.ts';
+import { DenyList, LOOPBACK } from '../../lib/deny.ts';
 import { err, type Result } from '../../lib/result.ts';
 import type { BackendSession, Connect, SessionEvents, Target } from '../backends/index.ts';
 import { dial, dialTls, type DialHandler, type DialOptions, type DialTls } from '../http/h2/dial.ts';
@@ -8,17 +9,15 @@ import { SESSION_DEFAULTS, type SessionEvents as H2Events, type SessionOptions }
 import { H2Session } from '../http/h2/session.ts';
 import type { BackendFailure, ClientRequest, ResponseHandler } from '../http/message.ts';
 import { internalError, type Plant } from './plant.ts';
-import { AddressList } from './addresslist.ts';
 
-const LOOPBACK = ['127.0.0.0/8', '::1/128'] as const;
 /** Failures of one group are told to the operator at most this often. */
 const QUIET_MS = 10_000;
 
 /** `client`: the certificate that the group's TLS settings name. */
 export function connector(plant: Plant, start: WorkerStart, part: GroupPart, client: CertificatePart | null): Connect {
-  const denied = new AddressList(start.allowLoopbackEndpoints ? start.endpointDeny : [...start.endpointDeny, ...LOOPBACK]);
+  const deny = new DenyList(start.allowLoopbackEndpoints ? start.endpointDeny : [...start.endpointDeny, ...LOOPBACK]);
   const onInternalError = (where: string, error: unknown): void => internalError(plant, `h2.${where}`, error);
-  const options: Omit<DialOptions, 'timeoutMs'> = { clock: plant.clock, deny: { denies: (a) => denied.has(a) }, onInternalError };
+  const options: Omit<DialOptions, 'timeoutMs'> = { clock: plant.clock, deny, onInternalError };
   const session: SessionOptions = { ...SESSION_DEFAULTS, wheel: plant.wheel, onInternalError };
   const report = reporter(plant, part);
   const byHost = new Map<string, Result<DialTls, string> | null>();

@@ -1,16 +1,7 @@
 /** The entry point: which command, and its exit code. */
-import { check } from './cli/check.ts';
-import type { Command, CommandIo } from './cli/command.ts';
-import { crds } from './cli/crds.ts';
-import { demo } from './cli/demo.ts';
-import { explain } from './cli/explain.ts';
-import { helpCommand, unknownCommand } from './cli/help.ts';
-import { probe } from './cli/probe.ts';
-import { serve } from './cli/serve.ts';
-import { version } from './cli/version.ts';
-
-const help = helpCommand(() => commands);
-export const commands: readonly Command[] = [serve, check, explain, probe, demo, crds, version, help];
+import type { CommandIo } from './cli/command.ts';
+import { COMMAND_NAMES, help, loadCommand } from './cli/commands.ts';
+import { unknownCommand } from './cli/help.ts';
 
 const io: CommandIo = {
   stdout: (text) => void process.stdout.write(text),
@@ -19,14 +10,14 @@ const io: CommandIo = {
   cwd: process.cwd(),
 };
 
-const dispatch = (args: readonly string[]): Promise<number> | number => {
-  const [name, ...rest] = args;
-  if (name === undefined || name === '-h' || name === '--help') return help.run([], io);
-  if (name === '--version') return version.run(rest, io);
+const dispatch = async (args: readonly string[]): Promise<number> => {
+  const [first, ...rest] = args;
+  if (first === undefined || first === '-h' || first === '--help') return help.run([], io);
   // `spooky --config FILE`, as Spooky's users know it.
-  if (name.startsWith('-')) return serve.run(args, io);
-  const command = commands.find((c) => c.name === name);
-  return command === undefined ? unknownCommand(name, commands, io) : command.run(rest, io);
+  const bare = first.startsWith('-') && first !== '--version';
+  const name = bare ? 'serve' : first === '--version' ? 'version' : first;
+  const command = await loadCommand(name);
+  return command === null ? unknownCommand(name, COMMAND_NAMES, io) : command.run(bare ? args : rest, io);
 };
 
 /** What was written has left, or its reader stalls. */

@@ -1,5 +1,5 @@
 import { closest } from '../lib/closest.ts';
-import { EXIT, helpText, readArguments, usageFault, type Command } from './command.ts';
+import { EXIT, helpText, readArguments, usageFault, type Command, type CommandIo } from './command.ts';
 
 const overview = (commands: readonly Command[]): string => {
   const width = Math.max(...commands.map((c) => c.name.length));
@@ -19,35 +19,38 @@ const overview = (commands: readonly Command[]): string => {
 };
 
 /** Needs the list that it is part of. */
-export const helpCommand = (commands: () => readonly Command[]): Command => {
+export const helpCommand = (commands: () => Promise<readonly Command[]>): Command => {
   const help: Command = {
     name: 'help',
     summary: 'This overview, or the flags of a command.',
     usage: 'spooky help [COMMAND]',
     options: [],
-    run(args, io) {
+    async run(args, io) {
       const read = readArguments(help, args, io);
-      if (read.arguments === null) return Promise.resolve(read.exit);
+      if (read.arguments === null) return read.exit;
       const [name, ...more] = read.arguments.positional;
-      if (more.length > 0) return Promise.resolve(usageFault(help, 'takes one command', io));
+      if (more.length > 0) return usageFault(help, 'takes one command', io);
+      const known = await commands();
       if (name === undefined) {
-        io.stdout(overview(commands()));
-        return Promise.resolve(EXIT.ok);
+        io.stdout(overview(known));
+        return EXIT.ok;
       }
-      const found = commands().find((c) => c.name === name);
-      if (found === undefined) return Promise.resolve(unknownCommand(name, commands(), io));
+      const found = known.find((c) => c.name === name);
+      if (found === undefined)
+        return unknownCommand(
+          name,
+          known.map((c) => c.name),
+          io,
+        );
       io.stdout(helpText(found));
-      return Promise.resolve(EXIT.ok);
+      return EXIT.ok;
     },
   };
   return help;
 };
 
-export const unknownCommand = (name: string, commands: readonly Command[], io: { stderr(text: string): void }): number => {
-  const meant = closest(
-    name,
-    commands.map((c) => c.name),
-  );
+export const unknownCommand = (name: string, names: readonly string[], io: Pick<CommandIo, 'stderr'>): number => {
+  const meant = closest(name, names);
   io.stderr(`spooky: unknown command ${JSON.stringify(name)}${meant === null ? '' : ` (did you mean ${meant}?)`}; spooky help lists all\n`);
   return EXIT.usage;
 };

@@ -114,7 +114,7 @@ export class Recorder implements QuicHandler {
   turns = 0;
   paths = 0;
   keep = true;
-  private readonly hooks: Hooks;
+  hooks: Hooks;
   private readonly streams = new Map<QuicConn, Map<number, Seen>>();
   private waiters: { check: () => boolean; done: () => void }[] = [];
 

@@ -10,7 +10,7 @@ import type { Conn } from './conn.ts';
 import type { Counters } from './counters.ts';
 import { CryptoStream, parseClientHello, takeCrypto, type Hello, type Parsed } from './hello.ts';
 import { clientInitialKeys, openInitial, type InitialKeys } from './initial.ts';
-import { AddressCounts, PrefixBuckets, TokenBucket } from './limiter.ts';
+import { AddressCounts, PrefixBuckets, TokenBucket } from '../limiter.ts';
 import { INITIAL, LongHeader, parseInvariant, parseVersion1, QUIC_V1 } from './packet.ts';
 import type { UdpSocket } from './socket.ts';
 import type { TlsContexts } from './tls.ts';

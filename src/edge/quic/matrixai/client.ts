@@ -15,7 +15,7 @@ import { bindSocket, type UdpSocket } from './socket.ts';
 import { applyTransport } from './tls.ts';
 import { Turn } from './turn.ts';
 
-const STREAM_WINDOW = 1024 * 1024;
+const STREAM_WINDOW = 2 * 1024 * 1024;
 /** Keys of client connections: beyond all that slots and generations can give. */
 const FIRST_KEY = 2 ** 48;
 let nextKey = FIRST_KEY;
@@ -57,6 +57,8 @@ function clientConfig(o: ConnectOptions): Config {
     datagrams: true,
   };
   applyTransport(c, { limits, congestion: 'cubic' });
+  // Whole from the start: we know that we read what we ask for.
+  c.setInitialMaxStreamDataBidiLocal(STREAM_WINDOW);
   return c;
 }
 

@@ -3,9 +3,9 @@ import { hostOf } from '../address.ts';
 import { H3_EXCESSIVE_LOAD, H3_INTERNAL_ERROR } from '../codes.ts';
 import { WheelTimer } from '../../../lib/wheel.ts';
 import { errorName, errorNumber, SHUTDOWN_READ, SHUTDOWN_WRITE, MAX_SEND, type Connection, type RecvInfo } from './binding.ts';
-import { SendQueue } from './sendqueue.ts';
+import { SendQueue } from '../sendqueue.ts';
 import { nextSlot, type UdpSocket } from './socket.ts';
-import { EMPTY, Stream } from './stream.ts';
+import { EMPTY, Stream } from '../stream.ts';
 import type { Turn } from './turn.ts';
 
 export const HANDSHAKING = 0;
@@ -503,7 +503,8 @@ export class Conn implements QuicConn {
     s.readDone = true;
     // What was on its way is thrown away by quiche without being delivered.
     this.credit += this.streamWindow;
-    this.shutdown(s, SHUTDOWN_READ, code);
+    if (s.begun) this.shutdown(s, SHUTDOWN_READ, code);
+    else s.stopWaits = code;
   }
 
   private shutdown(s: Stream, direction: number, code: number): void {
@@ -698,7 +699,7 @@ export class Conn implements QuicConn {
           s.stalled = true;
           return total > 0;
         }
-        s.begun = true;
+        if (!s.begun) this.begin(q, s);
         s.took(n);
         this.pending -= n;
         total += n;
@@ -719,6 +720,12 @@ export class Conn implements QuicConn {
       this.sendFailed(s, e);
       return false;
     }
+  }
+
+  private begin(q: Connection, s: Stream): void {
+    s.begun = true;
+    if (s.stopWaits >= 0) q.streamShutdown(s.id, SHUTDOWN_READ, s.stopWaits);
+    if (s.urgency !== 3 || s.incremental) q.streamPriority(s.id, 127 + (s.urgency - 3) * 8, s.incremental);
   }
 
   private sendFailed(s: Stream, e: unknown): void {

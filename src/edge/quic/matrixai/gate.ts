@@ -8,7 +8,7 @@ import { MIN_RESET_TRIGGER, statelessReset, versionNegotiation } from './answers
 import type { Conn } from './conn.ts';
 import type { Counters } from './counters.ts';
 import type { IdTable } from './idtable.ts';
-import { TokenBucket } from './limiter.ts';
+import { TokenBucket } from '../limiter.ts';
 import { INITIAL, LongHeader, MIN_INITIAL, MIN_INITIAL_DCID, parseInvariant, parseVersion1, QUIC_V1 } from './packet.ts';
 import { resetToken } from './reset.ts';
 import type { UdpSocket } from './socket.ts';

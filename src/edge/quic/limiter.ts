@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { isMapped } from '../address.ts';
-import type { Address } from '../engine.ts';
+import { isMapped } from './address.ts';
+import type { Address } from './engine.ts';
 
 /** So many per second, with a burst; time is given by the caller. */
 export class TokenBucket {

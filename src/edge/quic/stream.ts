@@ -19,6 +19,8 @@ export class Stream {
   begun: boolean;
   /** Its place among the open bodies; -1 when it is none. */
   body = -1;
+  /** A stop that waits until quiche knows the stream; -1 when there is none. */
+  stopWaits = -1;
   /** Where it stands in the send queue; -1 when it is not in it. */
   queued = -1;
   /** For incremental streams: when it had its last turn. */

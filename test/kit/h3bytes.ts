@@ -69,8 +69,13 @@ export class PairSink implements FieldSink {
     this.pairs.push([STATIC_NAMES[index] as string, STATIC_VALUES[index] as string, false]);
   }
 
-  onField(name: string, value: string, never: boolean): void {
+  onField(name: string, value: string, never: boolean): number {
     this.pairs.push([name, value, never]);
+    return -1;
+  }
+
+  onChecked(name: string, value: string): void {
+    this.pairs.push([name, value, false]);
   }
 }
 

@@ -34,6 +34,8 @@ const MAX_WARNING_MS = 1000;
 /** How long the last answer's bytes may take to get through before the connection is looked at again; engines cache their counters for a second. */
 const LINGER_MS = 1100;
 const MAX_LINGERS = 30;
+/** How often a connection without keep-alive looks whether that has changed. */
+const KEEP_ALIVE_OFF_MS = 30_000;
 
 /** One client connection. */
 export class Connection implements ServerConnection, TimerOwner {
@@ -58,7 +60,8 @@ export class Connection implements ServerConnection, TimerOwner {
   private phase = SERVING;
   /** With `REFUSING`: requests from this id on are rejected. */
   private refuseFrom = Infinity;
-  private lastDone = -Infinity;
+  /** When the last request was done, or the connection began. */
+  private idleSince = 0;
   private lingers = 0;
   private lingerSent = -1;
   private readonly noRequest = new WheelTimer(this, TIMER.NO_REQUEST);
@@ -88,7 +91,10 @@ export class Connection implements ServerConnection, TimerOwner {
       [SETTING.QPACK_BLOCKED_STREAMS, 0],
     ]);
     this.quic.write(this.controlId, buf, 0, end, false);
-    this.shared.wheel.arm(this.noRequest, limits.noRequestTimeoutMs);
+    const { wheel } = this.shared;
+    this.idleSince = this.shared.now();
+    wheel.arm(this.noRequest, limits.noRequestTimeoutMs);
+    wheel.arm(this.keepAlive, limits.keepAliveMs || KEEP_ALIVE_OFF_MS);
     this.shared.app.onConnection(this);
   }
 
@@ -161,9 +167,8 @@ export class Connection implements ServerConnection, TimerOwner {
       shared.app.onLimit(this, 'maxStreams');
       return this.refuse(id);
     }
-    const stream = new RequestStream(this, id, shared.clock.now());
+    const stream = new RequestStream(this, id, shared.now());
     this.streams.set(id, stream);
-    if (this.streams.size === 1) this.onBusy(limits);
     if (this.budget.requests >= limits.requestsPerConnection && this.phase === SERVING) {
       shared.app.onLimit(this, 'requestsPerConnection');
       this.drain();
@@ -194,19 +199,10 @@ export class Connection implements ServerConnection, TimerOwner {
     return null;
   }
 
-  private onBusy(limits: H3Limits): void {
-    const { wheel } = this.shared;
-    wheel.disarm(this.noRequest);
-    if (limits.keepAliveMs > 0) wheel.arm(this.keepAlive, limits.keepAliveMs);
-  }
-
   remove(stream: RequestStream): void {
     if (!this.streams.delete(stream.id) || this.streams.size > 0 || this.isClosed) return;
-    const { clock, wheel } = this.shared;
-    this.lastDone = clock.now();
-    wheel.disarm(this.keepAlive);
-    if (this.phase === SERVING) wheel.arm(this.noRequest, this.limits().noRequestTimeoutMs);
-    else this.closeWhenDone();
+    this.idleSince = this.shared.now();
+    this.closeWhenDone();
   }
 
   // --- budgets
@@ -219,7 +215,7 @@ export class Connection implements ServerConnection, TimerOwner {
   }
 
   countReset(stream: RequestStream, rule: string): void {
-    if (!this.isClosed && !this.budget.reset(this.shared.clock.now(), stream.head.startedAt)) this.fail('H3_EXCESSIVE_LOAD', rule);
+    if (!this.isClosed && !this.budget.reset(this.shared.now(), stream.head.startedAt)) this.fail('H3_EXCESSIVE_LOAD', rule);
   }
 
   dropped(reason: string, fields: number): void {
@@ -278,7 +274,7 @@ export class Connection implements ServerConnection, TimerOwner {
   /** The last answer may still be on its way: closing would cut it off, so its bytes get time as long as they move. */
   private closeWhenDone(): void {
     if (this.phase !== REFUSING || this.streams.size > 0 || this.isClosed) return;
-    if (this.shared.clock.now() - this.lastDone >= LINGER_MS) return this.close(H3.H3_NO_ERROR, '');
+    if (this.budget.requests === 0 || this.shared.now() - this.idleSince >= LINGER_MS) return this.close(H3.H3_NO_ERROR, '');
     this.lingers = 0;
     this.lingerSent = this.quic.stats().sent;
     this.shared.wheel.arm(this.drainTimer, LINGER_MS);
@@ -335,6 +331,7 @@ export class Connection implements ServerConnection, TimerOwner {
   }
 
   onTimer(kind: number): void {
+    this.shared.beginTurn();
     try {
       this.onDue(kind);
     } catch (e) {
@@ -344,16 +341,26 @@ export class Connection implements ServerConnection, TimerOwner {
 
   private onDue(kind: number): void {
     if (this.isClosed) return;
-    if (kind === TIMER.NO_REQUEST) {
-      if (this.streams.size > 0 || this.phase !== SERVING) return;
-      this.shared.app.onLimit(this, 'noRequestTimeout');
-      this.drain();
-    } else if (kind === TIMER.KEEP_ALIVE) {
-      const { keepAliveMs } = this.limits();
-      if (this.streams.size === 0 || keepAliveMs === 0) return;
-      this.quic.ping();
-      this.shared.wheel.arm(this.keepAlive, keepAliveMs);
-    } else if (this.phase === WARNED) this.onWarned();
+    if (kind === TIMER.NO_REQUEST) this.onNoRequest();
+    else if (kind === TIMER.KEEP_ALIVE) this.onKeepAlive();
+    else if (this.phase === WARNED) this.onWarned();
     else this.onLinger();
+  }
+
+  /** Armed once and moved on when it is due, rather than with each request. */
+  private onNoRequest(): void {
+    if (this.phase !== SERVING) return;
+    const { wheel, app } = this.shared;
+    const timeout = this.limits().noRequestTimeoutMs;
+    const left = this.streams.size > 0 ? timeout : this.idleSince + timeout - this.shared.now();
+    if (left > 0) return wheel.arm(this.noRequest, left);
+    app.onLimit(this, 'noRequestTimeout');
+    this.drain();
+  }
+
+  private onKeepAlive(): void {
+    const { keepAliveMs } = this.limits();
+    if (keepAliveMs > 0 && this.streams.size > 0) this.quic.ping();
+    this.shared.wheel.arm(this.keepAlive, keepAliveMs || KEEP_ALIVE_OFF_MS);
   }
 }

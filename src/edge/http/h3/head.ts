@@ -64,6 +64,8 @@ const KINDS = new Map<string, number>([
 const STATIC_KIND = Uint8Array.from(STATIC_NAMES, (name) => KINDS.get(name) ?? PLAIN);
 
 const COLON = 0x3a;
+/** Nothing is known of this field that would help when it comes again. */
+const AGAIN = -1;
 
 /** A request's header section on its way into a `Head`. */
 export class HeadSink implements FieldSink {
@@ -96,33 +98,33 @@ export class HeadSink implements FieldSink {
     } else this.take(kind, STATIC_NAMES[index] as string, value, false);
   }
 
-  onField(name: string, value: string, never: boolean, index: number): void {
-    if (!isFieldValue(value)) {
-      this.broken('M4');
-      return;
-    }
+  onField(name: string, value: string, never: boolean, index: number): number {
+    if (!isFieldValue(value)) return this.broken('M4');
     const kind = index >= 0 ? (STATIC_KIND[index] as number) : (KINDS.get(name) ?? PLAIN);
     if (kind !== PLAIN) {
       this.take(kind, name, value, never);
-      return;
+      return kind;
     }
-    if (index < 0 && !this.checkName(name)) return;
     this.isRegular = true;
+    if (index < 0) {
+      // s4.3: with a colon in front, a pseudo-field that nobody has defined.
+      if (!isFieldName(name)) return this.broken(name.charCodeAt(0) === COLON ? 'M6' : 'M5');
+      if (name.includes('_')) {
+        // CGI and its heirs cannot tell `_` from `-`: such a name could pass for one that we set.
+        this.underscores++;
+        return AGAIN;
+      }
+    }
     this.head.fields.add(name, value, never);
+    return kind;
   }
 
-  /** Of a name spelt out: whether the field is to be kept. */
-  private checkName(name: string): boolean {
-    if (!isFieldName(name)) {
-      // s4.3: a pseudo-field that nobody has defined.
-      this.broken(name.charCodeAt(0) === COLON ? 'M6' : 'M5');
-      return false;
+  onChecked(name: string, value: string, kind: number): void {
+    if (kind !== PLAIN) this.take(kind, name, value, false);
+    else {
+      this.isRegular = true;
+      this.head.fields.add(name, value);
     }
-    if (!name.includes('_')) return true;
-    // CGI and its heirs cannot tell `_` from `-`: such a name could pass for one that we set.
-    this.isRegular = true;
-    this.underscores++;
-    return false;
   }
 
   private take(kind: number, name: string, value: string, never: boolean): void {
@@ -184,8 +186,9 @@ export class HeadSink implements FieldSink {
     if (never) fields.never[this.cookieAt] = true;
   }
 
-  private broken(rule: string): void {
+  private broken(rule: string): number {
     if (this.rule === '') this.rule = rule;
+    return AGAIN;
   }
 
   /** The section is complete: what is missing or does not fit together. The broken rule, or ''. */
@@ -283,18 +286,24 @@ export class TrailerSink implements FieldSink {
     this.onField(STATIC_NAMES[index] as string, STATIC_VALUES[index] as string, false, index);
   }
 
-  onField(name: string, value: string, never: boolean, _index: number): void {
-    if (!isFieldValue(value)) this.broken('M4');
+  onField(name: string, value: string, never: boolean, _index: number): number {
+    if (!isFieldValue(value)) return this.broken('M4');
     // s4.3: no pseudo-fields among trailers.
-    else if (name.charCodeAt(0) === COLON) this.broken('M6');
-    else if (!isFieldName(name)) this.broken('M5');
-    else if (KINDS.get(name) === CONNECTION) this.broken('M3');
-    else if (name.includes('_')) this.underscores++;
+    if (name.charCodeAt(0) === COLON) return this.broken('M6');
+    if (!isFieldName(name)) return this.broken('M5');
+    if (KINDS.get(name) === CONNECTION) return this.broken('M3');
+    if (name.includes('_')) this.underscores++;
     else if (NO_TRAILERS.has(name) || name.startsWith('x-forwarded-')) this.forbidden++;
     else this.fields.add(name, value, never);
+    return AGAIN;
   }
 
-  private broken(rule: string): void {
+  onChecked(name: string, value: string): void {
+    this.onField(name, value, false, -1);
+  }
+
+  private broken(rule: string): number {
     if (this.rule === '') this.rule = rule;
+    return AGAIN;
   }
 }

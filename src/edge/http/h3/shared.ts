@@ -13,7 +13,7 @@ export interface SentListener {
 
 /** What all connections of one listener share. */
 export class Shared {
-  readonly clock: Clock;
+  private readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly app: ServerApp;
   readonly limits: () => H3Limits;
@@ -23,6 +23,8 @@ export class Shared {
   private done: SentListener[] = [];
   private notified: SentListener[] = [];
   private isScheduled = false;
+  /** The time as this turn has read it, or -1. */
+  private time = -1;
   private readonly onMicrotask = (): void => {
     this.isScheduled = false;
     this.endTurn();
@@ -34,6 +36,20 @@ export class Shared {
     this.app = o.app;
     this.limits = o.limits;
     this.onInternalError = o.onInternalError;
+  }
+
+  /** Read once per turn: a batch brings many requests, and none of their deadlines is that exact. */
+  now(): number {
+    if (this.time < 0) {
+      this.time = this.clock.now();
+      this.schedule();
+    }
+    return this.time;
+  }
+
+  /** A turn of its own, such as a timer's, begins. */
+  beginTurn(): void {
+    this.time = -1;
   }
 
   /** Sees to it that what is held leaves before anything else happens: at the end of the batch, or of the current callback. */
@@ -49,6 +65,7 @@ export class Shared {
   }
 
   endTurn(): void {
+    this.time = -1;
     try {
       this.outbox.flush();
     } catch (e) {

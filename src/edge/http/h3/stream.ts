@@ -90,6 +90,7 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
 
   onTimer(): void {
     if (this.connection.isClosed) return;
+    this.connection.shared.beginTurn();
     try {
       if (this.receiveState === HEAD) this.onHeaderTimeout();
       else if (this.isBlocked && !this.isSendDone) this.onStall();

@@ -17,7 +17,7 @@ export function editDistance(a: string, b: string, limit: number): number {
   return Math.min(last[b.length] as number, limit + 1);
 }
 
-/** The candidate that `word` was probably meant to be, or null: letter case counts for nothing, and about a third of the letters may differ. */
+/** The candidate that `word` was probably meant to be, or null: letter case counts for nothing, and about a third of the letters may differ; or it was cut short. */
 export function closest(word: string, candidates: Iterable<string>): string | null {
   if (word.length > 64) return null;
   const wanted = word.toLowerCase();
@@ -31,5 +31,7 @@ export function closest(word: string, candidates: Iterable<string>): string | nu
       bestDistance = d;
     }
   }
-  return best;
+  if (best !== null || wanted.length < 3) return best;
+  const longer = [...candidates].filter((c) => c.toLowerCase().startsWith(wanted));
+  return longer.length === 1 ? (longer[0] as string) : null;
 }

@@ -79,7 +79,10 @@ export function show(value: unknown): string {
 }
 
 const wrongType = (what: string) => (issue: { input?: unknown }) =>
-  issue.input === undefined ? `is required: ${what}` : `must be ${what}, not ${show(issue.input)}`;
+  issue.input === undefined ? `is required: ${what}` : `must be ${what}, not ${show(issue.input)}${unquoted(what, issue.input)}`;
+
+const unquoted = (what: string, input: unknown): string =>
+  what === 'a string' && (typeof input === 'number' || typeof input === 'boolean') ? ' (put it in quotes)' : '';
 
 /** Adds rules to a schema; they see the value even when other fields of it are malformed, so that every problem shows at once. */
 export function withRules<S extends z.ZodType>(schema: S, rules: readonly Rule[]): S {

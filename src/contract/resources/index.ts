@@ -42,4 +42,5 @@ export {
 } from './validate.ts';
 export { type Member, type Shape } from './shape.ts';
 export { PATTERNS, isAddress, isCidr, matchesPattern } from './names.ts';
-export { show } from './fields.ts';
+export { show, type FieldInfo } from './fields.ts';
+export type { ListenerStatus, UpstreamStatus } from './status.ts';

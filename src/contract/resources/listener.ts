@@ -1,13 +1,13 @@
 /** Kind Listener: where to listen and what may be served there. Owned by the platform team. */
 import { z } from 'zod';
-import { duration, flag, integer, list, object, oneOf, rule, size, text, textMap } from './fields.ts';
+import { duration, flag, integer, list, object, oneOf, requiredInCluster, rule, size, text, textMap } from './fields.ts';
 import { address, certificateFiles, cidr, hostname, labelText, nameOrFiles, namespaceName, objectName } from './parts.ts';
 import { readDuration } from './units.ts';
 
 const certificateRef = object(
   'A certificate with its key.',
   {
-    name: objectName('A Secret of type kubernetes.io/tls.').optional(),
+    name: requiredInCluster(objectName('A Secret of type kubernetes.io/tls.').optional()),
     namespace: namespaceName('Where the Secret is, with a grant there; absent: the own namespace.').optional(),
     files: certificateFiles().optional(),
   },

@@ -95,7 +95,7 @@ interface Refs {
   files?: unknown;
 }
 
-/** In the CRD `name` is required, so that only files need the rule. */
+/** In a cluster `name` is required, so that only files need the rule. */
 export const nameOrFiles = rule<Refs>(
   'must have exactly one of name and files',
   '',

@@ -146,14 +146,14 @@ const tls = () =>
         'The roots to trust. Absent: those of the system.',
         {
           kind: oneOf('What holds the key ca.crt.', ['ConfigMap', 'Secret']).default('ConfigMap'),
-          name: objectName('Its name.').optional(),
+          name: requiredInCluster(objectName('Its name.').optional()),
           files: caFiles().optional(),
         },
         { rules: [nameOrFiles] },
       ).optional(),
       clientCertificateRef: object(
         'The certificate to show to backends.',
-        { name: objectName('A Secret of type kubernetes.io/tls.').optional(), files: certificateFiles().optional() },
+        { name: requiredInCluster(objectName('A Secret of type kubernetes.io/tls.').optional()), files: certificateFiles().optional() },
         { rules: [nameOrFiles] },
       ).optional(),
     },

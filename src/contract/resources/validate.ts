@@ -4,6 +4,7 @@ import { closest } from '../../lib/closest.ts';
 import { show } from './fields.ts';
 import { listenerSpec, type Listener } from './listener.ts';
 import { shapeOf, type Shape } from './shape.ts';
+import { listenerStatus, upstreamStatus } from './status.ts';
 import { upstreamSpec, type Upstream } from './upstream.ts';
 
 export interface Fault {
@@ -145,4 +146,8 @@ function standaloneFaults<S extends z.ZodType>(kind: Kind<S>, value: unknown): F
 export const validateListener = (input: unknown, options: ValidateOptions): Validated<Listener> => validate(LISTENER, input, options);
 export const validateUpstream = (input: unknown, options: ValidateOptions): Validated<Upstream> => validate(UPSTREAM, input, options);
 
-export const SHAPES = { Listener: LISTENER.shape, Upstream: UPSTREAM.shape } as const;
+/** What the CRDs and the reference page are made of. */
+export const SHAPES = {
+  Listener: { spec: LISTENER.shape, status: shapeOf(listenerStatus) },
+  Upstream: { spec: UPSTREAM.shape, status: shapeOf(upstreamStatus) },
+} as const;

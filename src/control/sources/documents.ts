@@ -220,9 +220,16 @@ class Interpreter {
     return absolute;
   };
 
+  /** A fault of the text and one of the schema at the same place are one. */
   private report(faults: readonly Fault[]): void {
-    const said = new Set(this.document.faults.filter((f) => f.severity === 'error').map((f) => f.path));
-    for (const f of faults) if (!said.has(f.path)) this.problem(f.path, f.message, f.severity);
+    for (const f of faults) {
+      const i = this.problems.findIndex((p) => p.path === f.path && p.severity === 'error');
+      const said = this.problems[i];
+      if (said === undefined) this.problem(f.path, f.message, f.severity);
+      else if (this.document.faults.some((t) => t.ambiguous && t.path === f.path) && !said.message.startsWith(f.message))
+        this.problems[i] = { ...said, message: `${f.message}; ${said.message}` };
+      else if (said.message !== f.message) this.problem(f.path, f.message, f.severity);
+    }
   }
 
   private failed(): boolean {

@@ -170,11 +170,16 @@ class Reader {
       this.fault(
         steps,
         offset,
-        `${plain} without quotes is a boolean to the YAML 1.1 of clusters: write "${plain}", or true or false`,
+        `${plain} without quotes is a boolean to the YAML 1.1 that clusters read: put it in quotes, or write true or false`,
         true,
       );
     else if (typeof value === 'number' && OCTAL_OF_1_1.test(plain))
-      this.fault(steps, offset, `${plain} is another number to the YAML 1.1 of clusters: write ${value}, or "${plain}" for text`, true);
+      this.fault(
+        steps,
+        offset,
+        `${plain} is another number to the YAML 1.1 that clusters read: write ${value}, or "${plain}" for text`,
+        true,
+      );
     if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
     return value;
   }

@@ -1,0 +1,121 @@
+/** The text of `spooky explain` for one Listener. */
+import { BlockList, isIP } from 'node:net';
+import { hostMatches } from '../contract/routes/host.ts';
+import type { Target } from '../contract/routes/path.ts';
+import { buildTable } from '../contract/routes/table.ts';
+import type { ExplainedRoute } from '../contract/routes/explain.ts';
+import type { Balancing, CertificatePart, GroupPart, HostPart, ListenerPart, RoutePart, UpstreamPart } from '../contract/snapshot/index.ts';
+import { TlsNames } from '../contract/tls.ts';
+import { describeMatch, type Compiled } from '../control/compile/index.ts';
+
+/** A request as the command line gives it. */
+export interface Asked {
+  readonly method: string;
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** `:path`, one character per octet. */
+  readonly target: string;
+  readonly names: readonly string[];
+  readonly values: readonly string[];
+  readonly from: string | null;
+}
+
+/** Others that are told one by one. */
+const TOLD = 20;
+
+export function explainListener(compiled: Compiled, listener: ListenerPart, asked: Asked, target: Target): string[] {
+  const hosts = listener.hosts.map((hash) => compiled.parts.get(hash) as HostPart);
+  const table = buildTable(hosts, (route) => route);
+  const { chosen, others } = table.explain({ ...asked, path: target.path, query: target.query });
+  const forwarded = target.path + (target.hasQuery ? `?${target.query}` : '');
+  const lines = [listenerLine(listener), `  ${certificateLine(compiled, listener, asked.host)}`];
+  if (forwarded !== asked.target) lines.push(`  path        matched and forwarded as ${forwarded}`);
+  if (asked.from !== null) lines.push(`  client      ${clientText(listener, asked.from)}`);
+  if (chosen === null) lines.push(`  answers 404: ${whyNone(listener, asked.host, others.length)}`);
+  else lines.push(...chosenLines(compiled, chosen.route, asked));
+  if (others.length > 0) lines.push('', '  The others:', ...otherLines(others));
+  return lines;
+}
+
+function listenerLine(l: ListenerPart): string {
+  const address = l.addresses.length === 0 ? 'every address' : l.addresses.join(', ');
+  return `Listener ${l.namespace}/${l.name}, port ${l.port}${l.advertisedPort === l.port ? '' : ` (reached at ${l.advertisedPort})`}, ${address}`;
+}
+
+function certificateLine(compiled: Compiled, { tls }: ListenerPart, host: string): string {
+  const found = new TlsNames(tls.entries).find(host);
+  const index = found >= 0 ? found : tls.fallback;
+  const entry = index === null ? undefined : tls.entries[index];
+  if (entry === undefined) return `certificate none for ${host}: the handshake is refused`;
+  const parts = entry.certificates.map((hash) => compiled.parts.get(hash) as CertificatePart);
+  const shown = parts.map((p) => `${p.source} (${p.keyType === 'rsa' ? 'RSA' : 'ECDSA'})`).join(' or ');
+  return `certificate ${shown}, ${found >= 0 ? 'by name' : `the default: none covers ${host}`}`;
+}
+
+function clientText(listener: ListenerPart, from: string): string {
+  const trusted = new BlockList();
+  for (const cidr of listener.trust) {
+    const [network, bits] = cidr.split('/') as [string, string];
+    trusted.addSubnet(network, Number(bits), isIP(network) === 6 ? 'ipv6' : 'ipv4');
+  }
+  const kept = trusted.check(from, isIP(from) === 6 ? 'ipv6' : 'ipv4');
+  return `${from} is ${kept ? 'trusted: its x-forwarded-* fields are kept and appended to' : 'not trusted: its x-forwarded-* fields are replaced'}`;
+}
+
+function whyNone(listener: ListenerPart, host: string, candidates: number): string {
+  if (listener.hostnames.length > 0 && !listener.hostnames.some((name) => hostMatches(name, host)))
+    return `the Listener serves only ${listener.hostnames.join(', ')}`;
+  return candidates === 0 ? `no Upstream here has a hostname for ${host}` : 'no match of the Upstreams for this host takes the request';
+}
+
+function chosenLines(compiled: Compiled, route: RoutePart, asked: Asked): string[] {
+  const upstream = compiled.parts.get(route.target) as UpstreamPart;
+  const total = upstream.groups.reduce((sum, g) => sum + g.weight, 0);
+  return [
+    `  goes to     ${routeText(route)}`,
+    `  balancing   ${balancingText(upstream.balancing, asked.from)}`,
+    '  backends',
+    ...upstream.groups.flatMap((g) => groupLines(compiled, g, total)),
+    ...(total === 0 ? ['    every weight is 0: answers 503'] : []),
+  ];
+}
+
+function groupLines(compiled: Compiled, group: UpstreamPart['groups'][number], total: number): string[] {
+  const share = total === 0 ? '0 %' : `${Number(((group.weight / total) * 100).toFixed(2))} %`;
+  const head = `    ${group.name}, weight ${group.weight} (${share})`;
+  if (group.group === null) return [`${head}: answers 500, a reference of it does not hold`];
+  const part = compiled.parts.get(group.group) as GroupPart;
+  const source = compiled.groups.get(part.id);
+  const verified = part.tls === null ? '' : part.tls.verify ? ', verified' : ', NOT verified';
+  const addresses = (source?.addresses ?? []).map((a) => {
+    const where = `${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`;
+    return `      ${where}${a.label.toLowerCase() === where ? '' : ` (${a.label})`}, weight ${a.weight}`;
+  });
+  return [`${head}, ${part.protocol}${verified}`, ...addresses];
+}
+
+function balancingText(balancing: Balancing, from: string | null): string {
+  if (balancing.type !== 'ConsistentHash') return balancing.type;
+  const { key } = balancing;
+  const what = key.type === 'Header' || key.type === 'Cookie' || key.type === 'Query' ? `${key.type} ${key.name}` : key.type;
+  return `ConsistentHash by ${what}${key.type === 'SourceAddress' && from !== null ? ` (${from})` : ''}`;
+}
+
+function routeText(route: RoutePart): string {
+  const at = route.matchIndex < 0 ? '' : ` (matches[${route.matchIndex}])`;
+  return `Upstream ${route.upstream.namespace}/${route.upstream.name}: ${route.hostname} ${describeMatch(route.match)}${at}`;
+}
+
+function otherLines(others: readonly ExplainedRoute<RoutePart>[]): string[] {
+  // Those that would take the request are what people look for.
+  const ordered = [...others.filter((o) => o.outcome === 'beaten'), ...others.filter((o) => o.outcome === 'refused')];
+  const lines = ordered
+    .slice(0, TOLD)
+    .flatMap((o) => [
+      `    ${routeText(o.route)}`,
+      `      ${o.outcome === 'beaten' ? 'would take it, but ' : 'does not take it: '}${o.why}`,
+    ]);
+  if (ordered.length > TOLD) lines.push(`    and ${ordered.length - TOLD} more`);
+  return lines;
+}

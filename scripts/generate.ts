@@ -1,31 +1,33 @@
-// Writes what schemas, flags and tables generate; with --check, compares instead and fails when a file is stale.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+/** `make generate` writes every generated file; with --check nothing is written, and one that is stale fails. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { loadCommands } from '../src/cli/commands.ts';
+import { commandLinePage } from '../src/cli/generate/commandline.ts';
 import { generateAll } from '../src/cli/generate/index.ts';
+import { metricsPage, reasonsPage } from '../src/cli/generate/metrics.ts';
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
+
+const files = generateAll();
+files.set('docs/reference/command-line.md', commandLinePage(await loadCommands()));
+files.set('docs/reference/metrics.md', metricsPage());
+files.set('docs/reference/reasons.md', reasonsPage());
+
 let stale = 0;
-
-const read = (path: string): string | null => {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return null;
-  }
-};
-
-for (const [name, content] of generateAll()) {
-  const path = resolve(root, name);
-  if (read(path) === content) continue;
+for (const [path, text] of files) {
+  const full = join(ROOT, path);
+  if (existsSync(full) && readFileSync(full, 'utf8') === text) continue;
   stale++;
-  if (check) {
-    process.stderr.write(`${name} is stale: run make generate\n`);
-    continue;
+  if (!check) {
+    mkdirSync(dirname(full), { recursive: true });
+    writeFileSync(full, text);
   }
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, content);
-  process.stdout.write(`wrote ${name}\n`);
+  process.stdout.write(`${check ? 'stale' : 'written'}: ${path}\n`);
 }
-if (check && stale > 0) process.exitCode = 1;
+if (check && stale > 0) {
+  process.stdout.write('run `make generate` and commit the result\n');
+  process.exit(1);
+}
+process.stdout.write(`${files.size} generated files, ${stale} ${check ? 'stale' : 'written'}\n`);

@@ -1,5 +1,5 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
-import { Cells, type Row, type RowReading } from './contract/cells.ts';
+import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cells.ts';
 import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
@@ -137,6 +137,13 @@ const sendSlices = <Item>(items: readonly Item[], make: (slice: readonly Item[],
   next();
 };
 
+/** Rows come into being on first use: what has never counted anything does not travel. Gauges always do. */
+const used = (row: RowReading): boolean => {
+  if (WORKER_METRICS[row.metric].type === 'gauge') return true;
+  for (const value of row.values) if (value !== 0) return true;
+  return false;
+};
+
 const drain = (timeoutMs: number): void => {
   const done = (): void => send({ type: 'drained' });
   if (edge === null) done();
@@ -164,7 +171,12 @@ const receive = (message: ToWorker): void => {
       edge?.endpoints(message.lists);
       return;
     case 'cells':
-      return sendSlices<RowReading>(edge?.read() ?? cells.read(), (rows, last) => ({ type: 'cells', id: message.id, rows, last }));
+      return sendSlices<RowReading>((edge?.read() ?? cells.read()).filter(used), (rows, last) => ({
+        type: 'cells',
+        id: message.id,
+        rows,
+        last,
+      }));
     case 'activity':
       return sendSlices<EndpointActivity>(edge?.activity() ?? [], (endpoints, last) => ({
         type: 'activity',

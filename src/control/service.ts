@@ -78,6 +78,7 @@ export class Service implements AdminView {
   private newest: Compiled | null = null;
   private fatal: ((start: Start) => void) | null = null;
   private failedStarts = 0;
+  private fallbackSaid = false;
   private serving = false;
   private drainingSince = -1;
   private drainWaits: Set<number> | null = null;
@@ -376,8 +377,9 @@ export class Service implements AdminView {
     switch (message.type) {
       case 'hello':
         this.families.set('build_info', [this.o.build.version, message.engine, message.engineVersion, this.o.build.node], 1);
-        if (message.fallback)
+        if (message.fallback && !this.fallbackSaid)
           this.o.log.warn('the preferred QUIC engine cannot be used', { worker: workerId, engine: message.engine, why: message.why });
+        this.fallbackSaid ||= message.fallback;
         return;
       case 'loaded':
         return this.publisher.loaded(workerId, message.version, message.bound, message.problems);

@@ -23,7 +23,7 @@ export interface Answer {
 export type Resolve = (name: string) => Promise<readonly Answer[]>;
 
 const NEGATIVE = new Set(['ENOTFOUND', 'ENODATA', 'ECONNREFUSED', 'EBADNAME']);
-const codeOf = (e: unknown): string => (e instanceof Error && 'code' in e ? String(e.code) : 'unknown');
+const codeOf = (e: unknown): string => (typeof e === 'object' && e !== null && 'code' in e ? String(e.code) : 'unknown');
 
 /** DNS by TTL first; the system's resolver (hosts file, search domains) for names that DNS itself does not know. */
 export const systemResolve = (servers: readonly string[] | null = null): Resolve => {

@@ -1,0 +1,134 @@
+import { describe, expect, test } from '@jest/globals';
+import type { EndpointList, GroupId, GroupPart } from '../../src/contract/snapshot/parts.ts';
+import { EndpointLane, MAX_ENDPOINTS, type GroupSource } from '../../src/control/endpoints.ts';
+import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../src/lib/deny.ts';
+
+const source = (id: string, ...hosts: string[]): GroupSource => ({
+  group: {
+    kind: 'group',
+    id: id as GroupId,
+    upstream: { namespace: 'default', name: id },
+    name: 'default',
+    protocol: 'H2C',
+    tls: null,
+    healthCheck: null,
+  } as GroupPart,
+  upstream: { namespace: 'default', name: id },
+  addresses: hosts.map((host) => ({ host, port: 80, weight: 100, label: `${host}:80` })),
+});
+const sources = (...list: GroupSource[]): ReadonlyMap<GroupId, GroupSource> => new Map(list.map((s) => [s.group.id, s]));
+
+const setUp = () => {
+  const zone = new Map<string, readonly string[]>();
+  const sick = new Set<string>();
+  const sent: EndpointList[] = [];
+  const lane = new EndpointLane({
+    deny: new DenyList(ALWAYS_DENIED),
+    resolve: (host) => zone.get(host) ?? (/^[\d.:a-f]+$/.test(host) ? [host] : []),
+    healthy: (_, endpoint) => !sick.has(endpoint.address),
+    onLists: (lists) => sent.push(...lists),
+    onGroups: () => {},
+  });
+  const take = () => sent.splice(0).map((l) => ({ group: l.group, sequence: l.sequence, addresses: l.list.map((e) => e.address) }));
+  return { zone, sick, sent, lane, take };
+};
+
+test('lists say address, name, label, weight and verdict of every endpoint', () => {
+  const { zone, lane, sent } = setUp();
+  zone.set('db.test', ['192.0.2.1', '192.0.2.2']);
+  lane.apply(sources(source('g', 'db.test')));
+  expect(sent).toEqual([
+    {
+      group: 'g',
+      sequence: 1,
+      list: ['192.0.2.1', '192.0.2.2'].map((address) => ({
+        address,
+        port: 80,
+        host: 'db.test',
+        label: 'db.test:80',
+        weight: 100,
+        healthy: true,
+        draining: false,
+      })),
+    },
+  ]);
+});
+
+test('only what changed is sent, with a higher number each time', () => {
+  const { zone, sick, lane, take } = setUp();
+  zone.set('a.test', ['192.0.2.1']);
+  lane.apply(sources(source('g', 'a.test'), source('h', '192.0.2.9')));
+  expect(take().map((l) => [l.group, l.sequence])).toEqual([
+    ['g', 1],
+    ['h', 2],
+  ]);
+  lane.apply(sources(source('g', 'a.test'), source('h', '192.0.2.9')));
+  expect(take()).toEqual([]);
+  zone.set('a.test', ['192.0.2.5']);
+  lane.hostChanged('a.test');
+  lane.hostChanged('unknown.test');
+  expect(take()).toEqual([{ group: 'g', sequence: 3, addresses: ['192.0.2.5'] }]);
+  sick.add('192.0.2.9');
+  lane.healthChanged(['h' as GroupId, 'gone' as GroupId]);
+  expect(take()).toEqual([{ group: 'h', sequence: 4, addresses: ['192.0.2.9'] }]);
+  expect(lane.list('h' as GroupId)[0]?.healthy).toBe(false);
+});
+
+test('a group that comes back is sent anew, with a number of its own', () => {
+  const { lane, take } = setUp();
+  lane.apply(sources(source('g', '192.0.2.1')));
+  lane.apply(sources());
+  lane.apply(sources(source('g', '192.0.2.1')));
+  expect(take().map((l) => l.sequence)).toEqual([1, 2]);
+});
+
+test('a name without an answer gives an empty list, which is a list', () => {
+  const { lane, take } = setUp();
+  lane.apply(sources(source('g', 'nowhere.test')));
+  expect(take()).toEqual([{ group: 'g', sequence: 1, addresses: [] }]);
+});
+
+describe('addresses after resolution', () => {
+  test.each([
+    '169.254.169.254',
+    '::ffff:169.254.169.254',
+    'fe80::1',
+    '0.0.0.0',
+    '::',
+    '224.0.0.1',
+    '255.255.255.255',
+    'ff02::1',
+    'fd00:ec2::254',
+    '100.100.100.200',
+  ])('a name that leads to %s is refused', (address) => {
+    const { zone, lane, take } = setUp();
+    zone.set('evil.test', [address, '192.0.2.1']);
+    lane.apply(sources(source('g', 'evil.test')));
+    expect(take()[0]?.addresses).toEqual(['192.0.2.1']);
+    expect([...lane.all().values()][0]?.refused).toEqual([`evil.test: ${address} is not allowed as an endpoint`]);
+  });
+
+  test('loopback is allowed, unless it is on the list', () => {
+    const { lane, take } = setUp();
+    lane.apply(sources(source('g', '127.0.0.1', '::1')));
+    expect(take()[0]?.addresses).toEqual(['127.0.0.1', '::1']);
+    const strict = new DenyList([...ALWAYS_DENIED, ...LOOPBACK]);
+    for (const address of ['127.0.0.1', '127.255.0.9', '::1', '::ffff:127.0.0.1']) expect(strict.denies(address)).toBe(true);
+    expect(strict.denies('192.0.2.1')).toBe(false);
+    expect(strict.denies('not an address')).toBe(true);
+    expect(new DenyList(['10.0.0.0/8', '2001:db8::/32', '192.0.2.7']).denies('10.9.9.9')).toBe(true);
+    expect(new DenyList(['192.0.2.7']).denies('192.0.2.7')).toBe(true);
+    expect(new DenyList(['192.0.2.7']).denies('192.0.2.8')).toBe(false);
+  });
+
+  test('the same address under one name counts once; a group has a limit', () => {
+    const { zone, lane, sent } = setUp();
+    zone.set(
+      'many.test',
+      Array.from({ length: MAX_ENDPOINTS + 10 }, (_, i) => `10.0.${i >> 8}.${i & 255}`),
+    );
+    lane.apply(sources(source('g', '192.0.2.1', '192.0.2.1'), source('h', 'many.test')));
+    expect(sent.map((l) => l.list.length)).toEqual([1, MAX_ENDPOINTS]);
+    expect(lane.all().get('h' as GroupId)?.refused).toHaveLength(10);
+  });
+});

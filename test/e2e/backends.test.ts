@@ -29,7 +29,7 @@ beforeAll(async () => {
     connections.set(name, await client.driver.open({ address: `127.0.0.1:${port}`, name: `${name}.a.test`, ca: authority.file }));
   }
 }, 60_000);
-afterAll(() => client.stop());
+afterAll(() => (client as DriverClient | undefined)?.stop());
 
 const at =
   (name: string) =>

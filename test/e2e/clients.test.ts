@@ -37,7 +37,7 @@ describe.each(CLIENTS)('%s', (_, make) => {
   beforeAll(() => {
     client = make();
   });
-  afterAll(() => client.stop());
+  afterAll(() => (client as Client | undefined)?.stop());
 
   test('sees the certificate, sends and receives, cancels', async () => {
     const session = await client.open(dial);

@@ -24,7 +24,7 @@ beforeAll(async () => {
   client = quicgo();
   connection = await client.driver.open({ address: `127.0.0.1:${port}`, name: HOST, ca: authority.file });
 }, 60_000);
-afterAll(() => client.stop());
+afterAll(() => (client as DriverClient | undefined)?.stop());
 
 const call = (request: Omit<GrpcCall, 'authority'>): Promise<GrpcResult> => connection.grpc({ authority: HOST, ...request });
 /** What the server gives back of the metadata that the client sends. */

@@ -43,7 +43,6 @@ const OWN_ANSWERS: readonly OwnAnswer[] = [
     listener: 'strict',
     request: { path: '/whoami', headers: [['x-big', 'v'.repeat(6000)]] },
   },
-  { status: 500, name: 'an unresolved reference', error: 'proxy_configuration_error', host: HOSTS.unresolved, request: { path: '/' } },
   { status: 502, name: 'a refused connection', error: 'connection_refused', host: HOSTS.refused, request: { path: '/' } },
   { status: 503, name: 'no endpoint', error: 'destination_unavailable', host: HOSTS.empty, request: { path: '/' } },
   { status: 504, name: 'a late response', error: 'http_response_timeout', host: HOSTS.hurried, request: { path: '/slow?ms=5000' } },
@@ -64,7 +63,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     client = make(world);
     dial = world.dial(HOSTS.go);
   }, 90_000);
-  afterAll(() => client.stop());
+  afterAll(() => (client as Client | undefined)?.stop());
 
   const once = async <T>(to: Dial, use: (session: Session) => Promise<T>): Promise<T> => {
     const session = await client.open(to);
@@ -185,7 +184,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
       const answer = await once(dial, (s) =>
         s.attempt({ authority: HOSTS.go, path: '/endless', readChunk: 16_384, readPauseMs: 100, cancelMs: 3000, timeoutMs: 3000 }),
       );
-      expect(answer.error === undefined || ['cancelled', 'timeout'].includes(answer.error.kind)).toBe(true);
+      expect(answer.error?.remote ?? false).toBe(false);
       const written = (await world.backend.stats()).endless - before;
       expect(written).toBeGreaterThan(0);
       expect(written).toBeLessThan(WINDOWS);

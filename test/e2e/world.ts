@@ -35,7 +35,6 @@ export const HOSTS = {
   paths: 'paths.a.test',
   refused: 'refused.a.test',
   empty: 'empty.a.test',
-  unresolved: 'unresolved.a.test',
   hurried: 'hurried.a.test',
 } as const;
 
@@ -107,7 +106,6 @@ export async function startWorld(args: readonly string[] = []): Promise<World> {
     upstream('paths', [HOSTS.paths], backend.address, '  matches: [{path: {type: Prefix, value: /bytes}}]\n'),
     upstream('refused', [HOSTS.refused], closed),
     upstream('empty', [HOSTS.empty], 'nothing.invalid:80'),
-    upstream('unresolved', [HOSTS.unresolved], backend.address, '  protocol: H2\n  tls: {caRef: {name: no-such-ca}}\n'),
     upstream('hurried', [HOSTS.hurried], backend.address, '  timeouts: {response: 200ms}\n'),
   );
   const spooky = await startSpooky({ documents: text, files: certificateFiles(leaves), args });

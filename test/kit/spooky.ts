@@ -30,7 +30,8 @@ export interface SpookyOptions {
 }
 
 const CONFIG = 'spooky.yaml';
-const BIN = join(ROOT, 'bin', 'spooky');
+/** Another build can be put to the test by naming it. */
+const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
 
 export interface Sample {
   readonly name: string;

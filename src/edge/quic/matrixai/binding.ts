@@ -17,16 +17,22 @@ export const MAX_SEND = 1350;
 
 /** What quiche calls the error: `Done`, `StreamReset`, ... without its number. */
 export function errorName(e: unknown): string {
-  if (!(e instanceof Error)) return '';
-  const open = e.message.indexOf('(');
-  return open < 0 ? e.message : e.message.slice(0, open);
+  const text = messageOf(e);
+  const open = text.indexOf('(');
+  return open < 0 ? text : text.slice(0, open);
 }
 
 /** The number in `StreamReset(268)`; 0 when there is none. Saturates at 2^53-1. */
 export function errorNumber(e: unknown): number {
-  if (!(e instanceof Error)) return 0;
-  const open = e.message.indexOf('(');
+  const text = messageOf(e);
+  const open = text.indexOf('(');
   if (open < 0) return 0;
-  const value = Number.parseInt(e.message.slice(open + 1), 10);
+  const value = Number.parseInt(text.slice(open + 1), 10);
   return Number.isNaN(value) ? 0 : Math.min(value, Number.MAX_SAFE_INTEGER);
+}
+
+/** By its shape: the binding's errors may belong to another realm, where `instanceof` says no. */
+function messageOf(e: unknown): string {
+  if (typeof e !== 'object' || e === null || !('message' in e)) return '';
+  return typeof e.message === 'string' ? e.message : '';
 }

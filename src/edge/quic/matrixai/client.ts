@@ -152,10 +152,18 @@ class Client implements ConnOwner {
       why.side === 'timeout'
         ? 'no handshake in time'
         : `handshake failed (${why.side}, code 0x${why.code.toString(16)}${why.reason === '' ? '' : `: ${why.reason}`})`;
+    this.leave();
     this.fail(new HandshakeError(why.side, why.app, why.code, what));
   }
 
-  ended(): void {}
+  ended(): void {
+    this.leave();
+  }
+
+  /** A client keeps no closing state: once its last packet is out, the socket goes. */
+  private leave(): void {
+    setImmediate(() => this.conn.dispose());
+  }
 
   gone(): void {
     this.turn.stop();

@@ -62,6 +62,8 @@ const CONN_MARK = 1024 * 1024;
 const SHARE = 8 * 1024;
 /** Packets per connection and flush: the others want their turn. */
 const FLUSH_PACKETS = 64;
+/** Stream bytes that quiche gets before it has to send. */
+const OFFER = 32 * 1024;
 const READ_PER_TURN = 1024 * 1024;
 const PROBES = 50;
 const HANDSHAKE_DATAGRAMS = 64;
@@ -131,8 +133,8 @@ export class Conn implements QuicConn {
   private nextUni: number;
   private readonly gaps = new Set<number>();
   private nextOwnUni: number;
-  private nextOwnBidi = 0;
-  private readonly openedUni = new Set<number>();
+  /** Streams of ours that have begun: three on a server, as many as it asks on a client. */
+  private readonly opened = new Set<number>();
   private pending = 0;
   private owing = 0;
   private pausedCount = 0;
@@ -151,6 +153,7 @@ export class Conn implements QuicConn {
   private rebinds = REBINDS;
   private rebindsAt = 0;
   private sendCredit = Infinity;
+  private offerLeft = 0;
 
   constructor(o: ConnOptions, turn: Turn, owner: ConnOwner) {
     this.key = o.key;
@@ -348,6 +351,8 @@ export class Conn implements QuicConn {
       if (n > 0 || fin) this.handler.onData(this, s.id, buf, 0, n, fin);
       if (n < buf.length) break;
     }
+    // Windows have moved: something to say even when nothing has arrived.
+    if (total > 0 && this.sinceFlush === 0) this.sinceFlush = 1;
     if (s.readDone) this.settled(s);
     else if (s.body < 0 && this.state === OPEN) this.addBody(s);
     if (total >= READ_PER_TURN / 4) this.turn.touch(this);
@@ -452,10 +457,8 @@ export class Conn implements QuicConn {
   private ownStream(id: number): Stream | null {
     const uni = (id & 2) !== 0;
     if ((id & 1) !== (this.server ? 1 : 0)) return null;
-    if (uni ? id >= this.nextOwnUni : this.server || id < this.nextOwnBidi) return null;
-    if (!uni) this.nextOwnBidi = id + 4;
-    else if (this.openedUni.has(id)) return null;
-    else this.openedUni.add(id);
+    if ((uni ? id >= this.nextOwnUni : this.server) || this.opened.has(id)) return null;
+    this.opened.add(id);
     const s = new Stream(id, !uni, true, false);
     this.streams.set(id, s);
     if (!uni) this.addBody(s);
@@ -666,13 +669,26 @@ export class Conn implements QuicConn {
     return sent;
   }
 
-  /** Gives quiche what it takes, in the queue's order. */
+  /**
+   * Gives quiche what it takes, in the queue's order, but no more than it can send next: what it holds already leaves in its
+   * own order, and a congestion window may be large.
+   */
   private offer(q: Connection): void {
     const items = this.queue.items;
-    for (let i = 0; i < items.length;) {
+    this.offerLeft = OFFER;
+    for (let i = 0; i < items.length && this.offerLeft > 0;) {
       const s = items[i] as Stream;
       const took = this.offerStream(q, s);
       if (this.state !== OPEN) return;
+      if (s.owed && s.pending <= WRITE_LOW && this.pending <= CONN_MARK / 2) {
+        // Before anybody behind it has a chance: what is more urgent shall not wait for its own next bytes.
+        this.pay(s);
+        if (this.state !== OPEN) return;
+        if (s.queued >= 0 && !s.stalled) {
+          i = Math.min(i, s.queued);
+          continue;
+        }
+      }
       if (s.queued !== i) continue;
       // Not moved: it waits for capacity of its own or of the connection, and the next may have some.
       if (took && s.incremental && !s.stalled) {
@@ -684,13 +700,13 @@ export class Conn implements QuicConn {
 
   /** True when anything was taken. A stream with nothing left leaves the queue. */
   private offerStream(q: Connection, s: Stream): boolean {
-    const limit = s.incremental ? SHARE : Infinity;
+    const limit = Math.min(s.incremental ? SHARE : OFFER, this.offerLeft);
     let total = 0;
     try {
       if (s.stalled && s.pending > 0 && q.streamCapacity(s.id) === 0) return false;
       s.stalled = false;
       do {
-        const chunk = s.pending > 0 ? s.peek(limit) : EMPTY;
+        const chunk = s.pending > 0 ? s.peek(limit - total) : EMPTY;
         const fin = s.finWaits && chunk.length === s.pending;
         const n = q.streamSend(s.id, chunk, fin);
         if (n === null) {
@@ -703,6 +719,7 @@ export class Conn implements QuicConn {
         s.took(n);
         this.pending -= n;
         total += n;
+        this.offerLeft -= n;
         if (n < chunk.length) {
           s.stalled = true;
           return total > 0;
@@ -751,11 +768,14 @@ export class Conn implements QuicConn {
     for (const s of this.streams.values()) if (s.owed && s.pending <= WRITE_LOW) due.push(s);
     if (due.length > 1) due.sort((a, b) => a.urgency - b.urgency || a.id - b.id);
     for (const s of due) {
-      if (!s.owed || this.state !== OPEN) continue;
-      s.owed = false;
-      this.owing--;
-      this.handler.onWritable(this, s.id);
+      if (s.owed && this.state === OPEN) this.pay(s);
     }
+  }
+
+  private pay(s: Stream): void {
+    s.owed = false;
+    this.owing--;
+    this.handler.onWritable(this, s.id);
   }
 
   private armQuiche(q: Connection): void {

@@ -49,7 +49,6 @@ const NEVER = Infinity;
 const ABORTS: Readonly<Record<RequestAbort, Reason>> = {
   reset: 'client_reset',
   stop: 'client_reset',
-  stalled: 'client_idle',
   malformed: 'malformed_request',
   closed: 'client_closed',
 };
@@ -154,7 +153,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   onRequestAbort(abort: RequestAbort, _code: number): void {
     if (this.finished) return;
     try {
-      const reason = ABORTS[abort];
+      const reason = this.peer.takeStall() ? 'client_idle' : ABORTS[abort];
       this.cancelAttempt(reason);
       this.over(reason);
     } catch (e) {

@@ -234,7 +234,7 @@ export function socketKey(part: ListenerPart): string {
 }
 
 export function codeOf(e: unknown): string {
-  return e instanceof Error && 'code' in e && typeof e.code === 'string' ? e.code : 'unknown';
+  return typeof e === 'object' && e !== null && 'code' in e && typeof e.code === 'string' ? e.code : 'unknown';
 }
 
 function h3Limits(part: ListenerPart): H3Limits {

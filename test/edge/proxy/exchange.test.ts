@@ -223,7 +223,6 @@ describe('cancellation', () => {
       ['reset', 'client_reset'],
       ['stop', 'client_reset'],
       ['closed', 'client_closed'],
-      ['stalled', 'client_idle'],
       ['malformed', 'malformed_request'],
     ] as const) {
       const rig = new Rig();

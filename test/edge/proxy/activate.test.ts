@@ -1,0 +1,308 @@
+/** Snapshots come and go: what changes, what stays, and that nothing is served in between. */
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { ManualClock } from '../../../src/lib/clock.ts';
+import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
+import { backend, named } from '../../kit/backend.ts';
+import { gateway, head, type Gateway } from '../../kit/gateway.ts';
+
+const open: { close(): Promise<void> }[] = [];
+const keep = <T extends { close(): Promise<void> }>(x: T): T => {
+  open.push(x);
+  return x;
+};
+afterEach(async () => {
+  for (const x of open.splice(0).reverse()) await x.close();
+});
+
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 30; i++) await new Promise((done) => setImmediate(done));
+};
+
+describe('load and switch', () => {
+  test('a load changes nothing that serves; the switch changes all at once', async () => {
+    const [one, two] = [keep(await named('one')), keep(await named('two'))];
+    const g = keep(await gateway().route('/', one).start());
+    const c = await g.client();
+    expect((await c.get('/')).body).toBe('one');
+    await g.routeTo({ upstream: 'next' }, { to: [two] }).load();
+    expect((await c.get('/')).body).toBe('one');
+    g.switch();
+    expect((await c.get('/')).body).toBe('two');
+    expect(g.counted('connections_total')).toEqual({ 'edge/public accepted': 1 });
+  });
+
+  test('a version that was not loaded is not switched to', async () => {
+    const g = keep(
+      await gateway()
+        .route('/', keep(await named('one')))
+        .start(),
+    );
+    const c = await g.client();
+    g.edge.switch(99);
+    expect((await c.get('/')).body).toBe('one');
+    expect(g.logged.some((l) => l.level === 'error' && l.fields['version'] === 99)).toBe(true);
+  });
+
+  test('exchanges in flight finish on the old snapshot', async () => {
+    const slow = keep(await backend(() => {}));
+    const g = keep(await gateway().route('/', slow).start());
+    const c = await g.client();
+    const id = c.send(head('GET', '/'));
+    const r = await slow.began();
+    await g.route('/other', keep(await named('other'))).start();
+    expect((await c.get('/')).status).toBe(404);
+    r.answer(200, 'from the old one');
+    expect(await c.answer(id)).toMatchObject({ status: 200, body: 'from the old one' });
+  });
+
+  test('requests under way while snapshots are switched all succeed', async () => {
+    const b = keep(await backend((r) => r.answer(200, 'ok')));
+    const g = keep(await gateway().route('/', b).start());
+    const c = await g.client();
+    let failed = 0;
+    for (let round = 0; round < 20; round++) {
+      const ids = Array.from({ length: 20 }, () => c.send(head('GET', '/')));
+      await g.routeTo({ timeouts: { responseMs: 1000 + round } }, { to: [b] }).start();
+      for (const id of ids) if ((await c.answer(id)).status !== 200) failed++;
+    }
+    expect(failed).toBe(0);
+    expect(g.counted('connections_total')).toEqual({ 'edge/public accepted': 1 });
+    expect(b.server.connections.length).toBe(1);
+  });
+
+  test('an endpoint whose identity stays keeps its connection through a change of everything around it', async () => {
+    const b = keep(await named('b'));
+    const g = keep(
+      await gateway()
+        .routeTo({ upstream: 'api' }, { to: [b] })
+        .start(),
+    );
+    const c = await g.client();
+    await c.get('/');
+    await g
+      .routeTo({ upstream: 'api', balancing: { type: 'Random' }, match: { path: { type: 'Prefix', value: '/x' } } }, { to: [b] })
+      .start();
+    expect((await c.get('/x')).body).toBe('b');
+    expect(b.server.connections.length).toBe(1);
+  });
+
+  test('what is gone lets go of its pool and its rows', async () => {
+    const [a, b] = [keep(await named('a')), keep(await named('b'))];
+    const g = keep(
+      await gateway()
+        .routeTo({ upstream: 'a' }, { to: [a] })
+        .start(),
+    );
+    expect((await g.get('/')).body).toBe('a');
+    await settle();
+    expect(Object.keys(g.counted('requests_total'))).toEqual(['edge/public web/a 200 ok']);
+    await g.routeTo({ upstream: 'b' }, { to: [b] }).start();
+    await a.server.connections[0]?.untilClosed();
+    expect((await g.get('/')).body).toBe('b');
+    await settle();
+    const rows = g.edge
+      .read()
+      .filter((r) => r.labels.includes('web/a') && r.metric !== 'panic_total' && r.metric !== 'backend_connections');
+    expect(rows.map((r) => r.metric)).toEqual([]);
+    expect(Object.keys(g.counted('requests_total'))).toEqual(['edge/public web/b 200 ok']);
+  });
+
+  test('metrics detail: listener', async () => {
+    const g = keep(
+      await gateway({ start: { metricsDetail: 'listener' } })
+        .route('/', keep(await named('x')))
+        .start(),
+    );
+    await g.get('/');
+    await settle();
+    expect(g.counted('requests_total')).toEqual({ 'edge/public  200 ok': 1 });
+    expect(g.counted('backend_requests_total')).toEqual({ '  200 ok': 1 });
+  });
+});
+
+describe('listeners', () => {
+  const at = (port: number) => ({ listener: { port } });
+
+  test('one that is gone drains: requests in flight finish, new connections are refused, the socket is given back', async () => {
+    const slow = keep(await backend(() => {}));
+    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', slow).start());
+    const { port } = g;
+    const c = await g.client();
+    const id = c.send(head('GET', '/'));
+    const r = await slow.began();
+    await g.start();
+    g.port = port;
+    await expect(g.client()).rejects.toThrow();
+    r.answer(200, 'last words');
+    expect(await c.answer(id)).toMatchObject({ status: 200, body: 'last words' });
+    expect(await c.closed()).toMatchObject({ app: true, code: 0x100 });
+  });
+
+  test('a renamed listener keeps its socket and its connections', async () => {
+    const b = keep(await named('b'));
+    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', b).start());
+    // A fixed port from now on, as in life.
+    const { port } = g;
+    await g.close();
+    const h = keep(
+      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
+        .route('/', b)
+        .start(),
+    );
+    const c = await h.client();
+    await c.get('/');
+    await h.route('/', b).start({ listener: { port, name: 'renamed' } });
+    expect(h.problems).toEqual([]);
+    expect((await c.get('/')).body).toBe('b');
+    await settle();
+    expect(h.counted('requests_total')).toMatchObject({ 'edge/renamed web/up1 200 ok': 1 });
+  });
+
+  test('one that is gone can come back at once', async () => {
+    const b = keep(await named('b'));
+    const first = await gateway({ engine: new MatrixaiEngine() }).route('/', b).start();
+    const { port } = first;
+    await first.close();
+    const g = keep(
+      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
+        .route('/', b)
+        .start(),
+    );
+    const c = await g.client();
+    await c.get('/');
+    await g.start({});
+    await g.route('/', b).start();
+    expect(g.problems).toEqual([]);
+    expect((await g.get('/')).body).toBe('b');
+  });
+
+  test('an address that is taken is a problem as data, and the others serve', async () => {
+    const b = keep(await named('b'));
+    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', b).start());
+    const h = keep(gateway({ engine: new MatrixaiEngine(), ...at(g.port) }).route('/', b));
+    await h.load();
+    expect(h.problems).toMatchObject([{ kind: 'bind', listener: 'edge/public', code: 'EADDRINUSE' }]);
+    h.switch();
+    expect((await g.get('/')).body).toBe('b');
+  });
+
+  test('a load that is given up closes what it bound', async () => {
+    const b = keep(await named('b'));
+    const probe = await gateway({ engine: new MatrixaiEngine() }).route('/', b).start();
+    const { port } = probe;
+    await probe.close();
+    const g = keep(gateway({ engine: new MatrixaiEngine(), ...at(port) }).route('/', b));
+    await g.load();
+    await g.load({});
+    g.switch();
+    const again = keep(
+      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
+        .route('/', b)
+        .start(),
+    );
+    expect(again.problems).toEqual([]);
+  });
+
+  test('addresses omitted: every address of both families', async () => {
+    const g = keep(
+      await gateway({ engine: new MatrixaiEngine(), listener: { addresses: [] } })
+        .route('/', keep(await named('b')))
+        .start(),
+    );
+    expect(g.problems).toEqual([]);
+    expect((await g.get('/')).body).toBe('b');
+  });
+
+  test('a missing family is a warning when addresses are omitted, an error when they are written out', async () => {
+    const inner = new MatrixaiEngine();
+    const fails = (code: string, family: string) =>
+      Object.assign(new MatrixaiEngine(), {
+        listen: (...[o, h]: Parameters<MatrixaiEngine['listen']>) =>
+          o.hosts.some((host) => host.includes(family)) ? Promise.reject(Object.assign(new Error(code), { code })) : inner.listen(o, h),
+      });
+    const b = keep(await named('b'));
+    const g = keep(
+      await gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: [] } })
+        .route('/', b)
+        .start(),
+    );
+    expect(g.problems).toEqual([]);
+    expect(g.logged.filter((l) => l.level === 'warn')).toMatchObject([{ fields: { family: 'IPv6', listener: 'edge/public' } }]);
+    const written = keep(gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: ['::1'] } }).route('/', b));
+    expect((await written.load()).problems).toMatchObject([{ kind: 'bind', code: 'EAFNOSUPPORT' }]);
+    const taken = keep(gateway({ engine: fails('EADDRINUSE', '.'), listener: { addresses: [] } }).route('/', b));
+    expect((await taken.load()).problems).toMatchObject([{ kind: 'bind', code: 'EADDRINUSE' }]);
+  });
+
+  test('limits, retry and TLS of a listener change under its connections', async () => {
+    const b = keep(await named('b'));
+    const g = keep(await gateway().route('/', b).start());
+    const c = await g.client();
+    expect((await c.get('/', [['x', 'y'.repeat(2000)]])).status).toBe(200);
+    await g.route('/', b).start({ limits: { headerBytes: 1024, connections: 1 } });
+    expect((await c.get('/', [['x', 'y'.repeat(2000)]])).status).toBe(431);
+    await expect(g.client()).rejects.toThrow();
+  });
+
+  test('a part that is missing takes its listener out of service, and is told', async () => {
+    const g = keep(
+      await gateway()
+        .route('/', keep(await named('b')))
+        .start(),
+    );
+    const loaded = await g.edge.load(7, ['nobody' as never]);
+    expect(loaded.bound).toEqual([]);
+    expect(loaded.problems).toMatchObject([{ kind: 'part', message: expect.stringContaining('missing') }]);
+  });
+
+  test('a part that does not decode is a problem as data', async () => {
+    const g = keep(gateway());
+    g.edge.part('broken' as never, Buffer.from('{'));
+    expect((await g.edge.load(1, ['broken' as never])).problems).toMatchObject([{ kind: 'part' }]);
+  });
+});
+
+describe('certificates', () => {
+  const tlsOf = async (g: Gateway, sni: string): Promise<number> => (await g.client(sni)).conn.info().tls;
+
+  test('an entry keeps its id while its names and certificates stay; a new one never gets an old id', async () => {
+    const b = keep(await named('b'));
+    const certificates = [['a.example'], ['b.example']];
+    const route = (g: Gateway) => g.routeTo({ host: '*' }, { to: [b] });
+    const g = keep(await route(gateway({ certificates })).start());
+    const [a1, b1] = [await tlsOf(g, 'a.example'), await tlsOf(g, 'b.example')];
+    await route(g).start({ certificates: [['a.example'], ['b.example', 'c.example']] });
+    const [a2, b2] = [await tlsOf(g, 'a.example'), await tlsOf(g, 'b.example')];
+    expect(a2).toBe(a1);
+    expect(b2).toBeGreaterThan(Math.max(a1, b1));
+    await route(g).start({ certificates });
+    expect(await tlsOf(g, 'b.example')).toBeGreaterThan(b2);
+  });
+
+  test('a renewed certificate turns no open connection away', async () => {
+    const b = keep(await named('b'));
+    const route = (g: Gateway) => g.routeTo({ host: 'b.example' }, { to: [b] });
+    const g = keep(await route(gateway({ certificates: [['a.example'], ['b.example']] })).start());
+    const c = await g.client('b.example');
+    await route(g).start({ certificates: [['a.example'], ['b.example', 'new.example']] });
+    expect((await c.get('/', [], 'b.example')).status).toBe(200);
+    expect((await c.get('/', [], 'a.example')).status).toBe(421);
+  });
+
+  test('ticket and token keys move on with time', async () => {
+    const clock = new ManualClock(1_000);
+    const b = keep(await named('b'));
+    const g = keep(
+      await gateway({ clock, certificates: [['a.example']] })
+        .routeTo({ host: '*' }, { to: [b] })
+        .start(),
+    );
+    const before = await tlsOf(g, 'a.example');
+    const old = await g.client('a.example');
+    clock.advance(13 * 3_600_000);
+    await settle();
+    const after = await tlsOf(g, 'a.example');
+    expect(after).toBeGreaterThan(before);
+    expect(old.conn.info().tls).toBe(before);
+  });
+});

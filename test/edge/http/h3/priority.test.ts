@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { priority, readPriority } from '../../../../src/edge/http/h3/priority.ts';
 
 const read = (value: string): [number, boolean] => {

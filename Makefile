@@ -41,7 +41,7 @@ fuzz: node_modules/.package-lock.json ## Random input at the codecs and the sock
 	SPOOKY_SUITE=fuzz SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz
 
 bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot pieces, per operation
-	@$(NODE) --no-warnings --expose-gc test/bench/run.ts $(BENCH)
+	@$(NODE) --no-warnings --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 test/bench/run.ts $(BENCH)
 
 typecheck: node_modules/.package-lock.json
 	$(TSC) -p tsconfig.json

@@ -328,7 +328,7 @@ export class Service implements AdminView {
   }
 
   private groupsChanged(groups: ReturnType<EndpointLane['all']>): void {
-    this.checks.apply(groups);
+    this.checks.apply([...groups.values()].map(({ source, candidates }) => ({ group: source.group, endpoints: candidates })));
     for (const group of groups.values())
       for (const refused of group.refused)
         this.o.log.warn('endpoint refused', { upstream: `${group.source.upstream.namespace}/${group.source.upstream.name}`, why: refused });

@@ -1,12 +1,25 @@
 /** One check of one endpoint, as the checker sees it: how it is carried out is the transport's. */
 import type { GroupPart, HealthCheckPart } from '../../contract/snapshot/parts.ts';
 import type { Reason } from '../../contract/reasons.ts';
-import type { Candidate } from '../endpoints.ts';
+
+export interface CheckedEndpoint {
+  /** An IP literal. */
+  readonly address: string;
+  readonly port: number;
+  readonly host: string;
+  readonly label: string;
+}
+
+/** A group and its endpoints, before any verdict. */
+export interface CheckedGroup {
+  readonly group: GroupPart;
+  readonly endpoints: readonly CheckedEndpoint[];
+}
 
 export interface CheckTarget {
   readonly group: GroupPart;
   readonly check: HealthCheckPart;
-  readonly endpoint: Candidate;
+  readonly endpoint: CheckedEndpoint;
 }
 
 export type CheckReason = Reason;

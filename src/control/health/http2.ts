@@ -154,8 +154,8 @@ class Http2Checker implements Checker {
   onCapacity(): void {}
 
   onDraining(session: H2Session): void {
-    // The stream of a check under way may still finish; the next check connects anew.
-    if (session === this.session && this.attempt === null) this.session = null;
+    // A check under way ends with its stream, or with `onClosed`; the next one connects anew.
+    if (session === this.session && this.done === null) this.session = null;
   }
 
   onClosed(session: H2Session, failure: BackendFailure | null): void {

@@ -4,11 +4,10 @@
  */
 import type { GroupId, GroupPart, HealthCheckPart } from '../../contract/snapshot/parts.ts';
 import type { Clock } from '../../lib/clock.ts';
-import type { Candidate, LaneGroup } from '../endpoints.ts';
-import type { Checker, CheckReason, CheckTransport } from './check.ts';
+import type { CheckedEndpoint, CheckedGroup, Checker, CheckReason, CheckTransport } from './check.ts';
 import { HealthState } from './state.ts';
 
-export type { Checker, CheckReason, CheckTarget, CheckTransport } from './check.ts';
+export type { CheckedEndpoint, CheckedGroup, Checker, CheckReason, CheckTarget, CheckTransport } from './check.ts';
 export { HealthState } from './state.ts';
 
 /** Checks under way at once; the others wait for their turn. */
@@ -19,7 +18,7 @@ const FIRST_MS = 1000;
 class Checked {
   readonly id: GroupId;
   readonly upstream: string;
-  readonly endpoint: Candidate;
+  readonly endpoint: CheckedEndpoint;
   readonly check: HealthCheckPart;
   readonly state: HealthState;
   readonly checker: Checker;
@@ -27,7 +26,7 @@ class Checked {
   running = false;
   gone = false;
 
-  constructor(group: GroupPart, check: HealthCheckPart, endpoint: Candidate, checker: Checker) {
+  constructor(group: GroupPart, check: HealthCheckPart, endpoint: CheckedEndpoint, checker: Checker) {
     this.id = group.id;
     this.upstream = `${group.upstream.namespace}/${group.upstream.name}`;
     this.endpoint = endpoint;
@@ -66,28 +65,28 @@ export class Health {
   }
 
   /** The endpoints to check from now on. Those that stay keep verdict, counters and rhythm. */
-  apply(groups: ReadonlyMap<GroupId, LaneGroup>): void {
+  apply(groups: Iterable<CheckedGroup>): void {
     const next = new Map<string, Checked>();
-    for (const { source, candidates } of groups.values()) {
-      const check = source.group.healthCheck;
+    for (const { group, endpoints } of groups) {
+      const check = group.healthCheck;
       if (check === null) continue;
-      for (const endpoint of candidates) {
-        const identity = this.identity(source.group, endpoint);
+      for (const endpoint of endpoints) {
+        const identity = this.identity(group, endpoint);
         if (next.has(identity)) continue;
-        next.set(identity, this.checked.get(identity) ?? this.begin(source.group, check, endpoint));
+        next.set(identity, this.checked.get(identity) ?? this.begin(group, check, endpoint));
       }
     }
     for (const [identity, entry] of this.checked) if (!next.has(identity)) this.end(entry);
     this.checked = next;
   }
 
-  healthy(group: GroupPart, endpoint: Candidate): boolean {
+  healthy(group: GroupPart, endpoint: CheckedEndpoint): boolean {
     if (group.healthCheck === null) return true;
     const entry = this.checked.get(this.identity(group, endpoint));
     return entry === undefined ? group.healthCheck.initial === 'Healthy' : entry.state.healthy;
   }
 
-  facts(group: GroupPart, endpoint: Candidate): HealthFacts | null {
+  facts(group: GroupPart, endpoint: CheckedEndpoint): HealthFacts | null {
     const state = group.healthCheck === null ? undefined : this.checked.get(this.identity(group, endpoint))?.state;
     if (state === undefined) return null;
     return {
@@ -110,11 +109,11 @@ export class Health {
   }
 
   stop(): void {
-    this.apply(new Map());
+    this.apply([]);
   }
 
   /** (namespace, Upstream, group, address, port, protocol, TLS identity, health check) */
-  private identity(group: GroupPart, endpoint: Candidate): string {
+  private identity(group: GroupPart, endpoint: CheckedEndpoint): string {
     let prefix = this.prefixes.get(group);
     if (prefix === undefined) {
       prefix = JSON.stringify([group.id, group.protocol, group.tls, group.healthCheck]);
@@ -123,7 +122,7 @@ export class Health {
     return `${prefix} ${endpoint.address} ${endpoint.port} ${endpoint.host}`;
   }
 
-  private begin(group: GroupPart, check: HealthCheckPart, endpoint: Candidate): Checked {
+  private begin(group: GroupPart, check: HealthCheckPart, endpoint: CheckedEndpoint): Checked {
     const entry = new Checked(group, check, endpoint, this.o.transport.open({ group, check, endpoint }));
     this.plan(entry, Math.min(FIRST_MS, check.intervalMs) * this.o.random());
     return entry;

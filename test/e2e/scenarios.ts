@@ -29,11 +29,12 @@ const OWN_ANSWERS: readonly OwnAnswer[] = [
   { status: 404, name: 'no route', error: 'destination_not_found', host: HOSTS.paths, request: { path: '/elsewhere' } },
   {
     status: 413,
+    // Large, because Chromium waits for ever when STOP_SENDING meets an upload of a few packets (with quic-go's server, too).
     name: 'a body over the limit',
     error: 'http_request_error',
     host: HOSTS.go,
     listener: 'strict',
-    request: { path: '/digest', method: 'POST', body: 200_000 },
+    request: { path: '/digest', method: 'POST', body: 2_000_000 },
   },
   {
     status: 431,
@@ -63,7 +64,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     client = make(world);
     dial = world.dial(HOSTS.go);
   }, 90_000);
-  afterAll(() => (client as Client | undefined)?.stop());
+  afterAll(() => (client as Client | undefined)?.stop(), 30_000);
 
   const once = async <T>(to: Dial, use: (session: Session) => Promise<T>): Promise<T> => {
     const session = await client.open(to);
@@ -161,9 +162,8 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
         ],
       });
       const seen = JSON.parse(answer.text) as { proto: string; host: string; uri: string; headers: Record<string, string[]> };
-      const authority = is('authority') ? HOSTS.go : `${HOSTS.go}:${world.ports.open}`;
       expect(seen).toMatchObject({ proto: 'HTTP/2.0', uri: '/whoami?q=1' });
-      expect([HOSTS.go, authority]).toContain(seen.host);
+      expect([HOSTS.go, `${HOSTS.go}:${world.ports.open}`]).toContain(seen.host);
       expect(seen.headers).toMatchObject({ 'X-Mine': ['kept'], 'X-Forwarded-For': ['127.0.0.1'], 'X-Forwarded-Proto': ['https'] });
       expect(seen.headers['X-Request-Id']?.[0]).toMatch(/^[\w-]{8,}$/);
       expect(seen.headers['Via']?.[0]).toMatch(/^3(\.0)? spooky-[0-9a-f]{8}$/);
@@ -186,8 +186,9 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
       );
       expect(answer.error?.remote ?? false).toBe(false);
       const written = (await world.backend.stats()).endless - before;
-      expect(written).toBeGreaterThan(0);
-      expect(written).toBeLessThan(WINDOWS);
+      expect(answer.size).toBeGreaterThan(0);
+      expect(written).toBeGreaterThanOrEqual(answer.size);
+      expect(written - answer.size).toBeLessThan(WINDOWS);
     }, 30_000);
 
     test('cancelled midway: the backend is told', async () => {

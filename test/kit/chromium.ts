@@ -288,8 +288,7 @@ export class Chromium implements Client {
   }
 
   async stop(): Promise<void> {
-    await this.browser.send('Browser.close').catch(() => undefined);
-    await this.browser.child.stop();
+    await this.browser.child.stop(5000);
   }
 
   async #page(dial: Dial): Promise<Page> {

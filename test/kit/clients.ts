@@ -2,7 +2,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { closeSync, createReadStream, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { Child, parseLine, run } from './process.ts';
+import { parseLine, run } from './process.ts';
 import { Driver, PeerError, TOOLS, type Answer, type Dial, type Failure, type RequestSpec } from './peers.ts';
 import { temporaryFolder } from './spooky.ts';
 
@@ -226,7 +226,9 @@ export class Curl implements Client {
     else if (request.method !== undefined) args.push('-X', request.method);
     if (request.readPauseMs !== undefined)
       args.push('--limit-rate', String(Math.round(((request.readChunk ?? 32768) * 1000) / request.readPauseMs)));
-    args.push('--max-time', String((request.cancelMs ?? request.timeoutMs ?? 60_000) / 1000));
+    // curl ends a transfer by itself after a time, not after a size: half a second is enough for some MiB.
+    const limit = request.cancelAfter === undefined ? (request.cancelMs ?? request.timeoutMs ?? 60_000) : 500;
+    args.push('--max-time', String(limit / 1000));
     return args;
   }
 
@@ -239,32 +241,14 @@ export class Curl implements Client {
       args.push('-T', `${path}.upload`, '-H', 'expect:');
       if (request.declare === false) args.push('-H', 'content-length:');
     }
-    if (request.cancelAfter !== undefined) return this.#cancelled([...args, '--no-buffer', url(dial, request)], path, request.cancelAfter);
     const result = await run(join(TOOLS, 'sid'), ['run', 'curl', ...args, url(dial, request)], {
       timeoutMs: (request.timeoutMs ?? 60_000) + 10_000,
     });
     const report = (parseLine(result.stdout.split('\n')[0] ?? '') ?? null) as unknown as CurlReport | null;
     if (report === null) throw new Error(`curl ended with ${result.code}: ${result.stderr}`);
-    return { answer: await readAnswer(path, report, sent), report };
-  }
-
-  /** Sends INT once enough has come: curl ends the stream with the connection. */
-  async #cancelled(args: readonly string[], path: string, after: number): Promise<{ answer: Answer; report: CurlReport | null }> {
-    const toPipe = args.map((arg) => (arg === `${path}.body` ? '-' : arg));
-    const child = new Child(join(TOOLS, 'sid'), ['run', 'curl', ...toPipe]);
-    let size = 0;
-    await new Promise<void>((resolve) => {
-      child.process.stdout?.on('data', (text: string) => {
-        size += text.length;
-        if (size >= after) resolve();
-      });
-      void child.exited.then(() => resolve());
-    });
-    child.kill('SIGINT');
-    await child.stop();
-    const head = parseHeaderFile(readFileSync(`${path}.head`, 'latin1'));
-    const status = Number(/^HTTP\/3 (\d+)/.exec(readFileSync(`${path}.head`, 'latin1'))?.[1] ?? 0);
-    return { report: null, answer: { ...head, status, size, sha256: '', text: '', sent: null, cancelled: true, firstByteMs: 0, ms: 0 } };
+    const answer = await readAnswer(path, report, sent);
+    const cancelled = request.cancelAfter !== undefined && answer.error?.kind === 'timeout' && answer.size >= request.cancelAfter;
+    return { answer: cancelled ? { ...answer, cancelled, error: undefined } : answer, report };
   }
 }
 

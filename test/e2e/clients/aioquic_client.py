@@ -233,6 +233,8 @@ class Client(QuicConnectionProtocol):
         has_body = spec.get("body") is not None
         if has_body and spec.get("declare", True):
             fields.append(("content-length", str(spec["body"])))
+        if spec.get("trailers"):
+            fields.append(("trailer", ", ".join(name for name, _ in spec["trailers"])))
         sending = None
         try:
             self.h3.send_headers(stream_id, [(k.encode(), v.encode()) for k, v in fields], not has_body)

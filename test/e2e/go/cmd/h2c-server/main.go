@@ -102,6 +102,9 @@ func routes(name string) http.Handler {
 		}
 		io.WriteString(w, hex.EncodeToString(hash.Sum(nil)))
 	})
+	mux.HandleFunc("/refuse", func(w http.ResponseWriter, r *http.Request) { // without reading the body
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	})
 	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("content-type", "text/html; charset=utf-8")
 		fmt.Fprintf(w, page, name)

@@ -154,11 +154,19 @@ export function text(help: string, o: TextOptions): z.ZodString {
   return note(schema, { help, rules, range, format: o.format ?? '', leaf: { type: 'string', minLength: min, maxLength: o.max } });
 }
 
-export function integer(help: string, o: { min: number; max: number; unlimited?: boolean }): z.ZodNumber {
+export interface IntegerOptions {
+  readonly min: number;
+  readonly max: number;
+  /** How far below `min` a file may go. */
+  readonly standaloneMin?: number;
+}
+
+export function integer(help: string, o: IntegerOptions): z.ZodNumber {
   const range = o.max === Number.MAX_SAFE_INTEGER ? `from ${o.min}` : `${o.min} to ${o.max}`;
+  const low = o.standaloneMin ?? o.min;
   const what = `a whole number, ${range}`;
   const schema = judged(z.number({ error: wrongType(what) }), (v) =>
-    Number.isSafeInteger(v) && v >= o.min && v <= o.max ? null : `must be ${what}, not ${show(v)}`,
+    Number.isSafeInteger(v) && v >= low && v <= o.max ? null : `must be ${what}, not ${show(v)}`,
   );
   const small = o.max <= 0x7fffffff;
   const leaf: LeafFacts = {

@@ -165,7 +165,11 @@ export const listenerSpec = object('Where to listen and what may be served there
     address('An IP address; 0.0.0.0 and :: for every one of a family.'),
     { min: 1, max: 16, distinct: true },
   ).optional(),
-  port: integer('What the process binds: UDP for HTTP/3.', { min: 1, max: 65535 }),
+  port: integer('What the process binds: UDP for HTTP/3. In files also 0: any free port, which the ready line names.', {
+    min: 1,
+    max: 65535,
+    standaloneMin: 0,
+  }),
   advertisedPort: integer('What clients reach it by; absent: the port that --publish-service maps to it, else port.', {
     min: 1,
     max: 65535,

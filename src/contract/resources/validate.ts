@@ -93,16 +93,24 @@ class Walker {
   }
 }
 
+interface Found {
+  readonly path: readonly PathStep[];
+  readonly message: string;
+}
+
 interface Kind<S extends z.ZodType> {
   readonly schema: S;
   readonly shape: Shape;
+  /** What only a file may say. */
+  readonly together: (value: z.output<S>) => readonly Found[];
   /** What only a cluster has. */
-  readonly alone: (value: z.output<S>) => readonly { path: PathStep[]; message: string }[];
+  readonly alone: (value: z.output<S>) => readonly Found[];
 }
 
 const LISTENER: Kind<typeof listenerSpec> = {
   schema: listenerSpec,
   shape: shapeOf(listenerSpec),
+  together: (l) => (l.port === 0 ? [{ path: ['port'], message: 'must be a whole number, 1 to 65535, not 0' }] : []),
   alone: (l) =>
     l.allowedNamespaces.from === 'Selector'
       ? [{ path: ['allowedNamespaces', 'from'], message: 'must be Same or All: namespaces have no labels outside a cluster' }]
@@ -112,6 +120,7 @@ const LISTENER: Kind<typeof listenerSpec> = {
 const UPSTREAM: Kind<typeof upstreamSpec> = {
   schema: upstreamSpec,
   shape: shapeOf(upstreamSpec),
+  together: () => [],
   alone: (u) =>
     u.backends.flatMap((b, i) =>
       b.service === undefined
@@ -131,13 +140,13 @@ function validate<S extends z.ZodType>(kind: Kind<S>, input: unknown, options: V
     faults.push({ severity: 'error', path: pathText(['spec', ...(issue.path as PathStep[])]), message: issue.message });
   }
   // On a value with other faults too: what it says of Services is read from what could be read.
-  if (options.standalone) faults.push(...standaloneFaults(kind, parsed.success ? parsed.data : input));
+  faults.push(...found(options.standalone ? kind.alone : kind.together, parsed.success ? parsed.data : input));
   return { value: parsed.success && faults.length === 0 ? parsed.data : null, faults };
 }
 
-function standaloneFaults<S extends z.ZodType>(kind: Kind<S>, value: unknown): Fault[] {
+function found<T>(judge: (value: T) => readonly Found[], value: unknown): Fault[] {
   try {
-    return kind.alone(value as z.output<S>).map((f) => ({ severity: 'error', path: pathText(['spec', ...f.path]), message: f.message }));
+    return judge(value as T).map((f) => ({ severity: 'error', path: pathText(['spec', ...f.path]), message: f.message }));
   } catch {
     return [];
   }

@@ -113,15 +113,20 @@ export interface HostPart {
 }
 
 export type HashKey =
-  | { readonly type: 'Header' | 'Cookie' | 'Query'; readonly name: string }
-  | { readonly type: 'SourceAddress' | 'Path' | 'Authority' };
+  { readonly type: 'Header' | 'Cookie' | 'Query'; readonly name: string } | { readonly type: 'SourceAddress' | 'Path' | 'Authority' };
 
-export type Balancing = { readonly type: 'RoundRobin' } | { readonly type: 'Random' } | { readonly type: 'ConsistentHash'; readonly key: HashKey };
+export type Balancing =
+  { readonly type: 'RoundRobin' } | { readonly type: 'Random' } | { readonly type: 'ConsistentHash'; readonly key: HashKey };
 
 export interface UpstreamPart extends ObjectName {
   readonly kind: 'upstream';
   readonly balancing: Balancing;
-  readonly timeouts: { readonly connectMs: number; readonly responseMs: number; readonly idleMs: number; /** 0: none */ readonly requestMs: number };
+  readonly timeouts: {
+    readonly connectMs: number;
+    readonly responseMs: number;
+    readonly idleMs: number;
+    /** 0: none */ readonly requestMs: number;
+  };
   readonly groups: readonly {
     readonly name: string;
     readonly weight: number;

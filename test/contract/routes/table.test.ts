@@ -349,12 +349,14 @@ test('the order of the input does not matter', () => {
 
 test('10,000 routes on 2,000 hosts match in at most 1 µs on average', () => {
   const bench = cases.find((c) => c.name === 'routes: match, 10,000 routes on 2,000 hosts');
-  bench?.run(100_000);
+  if (bench === undefined) throw new Error('the case has another name');
+  bench.run(200_000);
   let best = Infinity;
-  for (let i = 0; i < 5; i++) {
-    const start = performance.now();
-    bench?.run(100_000);
-    best = Math.min(best, (performance.now() - start) / 100);
+  // CPU time, and the best of several: other processes are no part of it.
+  for (let i = 0; i < 10; i++) {
+    const before = process.cpuUsage();
+    bench.run(200_000);
+    best = Math.min(best, process.cpuUsage(before).user / 200_000);
   }
   expect(best).toBeLessThanOrEqual(1);
 });

@@ -65,7 +65,12 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'hello'; readonly engine: string; readonly engineVersion: string; readonly fallback: boolean; readonly why: string }
-  | { readonly type: 'loaded'; readonly version: number; readonly bound: readonly BoundListener[]; readonly problems: readonly LoadProblem[] }
+  | {
+      readonly type: 'loaded';
+      readonly version: number;
+      readonly bound: readonly BoundListener[];
+      readonly problems: readonly LoadProblem[];
+    }
   | { readonly type: 'switched'; readonly version: number }
   | { readonly type: 'heartbeat'; readonly delayMs: number }
   /** Rows since the start of the process, in slices; complete with `last`. */

@@ -1,0 +1,160 @@
+/** `spooky probe`: one HTTP/3 request, its phases timed. */
+import { readFileSync } from 'node:fs';
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { formatHostPort, readPort } from '../contract/resources/index.ts';
+import { Fields } from '../edge/http/fields.ts';
+import { fetchOnce, type H3Response } from '../edge/http/h3/client.ts';
+import type { ConnectOptions } from '../edge/quic/engine.ts';
+import { chooseEngine, type ChosenEngine } from '../edge/quic/choose.ts';
+import { systemClock } from '../lib/clock.ts';
+import { err, ok, type Result } from '../lib/result.ts';
+import { EXIT, readArguments, usageFault, type Command, type CommandIo } from './command.ts';
+import { packageVersion } from './package.ts';
+
+const HANDSHAKE_MS = 10_000;
+const TIMEOUT_MS = 30_000;
+const DEFAULT_PORT = 443;
+
+export interface ProbeTarget {
+  readonly url: URL;
+  /** Without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** From --resolve. */
+  readonly address: string | null;
+}
+
+const unbracket = (host: string): string => (host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host);
+
+/** `host:port:addr`, as curl has it; the address may be in brackets. */
+export const readResolve = (text: string): Result<{ host: string; port: number; address: string }, string> => {
+  const found = /^(\[[^\]]+\]|[^:[\]]+):([0-9]+):(.+)$/.exec(text);
+  const port = readPort(found?.[2] ?? '');
+  const address = unbracket(found?.[3] ?? '');
+  if (found === null || port <= 0 || isIP(address) === 0) return err('must be host:port:address, like www.example.com:443:127.0.0.1');
+  return ok({ host: unbracket(found[1] as string).toLowerCase(), port, address });
+};
+
+export const readTarget = (text: string, resolve: string | null): Result<ProbeTarget, string> => {
+  let url: URL;
+  try {
+    url = new URL(text.includes('://') ? text : `https://${text}`);
+  } catch {
+    return err(`${JSON.stringify(text)} is not a URL`);
+  }
+  if (url.protocol !== 'https:') return err('HTTP/3 needs https://');
+  if (url.username !== '' || url.password !== '') return err('a URL with a user name is not probed');
+  const host = unbracket(url.hostname);
+  const port = url.port === '' ? DEFAULT_PORT : Number(url.port);
+  if (resolve === null) return ok({ url, host, port, address: null });
+  const given = readResolve(resolve);
+  if (!given.ok) return err(`--resolve ${given.error}`);
+  return ok({ url, host, port, address: given.value.host === host && given.value.port === port ? given.value.address : null });
+};
+
+const ms = (n: number): string => `${n.toFixed(1)} ms`;
+
+const report = (target: ProbeTarget, address: string, resolveMs: number, response: H3Response): string => {
+  const lines = [
+    `HTTP/3 ${response.status} from ${formatHostPort({ host: address, port: target.port })}`,
+    `  resolve     ${ms(resolveMs)}`,
+    `  handshake   ${ms(response.connectedMs)}`,
+    `  first byte  ${ms(response.firstByteMs - response.connectedMs)}`,
+    `  rest        ${ms(response.doneMs - response.firstByteMs)}`,
+    `  total       ${ms(resolveMs + response.doneMs)}`,
+    `  body        ${response.bodyBytes} bytes`,
+  ];
+  for (const [title, fields] of [
+    ['', response.fields],
+    ['trailer ', response.trailers],
+  ] as const) {
+    for (let i = 0; i < (fields?.length ?? 0); i++) lines.push(`${title}${fields?.names[i]}: ${printable(fields?.values[i] ?? '')}`);
+  }
+  return `${lines.join('\n')}\n`;
+};
+
+/** A server must not write to the terminal of who probes it. */
+const printable = (text: string): string => text.replace(/[^\x20-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
+const resolveHost = async (target: ProbeTarget): Promise<string> => {
+  if (target.address !== null) return target.address;
+  return isIP(target.host) === 0 ? (await lookup(target.host)).address : target.host;
+};
+
+const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
+const ask = async (
+  target: ProbeTarget,
+  trust: Pick<ConnectOptions, 'ca' | 'insecure'>,
+  chosen: ChosenEngine,
+  io: CommandIo,
+): Promise<number> => {
+  const began = systemClock.now();
+  let address: string;
+  try {
+    address = await resolveHost(target);
+  } catch (e) {
+    io.stderr(`spooky probe: ${target.host} cannot be resolved: ${messageOf(e)}\n`);
+    return EXIT.invalid;
+  }
+  const resolveMs = systemClock.now() - began;
+  const fields = new Fields();
+  fields.add('user-agent', `spooky-probe/${packageVersion()}`);
+  fields.add('accept', '*/*');
+  const path = `${target.url.pathname}${target.url.search}`;
+  const request = { method: 'GET', scheme: 'https', authority: target.url.host, path, fields, body: null };
+  const connect: ConnectOptions = {
+    host: address,
+    port: target.port,
+    local: null,
+    sni: isIP(target.host) === 0 ? target.host : null,
+    alpn: ['h3'],
+    handshakeMs: HANDSHAKE_MS,
+    idleMs: TIMEOUT_MS,
+    ...trust,
+  };
+  try {
+    io.stdout(report(target, address, resolveMs, await fetchOnce(chosen.engine, connect, request, systemClock, TIMEOUT_MS)));
+    return EXIT.ok;
+  } catch (e) {
+    io.stderr(`spooky probe: ${formatHostPort({ host: address, port: target.port })}: ${printable(messageOf(e))}\n`);
+    return EXIT.invalid;
+  }
+};
+
+export const probe: Command = {
+  name: 'probe',
+  summary: 'One HTTP/3 request with its phases timed: resolve, handshake, first byte. Exit 0 on any response, 1 without one.',
+  usage: 'spooky probe URL [--insecure|--ca F] [--resolve host:port:addr]',
+  options: [
+    { flag: '--insecure', help: 'Do not verify the server’s certificate.' },
+    { flag: '--ca', value: 'F', help: 'PEM file of the authorities to trust.', default: 'the well-known ones' },
+    { flag: '--resolve', value: 'host:port:addr', help: 'Where to connect for this host and port.' },
+  ],
+  async run(args, io) {
+    const read = readArguments(probe, args, io);
+    if (read.arguments === null) return read.exit;
+    const given = read.arguments;
+    const [url, ...more] = given.positional;
+    if (url === undefined || more.length > 0) return usageFault(probe, 'one URL is needed', io);
+    if (given.has('--insecure') && given.has('--ca')) return usageFault(probe, '--insecure and --ca exclude each other', io);
+    const target = readTarget(url, given.value('--resolve'));
+    if (!target.ok) return usageFault(probe, target.error, io);
+    const caFile = given.value('--ca');
+    let ca: Uint8Array | null = null;
+    try {
+      if (caFile !== null) ca = readFileSync(caFile);
+    } catch (e) {
+      return usageFault(probe, `--ca: ${messageOf(e)}`, io);
+    }
+    let chosen: ChosenEngine;
+    try {
+      chosen = await chooseEngine('auto');
+    } catch (e) {
+      io.stderr(`spooky probe: ${messageOf(e)}\n`);
+      return EXIT.engine;
+    }
+    return ask(target.value, { ca, insecure: given.has('--insecure') }, chosen, io);
+  },
+};

@@ -1,0 +1,349 @@
+/** `spooky serve` as a whole: real processes, real sockets, real signals. Needs `make build`. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { startDemo as startDemoHere, type Demo } from '../src/cli/demo.ts';
+import { Fields } from '../src/edge/http/fields.ts';
+import { fetchOnce, type H3Response } from '../src/edge/http/h3/client.ts';
+import { chooseEngine } from '../src/edge/quic/choose.ts';
+import type { QuicEngine } from '../src/edge/quic/engine.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import { ROOT } from './kit/peers.ts';
+import { Child, eventually, freeUdpPort, parseLine, run } from './kit/process.ts';
+import { startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
+import { makeCertificate } from './kit/x509.ts';
+
+const BIN = join(ROOT, 'bin', 'spooky');
+const ca = makeCertificate({ subject: 'serve test CA', ca: true });
+const leaf = makeCertificate({ names: ['DNS:localhost'], issuer: ca });
+const files = { 'leaf.pem': leaf.chain, 'leaf-key.pem': leaf.key };
+
+let engine: QuicEngine;
+let demo: Demo;
+afterAll(() => demo.close());
+beforeAll(async () => {
+  if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
+  engine = (await chooseEngine('auto')).engine;
+  demo = await startDemoHere('127.0.0.1', 0);
+});
+
+const documents = (port: number, backend = `127.0.0.1:${demo.port}`, more = ''): string => `
+apiVersion: spooky.dev/v1alpha1
+kind: Listener
+metadata: {name: public}
+spec:
+  addresses: ["127.0.0.1"]
+  port: ${port}
+  tls: {certificateRefs: [{files: {cert: leaf.pem, key: leaf-key.pem}}]}
+---
+apiVersion: spooky.dev/v1alpha1
+kind: Upstream
+metadata: {name: site}
+spec:
+  hostnames: ["*"]
+  backends: [{addresses: [{address: "${backend}"}]}]
+${more}`;
+
+const ask = (port: number, path: string, headers: Record<string, string> = {}, timeoutMs = 5000): Promise<H3Response> => {
+  const fields = new Fields();
+  for (const [name, value] of Object.entries(headers)) fields.add(name, value);
+  return fetchOnce(
+    engine,
+    {
+      host: '127.0.0.1',
+      port,
+      local: null,
+      sni: 'localhost',
+      alpn: ['h3'],
+      ca: Buffer.from(ca.cert),
+      insecure: false,
+      handshakeMs: timeoutMs,
+      idleMs: 30_000,
+    },
+    { method: 'GET', scheme: 'https', authority: `localhost:${port}`, path, fields, body: null },
+    systemClock,
+    timeoutMs,
+  );
+};
+
+const start = async (args: readonly string[] = [], more = ''): Promise<{ spooky: Spooky; port: number }> => {
+  const port = await freeUdpPort();
+  return { spooky: await startSpooky({ documents: documents(port, undefined, more), files, args }), port };
+};
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    // A zombie that its parent has not reaped is dead all the same.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
+
+describe('serving', () => {
+  test('ready says what is bound; requests go through; each has its line', async () => {
+    const { spooky, port } = await start(['--access-log', 'all']);
+    expect(spooky.ready).toMatchObject({
+      level: 'info',
+      workers: 1,
+      listeners: [{ listener: 'default/public', addresses: [`127.0.0.1:${port}`] }],
+    });
+    expect(await ask(port, '/status/418')).toMatchObject({ status: 418, bodyBytes: 4 });
+    const line = await spooky.child.waitFor('stdout', parseLine);
+    expect(line).toMatchObject({ upstream: 'default/site', path: '/status/418', status: 418, reason: 'ok', protocol: 'HTTP/3' });
+    expect((await spooky.text(`${spooky.metricsUrl}/readyz`)).status).toBe(200);
+    expect((await spooky.text(`${spooky.metricsUrl}/healthz`)).status).toBe(200);
+    expect(await spooky.metric('spooky_requests_total', { listener: 'default/public', upstream: 'default/site', code: '418' })).toBe(1);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test('a change takes over, an invalid one is refused, counted and shown, and the last good one serves on; HUP reads again', async () => {
+    const { spooky, port } = await start();
+    await spooky.apply(
+      documents(port).replace('hostnames: ["*"]', 'hostnames: ["*"]\n  matches: [{path: {type: Prefix, value: /status}}]'),
+    );
+    expect((await ask(port, '/status/299')).status).toBe(299);
+    expect((await ask(port, '/bytes/5')).status).toBe(404);
+
+    spooky.change(documents(port).replace('hostnames:', 'hostname:').replace('port:', 'prot:'));
+    await spooky.metricAbove('spooky_config_apply_total', { result: 'invalid' }, 0);
+    expect((await ask(port, '/status/299')).status).toBe(299);
+    const config = await spooky.admin<{ version: number; lastChange: { result: string; problems: string[] } }>('/admin/config');
+    expect(config).toMatchObject({ version: 2, lastChange: { result: 'invalid' } });
+    expect(config.lastChange.problems.join('\n')).toMatch(/spooky\.yaml:\d+:\d+: Listener default\/public: spec\.prot/);
+    expect(config.lastChange.problems.join('\n')).toMatch(/spooky\.yaml:\d+:\d+: Upstream default\/site: spec\.hostname/);
+    expect(spooky.logs('configuration problem').length).toBeGreaterThanOrEqual(2);
+    expect((await spooky.text(`${spooky.metricsUrl}/readyz`)).status).toBe(200);
+
+    await spooky.apply(documents(port));
+    expect((await ask(port, '/bytes/5')).status).toBe(200);
+
+    const before = await spooky.metric('spooky_config_apply_total', { result: 'applied' });
+    spooky.child.kill('SIGHUP');
+    await spooky.metricAbove('spooky_config_apply_total', { result: 'applied' }, before);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  }, 30_000);
+
+  test('settings of a document hold, and the level changes while it runs', async () => {
+    const settings = (level: string): string =>
+      `---\napiVersion: spooky.dev/v1alpha1\nkind: Settings\nspec: {logLevel: ${level}, accessLog: all}\n`;
+    const { spooky, port } = await start([], settings('scream'));
+    await ask(port, '/');
+    await spooky.child.waitFor('stdout', parseLine);
+    expect(spooky.logs('configuration applied')).toEqual([]);
+    await spooky.apply(documents(port, undefined, settings('haunt').replace('accessLog: all', 'accessLog: off')));
+    await spooky.child.waitFor('stderr', (line) => (line.includes('"msg":"configuration applied"') ? line : undefined));
+    expect(spooky.logs('settings that change at the next start only')).toMatchObject([{ settings: ['accessLog'] }]);
+    await spooky.stop();
+  });
+
+  test('two workers serve side by side', async () => {
+    const { spooky, port } = await start(['--workers', '2']);
+    expect(spooky.ready).toMatchObject({ workers: 2 });
+    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(port, '/')));
+    expect(answers.map((a) => a.status)).toEqual(answers.map(() => 200));
+    expect(await spooky.metric('spooky_requests_total', { code: '200' })).toBe(12);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test('bare `spooky --config FILE` serves', async () => {
+    const port = await freeUdpPort();
+    const dir = temporaryFolder();
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
+    writeFileSync(join(dir, 'c.yaml'), documents(port));
+    const child = new Child(BIN, ['--config', 'c.yaml', '--metrics', 'off', '--admin', 'off'], { cwd: dir });
+    const ready = await child.waitFor('stderr', (line) => (line.includes('"msg":"ready"') ? parseLine(line) : undefined));
+    expect(ready).toMatchObject({ metrics: null, admin: null });
+    expect((await ask(port, '/')).status).toBe(200);
+    expect(await child.stop()).toEqual({ code: 0, signal: null });
+  });
+});
+
+describe('workers', () => {
+  test('one killed with -9 is replaced in under a second, and counters go on from where they were', async () => {
+    const { spooky, port } = await start();
+    for (let i = 0; i < 3; i++) await ask(port, '/');
+    expect(await spooky.metric('spooky_requests_total', { code: '200' })).toBe(3);
+    const [worker] = await spooky.workers();
+    const killed = performance.now();
+    process.kill(worker?.pid ?? 0, 'SIGKILL');
+    await eventually(() => ask(port, '/', {}, 250), 5000, 5);
+    expect(performance.now() - killed).toBeLessThan(1000);
+    expect(await spooky.metric('spooky_requests_total', { code: '200' })).toBe(4);
+    expect(await spooky.metric('spooky_worker_restarts_total', { reason: 'signal' })).toBe(1);
+    expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'signal', signal: 'SIGKILL' }]);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test('one that hangs is replaced in under three seconds', async () => {
+    const { spooky, port } = await start();
+    const [worker] = await spooky.workers();
+    const stopped = performance.now();
+    process.kill(worker?.pid ?? 0, 'SIGSTOP');
+    await eventually(() => ask(port, '/', {}, 250), 10_000, 20);
+    expect(performance.now() - stopped).toBeLessThan(3000);
+    expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'hung' }]);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test('when the main process is killed its workers end', async () => {
+    const { spooky } = await start(['--workers', '2']);
+    const pids = (await spooky.workers()).map((w) => w.pid);
+    expect(pids.map(alive)).toEqual([true, true]);
+    spooky.child.kill('SIGKILL');
+    await spooky.child.exited;
+    await eventually(() => (pids.some(alive) ? Promise.reject(new Error('still there')) : Promise.resolve()), 5000);
+  });
+});
+
+describe('the end', () => {
+  test('TERM: not ready from the first moment, everything still accepted for --drain-delay, then exit 0', async () => {
+    const { spooky, port } = await start(['--drain-delay', '1s']);
+    const slow = ask(port, '/slow?ms=1500');
+    spooky.child.kill('SIGTERM');
+    await eventually(
+      async () => expect(await spooky.text(`${spooky.metricsUrl}/readyz`)).toEqual({ status: 503, body: 'draining\n' }),
+      900,
+      5,
+    );
+    expect((await spooky.text(`${spooky.metricsUrl}/drainz`)).body).toBe('draining\n');
+    expect((await spooky.text(`${spooky.metricsUrl}/healthz`)).status).toBe(200);
+    expect((await ask(port, '/')).status).toBe(200);
+    expect((await slow).status).toBe(200);
+    expect(await spooky.child.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test('a second signal ends it at once', async () => {
+    const { spooky, port } = await start(['--drain-delay', '1h']);
+    const [worker] = await spooky.workers();
+    await ask(port, '/');
+    spooky.child.kill('SIGINT');
+    await spooky.child.waitFor('stderr', (line) => (line.includes('"msg":"draining"') ? line : undefined));
+    const asked = performance.now();
+    spooky.child.kill('SIGTERM');
+    expect(await spooky.child.exited).toEqual({ code: 0, signal: null });
+    expect(performance.now() - asked).toBeLessThan(3000);
+    await eventually(() => (alive(worker?.pid ?? 0) ? Promise.reject(new Error('still there')) : Promise.resolve()), 3000);
+  });
+});
+
+describe('exit codes', () => {
+  const serve = (dir: string, ...args: string[]) => run(BIN, ['serve', ...args], { cwd: dir, timeoutMs: 20_000 });
+  const folder = (config: string): string => {
+    const dir = temporaryFolder();
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
+    writeFileSync(join(dir, 'c.yaml'), config);
+    return dir;
+  };
+  const off = ['--config', 'c.yaml', '--metrics', 'off', '--admin', 'off'];
+
+  test('1: an invalid first state, every problem said, nothing bound', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const taken = (server.address() as AddressInfo).port;
+    const dir = folder(documents(8443).replace('spec:', 'specs:').replace('hostnames:', 'hostname:'));
+    // With an address that is taken: it would be 3 if anything had been bound before the configuration was judged.
+    const result = await serve(dir, '--config', 'c.yaml', '--metrics', `127.0.0.1:${taken}`, '--admin', 'off', '--log-format', 'plain');
+    server.close();
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/^c\.yaml:\d+:\d+: Listener default\/public: .*specs/m);
+    expect(result.stderr).toMatch(/^c\.yaml:\d+:\d+: Upstream default\/site: spec\.hostname/m);
+    expect(result.stderr).toContain('nothing was bound');
+  });
+
+  test('1: a certificate that is missing, a key file that is too short', async () => {
+    const missing = await serve(folder(documents(8443).replace('cert: leaf.pem', 'cert: nowhere.pem')), ...off);
+    expect([missing.code, missing.stderr.includes('nowhere.pem')]).toEqual([1, true]);
+    const dir = folder(documents(8443));
+    writeFileSync(join(dir, 'key'), 'short');
+    const short = await serve(dir, ...off, '--key-file', 'key');
+    expect([short.code, short.stderr.includes('at least 32')]).toEqual([1, true]);
+  });
+
+  test.each([
+    [['--kubernetes'], ['--kubernetes: not supported yet']],
+    [['--config', 'c.yaml', '--takeover', '/run/x'], ['--takeover: not supported yet']],
+    [['--config', 'c.yaml', '--worker', '2'], ['did you mean --workers?']],
+    [
+      ['--config', 'c.yaml', '--workers', 'many', '--drain-timeout', 'soon'],
+      ['--workers:', '--drain-timeout:'],
+    ],
+    [['--config', 'c.yaml', '--admin', '0.0.0.0:0'], ['--admin-token-file']],
+    [[], ['--config is missing']],
+    [['c.yaml'], ['--config']],
+  ])('2: serve %j', async (args, said) => {
+    const result = await serve(folder(documents(8443)), ...args);
+    expect(result.code).toBe(2);
+    for (const text of said) expect(result.stderr).toContain(text);
+  });
+
+  test('2: an unknown command, with the one that was meant', async () => {
+    const result = await run(BIN, ['sevre']);
+    expect([result.code, result.stderr]).toEqual([2, 'spooky: unknown command "sevre" (did you mean serve?); spooky help lists all']);
+  });
+
+  test('3: an address of the metrics that is taken, and by whom', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const result = await serve(folder(documents(8443)), '--config', 'c.yaml', '--metrics', `127.0.0.1:${port}`, '--admin', 'off');
+    server.close();
+    expect(result.code).toBe(3);
+    expect(result.stderr).toContain(`127.0.0.1:${port} cannot be bound`);
+    expect(result.stderr).toContain(`held by process ${process.pid}`);
+  });
+
+  test('3: a UDP port that is taken, and by whom', async () => {
+    const socket = createSocket('udp4');
+    socket.bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    const { port } = socket.address();
+    const result = await serve(folder(documents(port)), ...off);
+    socket.close();
+    expect(result.code).toBe(3);
+    expect(result.stderr).toContain(`listener default/public, port ${port}: `);
+    expect(result.stderr).toContain(`held by process ${process.pid}`);
+  });
+
+  test('4: an engine that is not there', async () => {
+    const result = await serve(folder(documents(await freeUdpPort())), ...off, '--engine', 'native');
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain('the native engine is not part of this build');
+  });
+});
+
+test('secrets are in no output (K13)', async () => {
+  const port = await freeUdpPort();
+  const token = 'canary-token-0123456789';
+  const installationKey = 'canary-installation-key-0123456789abcdef';
+  const spooky = await startSpooky({
+    documents: documents(port),
+    files: { ...files, token: `${token}\n`, key: installationKey },
+    args: ['--admin-token-file', 'token', '--key-file', 'key', '--log-level', 'trace', '--access-log', 'all'],
+  });
+  const headers = { authorization: 'Bearer canary-authorization', cookie: 'session=canary-cookie', 'x-api-key': 'canary-api-key' };
+  expect((await ask(port, '/whoami', headers)).status).toBe(200);
+  await spooky.child.waitFor('stdout', parseLine);
+  expect((await fetch(`${spooky.adminUrl}/admin/config`)).status).toBe(401);
+  const paths = ['config', 'upstreams', 'listeners', 'certificates', 'workers'];
+  const outputs = await Promise.all(
+    paths.map(async (path) => {
+      const answer = await fetch(`${spooky.adminUrl}/admin/${path}`, { headers: { authorization: `Bearer ${token}` } });
+      expect(answer.status).toBe(200);
+      return answer.text();
+    }),
+  );
+  outputs.push((await spooky.text(`${spooky.metricsUrl}/metrics`)).body);
+  spooky.change(documents(port).replace('port:', 'prot:'));
+  await spooky.metricAbove('spooky_config_apply_total', { result: 'invalid' }, 0);
+  await spooky.stop();
+  const everything = [...outputs, ...spooky.child.stdout, ...spooky.child.stderr].join('\n');
+  expect(everything).toContain('default/site');
+  const keyBody = leaf.key.split('\n').slice(1, -2);
+  for (const canary of ['canary-', 'PRIVATE KEY', ...keyBody]) expect(everything).not.toContain(canary);
+});

@@ -110,7 +110,7 @@ function openssl(cwd: string, args: readonly string[]): void {
     execFileSync('openssl', args, { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
   } catch (e) {
     if ((e as NodeJS.ErrnoException).code === 'ENOENT')
-      throw new Error('the tests need the `openssl` command (Debian: apt-get install openssl)');
+      throw new Error('the tests need the `openssl` command (Debian: apt-get install openssl)', { cause: e });
     throw e;
   }
 }

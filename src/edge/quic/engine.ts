@@ -214,6 +214,8 @@ export interface QuicEndpoint {
   setTls(t: TlsTable): void;
   setLimits(l: Limits): void;
   setRetry(m: RetryMode): void;
+  /** For connections from now on. An engine without it takes another value only when it is bound anew. */
+  setCongestion?(c: ListenOptions['congestion']): void;
   setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void;
   forward(buf: Uint8Array, from: Address, to: Address): void;
   drain(): Promise<void>;

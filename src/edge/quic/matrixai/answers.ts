@@ -17,7 +17,7 @@ export function versionNegotiation(dcid: Uint8Array, scid: Uint8Array): Buffer {
   out.set(dcid, at);
   at += dcid.length;
   out.writeUInt32BE(QUIC_V1, at);
-  out.writeUInt32BE((((randomInt(0x10000) * 0x10000) & 0xf0f0f0f0) >>> 0) | 0x0a0a0a0a, at + 4);
+  out.writeUInt32BE((((randomInt(0x10000) * 0x10000) & 0xf0f0f0f0) | 0x0a0a0a0a) >>> 0, at + 4);
   return out;
 }
 

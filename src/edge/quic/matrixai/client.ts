@@ -29,7 +29,12 @@ export async function connect(o: ConnectOptions, h: QuicHandler, clock: Clock, r
   const host = o.local ?? (isIPv6(o.host) ? '::' : '0.0.0.0');
   const socket = await bindSocket({ host, port: 0, reusePort: false, receiveBuffer: 0, sendBuffer: 0 });
   return new Promise((done, fail) => {
-    new Client(o, remote, config, socket, new Turn(h, clock, report), done, fail);
+    try {
+      new Client(o, remote, config, socket, new Turn(h, clock, report), done, fail).open();
+    } catch (e) {
+      fail(e as Error);
+      socket.close().catch((again: unknown) => report('quic_socket', again));
+    }
   });
 }
 
@@ -119,15 +124,18 @@ class Client implements ConnOwner {
       turn,
       this,
     );
-    socket.listen(
+  }
+
+  open(): void {
+    this.socket.listen(
       (_s, msg, from) => {
-        if (from.port !== o.port || msg.length === 0) return;
-        turn.arrived();
+        if (from.port !== this.options.port || msg.length === 0) return;
+        this.turn.arrived();
         this.conn.recv(msg);
       },
-      (e) => turn.handler.onFault(e),
+      (e) => this.turn.handler.onFault(e),
     );
-    turn.want(this.conn);
+    this.turn.want(this.conn);
   }
 
   established(c: Conn): boolean {

@@ -342,7 +342,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     for (const c of this.conns) c.close(false, NO_ERROR, '');
     // One more turn tells everybody; the sockets close behind what it has sent.
     this.turn.run();
-    for (const c of [...this.conns]) c.dispose();
+    for (const c of this.conns) c.dispose();
     this.closed = true;
     this.turn.stop();
     await new Promise((done) => setImmediate(done));

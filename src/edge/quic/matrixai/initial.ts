@@ -11,7 +11,7 @@ export interface InitialKeys {
 
 const SALT_V1 = Buffer.from('38762cf7f55934b34d179ae6a4c80cadccbb7f0a', 'hex');
 const RETRY_KEY = Buffer.from('be0c690b9f66575a1d766b54e368c84e', 'hex');
-const RETRY_NONCE = Buffer.from('461599d35d632bf2239824bb', 'hex');
+const RETRY_NONCE = Buffer.from('461599d35d632bf2239825bb', 'hex');
 const TAG = 16;
 
 const LABEL_CLIENT = label('client in', 32);

@@ -214,7 +214,7 @@ export class MemoryConn implements QuicConn {
       this.onAnnounced?.();
     }
     for (const bytes of this.inbox.splice(0)) h.onDatagram(this, bytes, 0, bytes.length);
-    for (const s of [...this.streams.values()]) {
+    for (const s of this.streams.values()) {
       this.tellData(s);
       if (s.resetCode !== null && !s.readDone) {
         const code = s.resetCode;
@@ -231,20 +231,25 @@ export class MemoryConn implements QuicConn {
   }
 
   private tellData(s: MemoryStream): void {
-    const late = s.readDone && s.newsIn === this.turn.batch;
-    while (s.inflow.news && !s.paused && (!s.readDone || late)) {
-      const { bytes, fin } = s.inflow.take();
-      this.release(bytes.length);
-      this.widen(s);
-      if (fin) s.readDone = true;
-      // A copy: whoever keeps the buffer beyond its time shall see it change.
-      const lent = Uint8Array.from(bytes);
-      try {
-        this.turn.handler.onData(this, s.id, lent, 0, lent.length, fin);
-      } finally {
-        lent.fill(0xee);
-      }
-      if (fin || late) return;
+    if (s.readDone) {
+      // Stopped a moment ago, in the batch that its bytes came in: a late event.
+      if (s.newsIn === this.turn.batch && s.inflow.news) this.tellChunk(s);
+      return;
+    }
+    while (s.inflow.news && !s.paused && !s.readDone) this.tellChunk(s);
+  }
+
+  private tellChunk(s: MemoryStream): void {
+    const { bytes, fin } = s.inflow.take();
+    this.release(bytes.length);
+    this.widen(s);
+    if (fin) s.readDone = true;
+    // A copy: whoever keeps the buffer beyond its time shall see it change.
+    const lent = Uint8Array.from(bytes);
+    try {
+      this.turn.handler.onData(this, s.id, lent, 0, lent.length, fin);
+    } finally {
+      lent.fill(0xee);
     }
   }
 

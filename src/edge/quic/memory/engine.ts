@@ -94,7 +94,7 @@ function answer(
       info: { sni: o.sni, alpn: a.alpn, tls: a.entry.id, resumed: false, peerChain: peerChain(a.entry), handshakeMs: 0 },
       mine: limits,
       theirs: a.server.mine,
-      idleMs: o.idleMs,
+      idleMs: Math.min(o.idleMs, a.server.mine.idleMs),
       onEnd: () => {},
     },
     turn,

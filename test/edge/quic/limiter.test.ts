@@ -1,0 +1,37 @@
+import { expect, test } from '@jest/globals';
+import { addressFrom } from '../../../src/edge/quic/address.ts';
+import type { Address } from '../../../src/edge/quic/engine.ts';
+import { AddressCounts, PrefixBuckets, TokenBucket } from '../../../src/edge/quic/limiter.ts';
+
+const take = (n: number, f: () => boolean): number => Array.from({ length: n }, f).filter(Boolean).length;
+
+test('a bucket gives its burst, then its rate', () => {
+  const b = new TokenBucket(10, 5, 0);
+  expect(take(20, () => b.take(0))).toBe(5);
+  expect(take(20, () => b.take(1000))).toBe(5);
+  expect(take(20, () => b.take(1200))).toBe(2);
+  expect(take(20, () => b.take(1e9))).toBe(5);
+  b.set(10, 1);
+  expect(take(20, () => b.take(2e9))).toBe(1);
+});
+
+test('prefixes share a bucket, others have their own', () => {
+  const b = new PrefixBuckets(10, 3, 0);
+  const at = (h: string): Address => addressFrom(h, 1) as Address;
+  expect(take(5, () => b.take(at('192.0.2.1'), 0))).toBe(3);
+  expect(b.take(at('192.0.2.200'), 0)).toBe(false);
+  // 4096 places: of ten other prefixes at least nine must be free.
+  expect(Array.from({ length: 10 }, (_, i) => b.take(at(`198.51.${i}.1`), 0)).filter(Boolean).length).toBeGreaterThanOrEqual(9);
+  expect(take(5, () => b.take(at('2001:db8:1::1'), 0))).toBe(3);
+  expect(b.take(at('2001:db8:1:ffff::1'), 0)).toBe(false);
+});
+
+test('counts go with the last connection', () => {
+  const c = new AddressCounts();
+  c.add('__proto__');
+  c.add('__proto__');
+  expect(c.get('__proto__')).toBe(2);
+  c.remove('__proto__');
+  c.remove('__proto__');
+  expect([c.get('__proto__'), c.size]).toEqual([0, 0]);
+});

@@ -1,0 +1,153 @@
+/** Every sample in the documentation: configurations are checked, command lines are read, targets and links exist. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { COMMAND_NAMES, loadCommand } from '../src/cli/commands.ts';
+import { readArguments } from '../src/cli/command.ts';
+import { makeCa, makeLeaf } from './kit/certs.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const PAGES = [
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'].map((f) => join(ROOT, f)),
+  ...markdown(join(ROOT, 'docs')),
+];
+
+interface Sample {
+  readonly page: string;
+  readonly line: number;
+  readonly language: string;
+  readonly text: string;
+}
+
+function markdown(dir: string): string[] {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .filter((f) => f.endsWith('.md'))
+    .map((f) => join(dir, f))
+    .sort();
+}
+
+function samples(page: string): Sample[] {
+  const found: Sample[] = [];
+  const lines = readFileSync(page, 'utf8').split('\n');
+  for (let i = 0; i < lines.length; i++) {
+    const fence = /^```(\w*)/.exec(lines[i] as string);
+    if (fence === null) continue;
+    const line = i + 1;
+    const body: string[] = [];
+    for (i++; i < lines.length && lines[i] !== '```'; i++) body.push(lines[i] as string);
+    found.push({ page: relative(ROOT, page), line, language: fence[1] as string, text: body.join('\n') });
+  }
+  return found;
+}
+
+const LISTENER = `apiVersion: spooky.dev/v1alpha1
+kind: Listener
+metadata: {name: public}
+spec: {port: 8443, tls: {certificateRefs: [{files: {cert: certs/site.pem, key: certs/site-key.pem}}]}}
+`;
+
+const all = PAGES.flatMap(samples);
+const configurations = all.filter((s) => s.language === 'yaml' && /^(?:apiVersion: spooky\.dev|version: 1)/m.test(s.text));
+const commandLines = all
+  .filter((s) => s.language === 'sh')
+  .flatMap((s) => s.text.split('\n').map((text, i) => ({ ...s, text: text.replace(/\s#.*$/, '').trim(), line: s.line + 1 + i })));
+
+describe('configurations', () => {
+  let dir: string;
+  let pem: { cert: string; key: string };
+
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'spooky-docs-'));
+    mkdirSync(join(dir, 'certs'));
+    const ca = makeCa('documentation');
+    const client = makeLeaf(ca, { names: ['edge'], purpose: 'client' });
+    writeFileSync(join(dir, 'certs', 'edge.pem'), client.cert);
+    writeFileSync(join(dir, 'certs', 'edge-key.pem'), client.key);
+    for (const name of ['site', 'example-ecdsa', 'example-rsa', 'proxy', 'proxy-fullchain']) {
+      const leaf = makeLeaf(ca, { names: ['localhost', '*.example.com'], type: name.endsWith('rsa') ? 'rsa' : 'ecdsa' });
+      writeFileSync(join(dir, 'certs', `${name}.pem`), leaf.cert);
+      writeFileSync(join(dir, 'certs', `${name}-key.pem`), leaf.key);
+    }
+    const leaf = makeLeaf(ca, { names: ['localhost', '*.example.com'] });
+    writeFileSync(join(dir, 'certs', 'proxy-key-pkcs8.pem'), leaf.key);
+    writeFileSync(join(dir, 'certs', 'internal-ca.pem'), ca.cert);
+    pem = { cert: leaf.cert.toString(), key: leaf.key.toString() };
+  });
+
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+  test('there are some', () => expect(configurations.length).toBeGreaterThan(8));
+
+  test.each(configurations.map((s) => [`${s.page}:${s.line}`, s] as const))('%s has nothing wrong', async (_where, sample) => {
+    const file = join(dir, 'sample.yaml');
+    const text = sample.text.replace('${SHOP_CERT}', JSON.stringify(pem.cert)).replace('${SHOP_KEY}', JSON.stringify(pem.key));
+    // A page that shows an Upstream alone means: beside the Listener of the smallest configuration.
+    writeFileSync(file, text.includes('kind: Upstream') && !text.includes('kind: Listener') ? `${LISTENER}---\n${text}` : text);
+    const out: string[] = [];
+    const io = { stdout: (t: string) => void out.push(t), stderr: (t: string) => void out.push(t), env: {}, cwd: dir };
+    const code = await (await loadCommand('check'))?.run([file], io);
+    expect({ code, out: out.join('') }).toEqual({ code: 0, out: expect.stringContaining('nothing wrong') });
+  });
+});
+
+describe('command lines', () => {
+  const spooky = commandLines
+    .map((s) => ({ ...s, words: s.text.replace(/\s&$/, '').split(/\s+/) }))
+    .filter((s) => s.words[0] === 'spooky' || s.words[0] === 'bin/spooky' || s.words[0] === '/opt/spooky/bin/spooky');
+
+  test('there are some', () => expect(spooky.length).toBeGreaterThan(8));
+
+  test.each(spooky.map((s) => [`${s.page}:${s.line}: ${s.text}`, s] as const))('%s', async (_where, sample) => {
+    const [, first = '', ...rest] = sample.words;
+    const name = first.startsWith('--') ? 'serve' : first;
+    expect(COMMAND_NAMES).toContain(name);
+    const command = await loadCommand(name);
+    const said: string[] = [];
+    const io = { stdout: (t: string) => void said.push(t), stderr: (t: string) => void said.push(t), env: {}, cwd: ROOT };
+    const args = name === first ? rest : [first, ...rest];
+    const read = command === null ? null : readArguments(command, args, io);
+    expect({ said: said.join(''), read: read?.arguments !== null }).toEqual({ said: '', read: true });
+  });
+
+  test('make targets exist', () => {
+    const makefiles = ['Makefile', 'test/e2e/e2e.mk'].map((f) => readFileSync(join(ROOT, f), 'utf8')).join('\n');
+    const targets = new Set(commandLines.map((s) => /^make ([a-z][a-z0-9-]*)/.exec(s.text)?.[1]).filter((t) => t !== undefined));
+    expect(targets.size).toBeGreaterThan(3);
+    for (const target of targets) expect(makefiles).toMatch(new RegExp(`^${target}:`, 'm'));
+  });
+});
+
+test('the unit of systemd has no setting twice and starts what is documented', () => {
+  const unit = all.find((s) => s.language === 'ini' && s.text.includes('[Service]'))?.text ?? '';
+  const settings = unit.split('\n').filter((l) => /^[A-Z]\w+=/.test(l));
+  const once = settings.map((l) => l.split('=')[0]);
+  expect(new Set(once).size).toBe(once.length);
+  expect(unit).toContain('ExecStart=/opt/spooky/bin/spooky serve --config');
+});
+
+test.each(PAGES.map((p) => [relative(ROOT, p), p] as const))('the links of %s lead somewhere', (_name, page) => {
+  const text = readFileSync(page, 'utf8').replaceAll(/^```[\s\S]*?^```/gm, '');
+  const broken: string[] = [];
+  for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (target === undefined || /^[a-z]+:/.test(target)) continue;
+    const [path = '', anchor] = target.split('#');
+    const file = path === '' ? page : resolve(dirname(page), path);
+    if (!existsSync(file)) broken.push(target);
+    else if (anchor !== undefined && !anchors(file).has(anchor)) broken.push(target);
+  }
+  expect(broken).toEqual([]);
+});
+
+/** As GitHub makes them: lower case, punctuation gone, blanks to dashes. */
+function anchors(file: string): Set<string> {
+  const headings = readFileSync(file, 'utf8').matchAll(/^#+ (.*)$/gm);
+  return new Set(
+    [...headings].map(([, h = '']) =>
+      h
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}

@@ -2,8 +2,8 @@
  * The Huffman code of HPACK and QPACK (RFC 7541 s5.2 and appendix B).
  *
  * The code is canonical (codes of one length count up in order of their symbols, shorter ones first), so the lengths
- * alone define it. Decoding looks at eight bits at a time: 74 symbols, nearly all of real headers, have codes of at
- * most eight bits; the others take the path by length.
+ * alone define it. Decoding walks a table by half octets: no code is shorter than five bits, so that each step ends at
+ * most one symbol.
  */
 import { latin1 } from './latin1.ts';
 
@@ -25,32 +25,64 @@ const LATIN1_ONLY = 0x3f; // "?": what a character beyond latin-1 becomes, so th
 
 const CODES = new Uint32Array(SYMBOLS);
 const LENGTHS = Uint8Array.from(BITS);
-/** By the next eight bits: symbol << 4 | length, 0 where the code is longer. */
-const SHORT = new Uint16Array(256);
-/** Per length: its first code, how many it has, and where its symbols start in `SORTED`. */
-const FIRST = new Uint32Array(LONGEST + 1);
-const COUNT = new Uint16Array(LONGEST + 1);
-const START = new Uint16Array(LONGEST + 1);
-const SORTED = new Uint16Array(SYMBOLS);
 
-buildTables();
+/** A state is an inner node of the tree: how much of a code has been read. By state << 4 | half octet: next state, and what happened. */
+const STATES = 256;
+const STEPS = new Int32Array(STATES * 16);
+const STATE = 0xff;
+const EMITS = 0x100;
+const SYMBOL_SHIFT = 16;
+const FAILS = -1;
+/** Whether a string may end in a state: at a symbol's end, or within at most seven ones of padding. */
+const MAY_END = new Uint8Array(STATES);
 
-function buildTables(): void {
+buildCodes();
+buildSteps();
+
+function buildCodes(): void {
   let code = 0;
-  let sorted = 0;
   for (let length = 1; length <= LONGEST; length++) {
     code *= 2;
-    FIRST[length] = code;
-    START[length] = sorted;
-    for (let symbol = 0; symbol < SYMBOLS; symbol++) {
-      if (LENGTHS[symbol] !== length) continue;
-      CODES[symbol] = code;
-      SORTED[sorted++] = symbol;
-      if (length <= 8) SHORT.fill((symbol << 4) | length, code << (8 - length), (code + 1) << (8 - length));
-      code++;
-    }
-    COUNT[length] = sorted - (START[length] as number);
+    for (let symbol = 0; symbol < SYMBOLS; symbol++) if (LENGTHS[symbol] === length) CODES[symbol] = code++;
   }
+}
+
+function buildSteps(): void {
+  // By node << 1 | bit: the next inner node, or ~symbol, or 0 where nothing leads yet.
+  const tree = new Int32Array(STATES * 2);
+  let nodes = 1;
+  for (let symbol = 0; symbol < SYMBOLS; symbol++) {
+    let node = 0;
+    for (let i = (LENGTHS[symbol] as number) - 1; i > 0; i--) {
+      const edge = (node << 1) | (((CODES[symbol] as number) >>> i) & 1);
+      if (tree[edge] === 0) tree[edge] = nodes++;
+      node = tree[edge] as number;
+    }
+    tree[(node << 1) | ((CODES[symbol] as number) & 1)] = ~symbol;
+  }
+  for (let state = 0; state < STATES; state++) {
+    for (let half = 0; half < 16; half++) STEPS[(state << 4) | half] = step(tree, state, half);
+  }
+  let node = 0;
+  for (let ones = 0; ones <= 7; ones++) {
+    MAY_END[node] = 1;
+    node = tree[(node << 1) | 1] as number;
+  }
+}
+
+function step(tree: Int32Array, state: number, half: number): number {
+  let node = state;
+  let emitted = 0;
+  for (let i = 3; i >= 0; i--) {
+    const next = tree[(node << 1) | ((half >>> i) & 1)] as number;
+    if (next >= 0) node = next;
+    else if (~next === EOS) return FAILS;
+    else {
+      emitted = EMITS | (~next << SYMBOL_SHIFT);
+      node = 0;
+    }
+  }
+  return node | emitted;
 }
 
 /** Bytes that `text` takes when encoded. */
@@ -65,27 +97,38 @@ export function huffmanSize(text: string): number {
 
 /** Encodes at `at`, padded with ones; returns the offset behind. The caller has made room (`huffmanSize`). */
 export function huffmanEncode(text: string, out: Uint8Array, at: number): number {
-  let bits = 0; // the low `pending` bits (at most 7) wait for their octet
+  let bits = 0; // the low `pending` bits (at most 15) wait for their octets
   let pending = 0;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);
     const symbol = c > 255 ? LATIN1_ONLY : c;
     const code = CODES[symbol] as number;
     let length = LENGTHS[symbol] as number;
-    if (length > 24) {
-      // Keeps pending + length within 32 bits.
-      length -= 8;
-      bits = (bits << 8) | (code >>> length);
-      out[at++] = (bits >>> pending) & 0xff;
+    if (length > 16) {
+      // The first 14 bits or less apart, so that 32 always suffice.
+      length -= 16;
+      bits = (bits << length) | (code >>> 16);
+      pending += length;
+      if (pending >= 16) {
+        pending -= 16;
+        out[at++] = bits >>> (pending + 8);
+        out[at++] = bits >>> pending;
+      }
+      length = 16;
     }
-    bits = (bits << length) | (code & ((1 << length) - 1));
+    bits = (bits << length) | (code & 0xffff);
     pending += length;
-    while (pending >= 8) {
-      pending -= 8;
-      out[at++] = (bits >>> pending) & 0xff;
+    if (pending >= 16) {
+      pending -= 16;
+      out[at++] = bits >>> (pending + 8);
+      out[at++] = bits >>> pending;
     }
   }
-  if (pending > 0) out[at++] = ((bits << (8 - pending)) | (0xff >>> pending)) & 0xff;
+  if (pending >= 8) {
+    pending -= 8;
+    out[at++] = bits >>> pending;
+  }
+  if (pending > 0) out[at++] = (bits << (8 - pending)) | (0xff >>> pending);
   return at;
 }
 
@@ -95,50 +138,18 @@ const kept = Buffer.allocUnsafeSlow(KEPT);
 
 /** The text in latin-1, or null when the bytes are no valid code (RFC 7541 s5.2: EOS, padding over seven bits or not of ones). */
 export function huffmanDecode(buf: Uint8Array, start: number, end: number): string | null {
-  const most = ((end - start) * 8) / 5;
-  const out = most <= KEPT ? kept : Buffer.allocUnsafe(Math.ceil(most));
-  const last = end * 8;
-  let bit = start * 8;
+  const out = (end - start) * 8 <= KEPT * 5 ? kept : Buffer.allocUnsafe(Math.ceil(((end - start) * 8) / 5));
+  let state = 0;
   let n = 0;
-  while (bit < last) {
-    // Behind the end come ones, as in valid padding.
-    const octet = bit >>> 3;
-    const pair = ((buf[octet] as number) << 8) | (octet + 1 < end ? (buf[octet + 1] as number) : 0xff);
-    const found = SHORT[(pair >>> (8 - (bit & 7))) & 0xff] as number;
-    if (found !== 0) {
-      bit += found & 15;
-      out[n++] = found >>> 4;
-      continue;
-    }
-    if (last - bit < 8) return isPadding(buf, bit, end) ? latin1(out, 0, n) : null;
-    const long = longSymbol(buf, bit, end);
-    if (long < 0) return null;
-    bit += LENGTHS[long] as number;
-    if (bit > last) return null;
-    out[n++] = long;
+  for (let i = start; i < end; i++) {
+    const octet = buf[i] as number;
+    const high = STEPS[(state << 4) | (octet >>> 4)] as number;
+    if (high < 0) return null;
+    if ((high & EMITS) !== 0) out[n++] = high >>> SYMBOL_SHIFT;
+    const low = STEPS[((high & STATE) << 4) | (octet & 15)] as number;
+    if (low < 0) return null;
+    if ((low & EMITS) !== 0) out[n++] = low >>> SYMBOL_SHIFT;
+    state = low & STATE;
   }
-  // A symbol that needed bits behind the end: the padding was not ones, or there was none.
-  return bit === last ? latin1(out, 0, n) : null;
-}
-
-function isPadding(buf: Uint8Array, bit: number, end: number): boolean {
-  const mask = 0xff >>> (bit & 7);
-  return bit >>> 3 === end - 1 && ((buf[end - 1] as number) & mask) === mask;
-}
-
-/** The symbol of more than eight bits at `bit`; -1 for EOS. */
-function longSymbol(buf: Uint8Array, bit: number, end: number): number {
-  const octet = bit >>> 3;
-  const shift = bit & 7;
-  let window = 0;
-  for (let i = 0; i < 4; i++) window = (window << 8) | (octet + i < end ? (buf[octet + i] as number) : 0xff);
-  if (shift > 0) window = (window << shift) | ((octet + 4 < end ? (buf[octet + 4] as number) : 0xff) >>> (8 - shift));
-  for (let length = 9; length <= LONGEST; length++) {
-    const offset = (window >>> (32 - length)) - (FIRST[length] as number);
-    if (offset < (COUNT[length] as number)) {
-      const symbol = SORTED[(START[length] as number) + offset] as number;
-      return symbol === EOS ? -1 : symbol;
-    }
-  }
-  return -1;
+  return MAY_END[state] === 1 ? latin1(out, 0, n) : null;
 }

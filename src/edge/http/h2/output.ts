@@ -37,6 +37,7 @@ function flushPlanned(): void {
  */
 export class Output {
   private readonly socket: Socket;
+  private readonly onFlush: () => void;
   private readonly onError: (e: unknown) => void;
   private chunk: Buffer | null = null;
   private used = 0;
@@ -51,9 +52,12 @@ export class Output {
   /** Bytes gathered since the last flush, and how many there were. */
   gathered = 0;
   flushes = 0;
+  /** Whether `onFlush` wants to be called. */
+  hooked = false;
 
-  constructor(socket: Socket, onError: (e: unknown) => void) {
+  constructor(socket: Socket, onFlush: () => void, onError: (e: unknown) => void) {
     this.socket = socket;
+    this.onFlush = onFlush;
     this.onError = onError;
   }
 
@@ -97,6 +101,10 @@ export class Output {
     this.listed = false;
     if (this.blocked || this.closed || this.gathered === 0) return;
     try {
+      if (this.hooked) {
+        this.hooked = false;
+        this.onFlush();
+      }
       this.write();
     } catch (e) {
       this.onError(e);

@@ -12,6 +12,8 @@ export class Resets {
   /** Streams whose reset is not confirmed: those before the barrier, and those after. */
   private before = 0;
   private after = 0;
+  /** The last stream that was opened before the latest of them was reset. */
+  private opened = 0;
   /** The last stream that was opened before the barrier, or -1 when there is none. */
   private barrier = -1;
 
@@ -19,8 +21,8 @@ export class Resets {
     return this.before + this.after;
   }
 
-  /** `lingers`: the peer was not done with it. */
-  add(id: number, lingers: boolean): void {
+  /** `lingers`: the peer was not done with it. `lastOpened`: the last stream that was opened so far. */
+  add(id: number, lingers: boolean, lastOpened: number): void {
     this.ids.add(id);
     if (this.ids.size > REMEMBERED) {
       for (const oldest of this.ids) {
@@ -29,7 +31,9 @@ export class Resets {
         break;
       }
     }
-    if (lingers) this.after++;
+    if (!lingers) return;
+    this.after++;
+    this.opened = lastOpened;
   }
 
   has(id: number): boolean {
@@ -41,9 +45,9 @@ export class Resets {
     return this.barrier < 0 && this.after > 0;
   }
 
-  /** The peer will pass this point when it answers a PING sent now, or any stream above `lastOpened`. */
-  setBarrier(lastOpened: number): void {
-    this.barrier = lastOpened;
+  /** The peer will pass this point when it answers a PING sent now, or a stream that was opened behind the resets. */
+  setBarrier(): void {
+    this.barrier = this.opened;
     this.before = this.after;
     this.after = 0;
   }

@@ -58,8 +58,13 @@ export class FrameWriter {
   private lastFlagsAt = 0;
   private lastFlush = 0;
 
-  constructor(socket: Socket, onError: (e: unknown) => void) {
-    this.out = new Output(socket, onError);
+  constructor(socket: Socket, onFlush: () => void, onError: (e: unknown) => void) {
+    this.out = new Output(socket, onFlush, onError);
+  }
+
+  /** `onFlush` is called before the next flush, once: what it writes leaves behind everything of this turn. */
+  beforeFlush(): void {
+    this.out.hooked = true;
   }
 
   /** s3.4; leaves at once. */

@@ -27,6 +27,8 @@ export interface Session {
 export interface Client {
   readonly name: string;
   readonly can: ReadonlySet<Ability>;
+  /** Bytes that it takes in although its user does not read, beyond a few MiB. */
+  readonly readsAhead?: number;
   open(dial: Dial): Promise<Session>;
   /** All at once, on one connection. */
   parallel(dial: Dial, requests: readonly RequestSpec[]): Promise<readonly Answer[]>;

@@ -145,14 +145,14 @@ export class ListenerCounters {
     if (!this.retired) this.cells.observe(this.handshakes, seconds);
   }
 
-  limit(name: string): void {
-    if (this.retired) return;
+  limit(name: string, times = 1): void {
+    if (this.retired || times <= 0) return;
     let row = this.limits.get(name);
     if (row === undefined) {
       row = this.cells.row('limit_rejects_total', this.label, name);
       this.limits.set(name, row);
     }
-    this.cells.add(row, 1);
+    this.cells.add(row, times);
   }
 
   /** Codes and rules come from our own tables, never from the peer. */

@@ -52,6 +52,13 @@ const UNI_STREAMS = 16;
 /** What all streams of a connection may have in flight together, in windows of one stream. */
 const WINDOWS_PER_CONNECTION = 16;
 
+/** Limits that the engine enforces, by what it counts them as. */
+const LIMIT_DROPS = [
+  ['connections', 'connections'],
+  ['address_limit', 'connectionsPerAddress'],
+  ['handshake_rate', 'handshakesPerSecond'],
+] as const;
+
 /** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its addresses and port do. */
 export class Listener implements ViewSource {
   readonly key: string;
@@ -64,6 +71,7 @@ export class Listener implements ViewSource {
   private own: ListenerView;
   private h3: H3Limits;
   private share = 0;
+  private congestion: ListenerPart['quic']['congestionControl'];
   private counted: EndpointStats | null = null;
   private ending: Promise<void> | null = null;
 
@@ -71,6 +79,7 @@ export class Listener implements ViewSource {
     this.key = socketKey(view.part);
     this.wiring = wiring;
     this.own = view;
+    this.congestion = view.part.quic.congestionControl;
     this.h3 = h3Limits(view.part);
     this.rows = new ListenerRows(wiring.plant);
     this.app = new ListenerApp(wiring.plant, this);
@@ -107,6 +116,13 @@ export class Listener implements ViewSource {
     endpoint.setLimits(this.limits(view));
     endpoint.setRetry(RETRY[view.part.quic.retry]);
     if (view.tls !== before.tls) endpoint.setTls(view.tls);
+    if (view.part.quic.congestionControl !== this.congestion) this.setCongestion(endpoint, view);
+  }
+
+  private setCongestion(endpoint: QuicEndpoint, view: ListenerView): void {
+    this.congestion = view.part.quic.congestionControl;
+    if (endpoint.setCongestion !== undefined) endpoint.setCongestion(CONGESTION[this.congestion]);
+    else this.wiring.plant.log('warn', 'congestionControl changes when the process is started again', { listener: view.label });
   }
 
   /** Its part of the node's `limits.connections`. */
@@ -276,6 +292,12 @@ class ListenerRows {
       add(cells.row('quic_bytes_total', direction), now.bytes[i] as number, before?.bytes[i]);
     }
     add(cells.row('udp_kernel_drops_total'), now.kernelDrops, before?.kernelDrops);
+    for (const [drop, limit] of LIMIT_DROPS) view.counters.limit(limit, now.dropped[drop] - (before?.dropped[drop] ?? 0));
+    view.counters.limit('handshakeTimeout', now.handshakes.handshake_timeout - (before?.handshakes.handshake_timeout ?? 0));
+  }
+
+  moved(): void {
+    this.plant.cells.add(this.plant.cells.row('quic_path_changes_total', 'validated'), 1);
   }
 
   forget(view: ListenerView): void {
@@ -331,6 +353,7 @@ class CountedHandler implements QuicHandler {
   }
 
   onPath(c: QuicConn): void {
+    this.rows.moved();
     this.inner.onPath(c);
   }
 

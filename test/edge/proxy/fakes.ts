@@ -220,6 +220,8 @@ export interface RigOptions {
   /** Sessions come when `ready()` is called. */
   slow?: boolean;
   fallback?: boolean;
+  /** Another way to backends than the one that writes down. */
+  connect?: Connect;
 }
 
 /** An exchange's surroundings without sockets: one listener `edge/public`, one upstream `web/api` on api.example.com. */
@@ -241,12 +243,17 @@ export class Rig {
     this.wheel = new TimerWheel(this.clock, (e) => {
       throw e;
     });
-    const connect: Connect = (target, _timeoutMs, events) => {
+    const recorded: Connect = (target, _timeoutMs, events) => {
       this.dials.push({ target, events });
       if (options.slow !== true) events.onReady(new FakeSession(target, this));
       return () => {};
     };
-    this.backends = new Backends({ wheel: this.wheel, cells: this.cells, random: () => 0.5, connectFor: () => connect });
+    this.backends = new Backends({
+      wheel: this.wheel,
+      cells: this.cells,
+      random: () => 0.5,
+      connectFor: () => options.connect ?? recorded,
+    });
     this.plant = {
       clock: this.clock,
       wheel: this.wheel,

@@ -157,6 +157,16 @@ describe('listener.limits', () => {
     await g.client();
     await expect(g.client()).rejects.toThrow();
     expect(g.counted('connections_active')).toEqual({ 'edge/public': 3 });
+    expect(g.counted('limit_rejects_total')).toEqual({ 'edge/public connections': 2 });
+  });
+
+  test('handshakesPerSecond', async () => {
+    const g = await serve({ limits: { handshakesPerSecond: 2 } });
+    const tried = await Promise.allSettled(Array.from({ length: 12 }, () => g.client()));
+    const made = tried.filter((t) => t.status === 'fulfilled').length;
+    expect(made).toBeGreaterThan(0);
+    expect(made).toBeLessThan(12);
+    expect(g.counted('limit_rejects_total')).toEqual({ 'edge/public handshakesPerSecond': 12 - made });
   });
 
   test('connectionsPerAddress', async () => {
@@ -164,6 +174,7 @@ describe('listener.limits', () => {
     await g.client();
     await expect(g.client()).rejects.toThrow();
     expect(g.counted('connections_total')).toMatchObject({ 'edge/public accepted': 1 });
+    expect(g.counted('limit_rejects_total')).toEqual({ 'edge/public connectionsPerAddress': 1 });
   });
 });
 

@@ -50,8 +50,13 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
   for (const f of document.faults)
     if (!f.ambiguous)
       problems.push({ severity: f.severity, file: file.name, ...placeOf(chunk, f.offset), object: '', path: f.path, message: f.message });
+  const said = new Set<string>();
   const reading = new ClassicReading(document.value as Tree, file.directory, cwd, (steps, message, severity) => {
     const path = pathText(steps);
+    // What is global comes up for each object that it became part of.
+    const key = JSON.stringify([path, message]);
+    if (said.has(key)) return;
+    said.add(key);
     problems.push({ severity, file: file.name, ...origin.locate(path), object: '', path, message });
   });
   checkKeys(reading, document.value, ROOT, [], false);
@@ -81,7 +86,7 @@ function translate(reading: ClassicReading, origin: Origin, file: string): { loa
   for (const d of routeDifferences(routes))
     reading.warn(
       ['upstream', d.now.name, 'route'],
-      `${d.example} was served by ${show(d.before.name)} and is served by ${show(d.now.name)}: hosts come before paths now, and prefixes end with a segment`,
+      `${d.method} ${d.host}${d.path} was served by ${show(d.before.name)} and is served by ${show(d.now.name)}: hosts come before paths now, and prefixes end with a segment`,
     );
   const settings = translateSettings(reading);
   const read = readSettings(settings.spec);

@@ -16,11 +16,15 @@ export interface RouteDifference {
   /** Who served the request, and who does now. */
   readonly before: ClassicRoute;
   readonly now: ClassicRoute;
-  /** `GET a.example.com/api` */
-  readonly example: string;
+  /** '' for one that no route names. */
+  readonly host: string;
+  readonly path: string;
+  readonly method: string;
 }
 
 const MAX_DIFFERENCES = 1000;
+/** Requests that are tried against all routes. */
+const MAX_TRIED = 20_000;
 
 const hostRank = (host: string | null): number => (host === null ? 0 : host.startsWith('*.') ? 1 : 2);
 
@@ -64,24 +68,39 @@ const candidates = (a: string, b: string): string[] => {
 /** Each pair of routes of which one serves, by our rules, a request that the other served by theirs. */
 export function routeDifferences(routes: readonly ClassicRoute[]): RouteDifference[] {
   const found: RouteDifference[] = [];
+  let tried = 0;
   for (let i = 0; i < routes.length; i++)
-    for (let j = i + 1; j < routes.length && found.length < MAX_DIFFERENCES; j++) {
-      const difference = differenceOf(routes[i] as ClassicRoute, routes[j] as ClassicRoute);
-      if (difference !== null) found.push(difference);
+    for (let j = i + 1; j < routes.length; j++) {
+      for (const difference of differencesOf(routes[i] as ClassicRoute, routes[j] as ClassicRoute)) {
+        if (found.length >= MAX_DIFFERENCES || ++tried > MAX_TRIED) return found;
+        if (!isOutcome(difference, routes)) continue;
+        found.push(difference);
+        break;
+      }
     }
   return found;
 }
 
-function differenceOf(a: ClassicRoute, b: ClassicRoute): RouteDifference | null {
-  if (!a.prefix.startsWith(b.prefix) && !b.prefix.startsWith(a.prefix)) return null;
-  if (a.method !== null && b.method !== null && a.method !== b.method) return null;
+function* differencesOf(a: ClassicRoute, b: ClassicRoute): Generator<RouteDifference> {
+  if (!a.prefix.startsWith(b.prefix) && !b.prefix.startsWith(a.prefix)) return;
+  if (a.method !== null && b.method !== null && a.method !== b.method) return;
   const host = sharedHost(a.host, b.host);
-  if (host === null) return null;
+  if (host === null) return;
   const before = theirs(a, b) <= 0 ? a : b;
+  const method = a.method ?? b.method ?? 'GET';
   for (const path of candidates(a.prefix, b.prefix)) {
-    const matching = [a, b].filter((r) => covers(r.prefix, path)).sort(ours);
-    const now = matching[0];
-    if (now !== undefined && now !== before) return { before, now, example: `${a.method ?? b.method ?? 'GET'} ${host}${path}` };
+    const now = [a, b].filter((r) => covers(r.prefix, path)).sort(ours)[0];
+    if (now !== undefined && now !== before) yield { before, now, host, path, method };
   }
-  return null;
 }
+
+/** Whether no third route serves the request, then or now. */
+function isOutcome({ before, now, host, path, method }: RouteDifference, routes: readonly ClassicRoute[]): boolean {
+  return routes.every((r) => {
+    if ((r.method !== null && r.method !== method) || !servesHost(r.host, host)) return true;
+    return (!path.startsWith(r.prefix) || theirs(before, r) <= 0) && (!covers(r.prefix, path) || ours(now, r) <= 0);
+  });
+}
+
+const servesHost = (pattern: string | null, host: string): boolean =>
+  pattern === null || pattern === host || (pattern.startsWith('*.') && host.length > pattern.length - 1 && host.endsWith(pattern.slice(1)));

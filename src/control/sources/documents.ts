@@ -181,7 +181,7 @@ class Interpreter {
     const meta = value['metadata'];
     const name = isFields(meta) && typeof meta['name'] === 'string' ? meta['name'] : '?';
     const namespace = isFields(meta) && typeof meta['namespace'] === 'string' ? meta['namespace'] : 'default';
-    this.label = kind === 'Settings' ? 'Settings' : `${kind} ${namespace.slice(0, 63)}/${name.slice(0, 253)}`;
+    this.label = kind === 'Settings' ? 'Settings' : `${kind} ${nameText(namespace, 63)}/${nameText(name, 253)}`;
     return true;
   }
 
@@ -342,6 +342,10 @@ class Interpreter {
     });
   }
 }
+
+/** As written when it is a name, else so that it can be printed. */
+const nameText = (name: string, max: number): string =>
+  name === '?' || (name.length <= max && matchesPattern('label', name)) ? name : show(name);
 
 const hint = (word: string, known: readonly string[]): string => {
   const text = suggestion(word, known);

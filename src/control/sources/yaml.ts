@@ -71,6 +71,9 @@ const PLAIN_TAGS = /^tag:yaml\.org,2002:(?:str|int|bool|null|float|map|seq)$/;
 /** Parses one chunk; never throws. */
 export function parseChunk(chunk: Chunk): YamlDocument[] {
   if (chunk.text.length > MAX_DOCUMENT_CHARS) return [brokenDocument(0, `has more than ${MAX_DOCUMENT_CHARS} characters; split it`)];
+  const directive = /^%[A-Z]+ /m.exec(chunk.text);
+  if (directive !== null && /^(?:[ \t]*(?:#[^\n]*)?\n)*%/.test(chunk.text))
+    return [brokenDocument(directive.index, 'directives like %YAML are not supported: remove the line')];
   try {
     return parse(chunk.text).map((doc, index) => new Reader(doc, index).read());
   } catch (e) {

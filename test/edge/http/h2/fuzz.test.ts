@@ -4,15 +4,17 @@ import { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import * as fc from 'fast-check';
 import { Fields } from '../../../../src/edge/http/fields.ts';
-import { FrameType, Setting } from '../../../../src/edge/http/h2/codes.ts';
+import { Flag, FrameType, PREFACE, Setting } from '../../../../src/edge/http/h2/codes.ts';
+import { parseFrameHeader } from '../../../../src/edge/http/h2/frames.ts';
+import { flushOutputs } from '../../../../src/edge/http/h2/output.ts';
 import { HpackEncoder } from '../../../../src/edge/http/hpack/encoder.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
 import { TestClient, type Recorder } from '../../../kit/h2client.ts';
 import { frameBytes, u32 } from '../../../kit/h2server.ts';
 
-/** A socket without a network: what it is fed arrives at once, what is written is counted. */
+/** A socket without a network: what it is fed arrives at once, what is written is kept. */
 class FakeSocket extends Duplex {
-  written = 0;
+  readonly written: Buffer[] = [];
 
   constructor() {
     super({ autoDestroy: true });
@@ -23,7 +25,7 @@ class FakeSocket extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.written += chunk.length;
+    this.written.push(Buffer.from(chunk));
     done();
   }
 
@@ -141,7 +143,35 @@ function act(w: World, what: Act, which: number): void {
   }
 }
 
+/** What we sent is whole frames, and nothing on a stream behind its end. */
+function checkOutput(written: Buffer): void {
+  expect(written.toString('latin1', 0, PREFACE.length)).toBe(PREFACE);
+  const header = { length: 0, type: 0, flags: 0, id: 0 };
+  const ended = new Map<number, number>();
+  let at = PREFACE.length;
+  while (at < written.length) {
+    parseFrameHeader(written, at, header);
+    at += 9 + header.length;
+    const { type, flags, id } = header;
+    expect(type).toBeLessThanOrEqual(FrameType.CONTINUATION);
+    expect(header.length).toBeLessThanOrEqual(16_384);
+    if (id === 0) continue;
+    const before = ended.get(id);
+    if (type === FrameType.RST_STREAM) {
+      expect(before === FrameType.RST_STREAM).toBe(false);
+      ended.set(id, type);
+    } else if (type === FrameType.WINDOW_UPDATE) expect(before === FrameType.RST_STREAM).toBe(false);
+    else {
+      expect(before).toBeUndefined();
+      if ((flags & Flag.END_STREAM) !== 0) ended.set(id, type);
+    }
+  }
+  expect(at).toBe(written.length);
+}
+
 function finish(w: World): void {
+  flushOutputs();
+  checkOutput(Buffer.concat(w.socket.written));
   w.client.session.destroy();
   expect(w.client.internal).toEqual([]);
   for (const r of w.all) {
@@ -158,7 +188,8 @@ test('any frames, however they are cut, with the application acting in between',
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 5000 }), (steps, cut) => {
       const w = world();
-      for (const s of steps) {
+      for (const [i, s] of steps.entries()) {
+        if (i % 7 === 0) flushOutputs();
         if (s.kind === 'act') {
           act(w, s.act, s.which);
           continue;

@@ -69,8 +69,7 @@ export function parameterMatches(test: FieldTest, query: string): boolean {
   while (start <= query.length) {
     let end = query.indexOf('&', start);
     if (end < 0) end = query.length;
-    let equals = query.indexOf('=', start);
-    if (equals < 0 || equals > end) equals = end;
+    const equals = equalsIn(query, start, end);
     if (decodesTo(query, start, equals, test.name)) {
       if (test.value === null && test.pattern === null) return true;
       const from = Math.min(equals + 1, end);
@@ -81,6 +80,13 @@ export function parameterMatches(test: FieldTest, query: string): boolean {
     start = end + 1;
   }
   return false;
+}
+
+/** Never looks behind the parameter: a query of separators alone must not cost the square of its length. */
+function equalsIn(query: string, start: number, end: number): number {
+  let at = start;
+  while (at < end && query.charCodeAt(at) !== 0x3d) at++;
+  return at;
 }
 
 /** How many characters of the query the octet at `at` takes: 3 when it is escaped. */

@@ -73,3 +73,17 @@ test('query: present, empty, plus as a space, regex over the decoded value, name
   expect(parameterMatches(condition('__proto__', 'Exact', '1'), '__proto__=1')).toBe(true);
   expect(parameterMatches(condition('constructor', 'Present'), 'x=1')).toBe(false);
 });
+
+test.each(['&', 'a&', '=&', 'bet&', '%62eta&', 'x=&'])('a query of 64 KiB of %j costs its length, not the square of it', (piece) => {
+  const query = piece.repeat(Math.ceil(65_536 / piece.length));
+  const of = condition('beta', 'Exact', '1');
+  let best = Infinity;
+  // CPU time, and the best of several: other processes are no part of it.
+  for (let i = 0; i < 10; i++) {
+    const before = process.cpuUsage();
+    expect(parameterMatches(of, query)).toBe(false);
+    const { user, system } = process.cpuUsage(before);
+    best = Math.min(best, user + system);
+  }
+  expect(best).toBeLessThan(5000);
+});

@@ -110,8 +110,10 @@ function decodesTo(s: string, start: number, end: number, want: string): boolean
 }
 
 function decoded(s: string, start: number, end: number): string {
-  let out = '';
-  for (let at = start; at < end;) {
+  let plain = start;
+  while (plain < end && s.charCodeAt(plain) !== 0x25 && s.charCodeAt(plain) !== 0x2b) plain++;
+  let out = s.slice(start, plain);
+  for (let at = plain; at < end;) {
     const taken = width(s, at, end);
     out += String.fromCharCode(octetAt(s, at, taken));
     at += taken;

@@ -2,7 +2,7 @@ import type { Reason } from '../../contract/reasons.ts';
 import type { RequestHandler, ServerApp, ServerConnection, ServerStream } from '../http/message.ts';
 import type { TlsId, TlsTable } from '../quic/engine.ts';
 import { Exchange } from './exchange.ts';
-import { Misdirection } from './misdirected.ts';
+import { Misdirection, NameTable } from './misdirected.ts';
 import { Peer } from './peer.ts';
 import { internalError, type Plant } from './plant.ts';
 import type { ListenerView } from './view.ts';
@@ -20,7 +20,8 @@ export class ListenerApp implements ServerApp {
   private readonly plant: Plant;
   private readonly source: ViewSource;
   /** Newest first. */
-  private tables: TlsTable[] = [];
+  private tables: NameTable[] = [];
+  private newest: TlsTable | null = null;
 
   constructor(plant: Plant, source: ViewSource) {
     this.plant = plant;
@@ -29,7 +30,9 @@ export class ListenerApp implements ServerApp {
 
   /** Connections from now on may have been made under this table. */
   addTable(table: TlsTable): void {
-    if (this.tables[0] !== table) this.tables = [table, ...this.tables].slice(0, TABLES_KEPT);
+    if (this.newest === table) return;
+    this.newest = table;
+    this.tables = [new NameTable(table), ...this.tables].slice(0, TABLES_KEPT);
   }
 
   onConnection(c: ServerConnection): void {
@@ -78,8 +81,8 @@ export class ListenerApp implements ServerApp {
     c.data = null;
   }
 
-  private tableOf(id: TlsId): TlsTable | null {
-    return this.tables.find((t) => t.entries.some((e) => e.id === id)) ?? null;
+  private tableOf(id: TlsId): NameTable | null {
+    return this.tables.find((t) => t.has(id)) ?? null;
   }
 
   private fault(where: string, e: unknown, c: ServerConnection): void {

@@ -28,7 +28,7 @@ import { AccessLog } from '../../../src/edge/proxy/accesslog.ts';
 import { BackendCounters, ListenerCounters, RequestCounters, RetryCounters } from '../../../src/edge/proxy/counters.ts';
 import { Exchange } from '../../../src/edge/proxy/exchange.ts';
 import { DropCounter } from '../../../src/edge/proxy/headers.ts';
-import { Misdirection } from '../../../src/edge/proxy/misdirected.ts';
+import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts';
 import { Peer } from '../../../src/edge/proxy/peer.ts';
 import type { Plant } from '../../../src/edge/proxy/plant.ts';
 import { Replies } from '../../../src/edge/proxy/reply.ts';
@@ -271,7 +271,7 @@ export class Rig {
       log: (level, msg, fields) => this.logged.push({ level, msg, fields }),
     };
     this.view = this.makeView(options);
-    this.connection.data = new Peer(this.connection, new Misdirection(this.view.tls, 1 as TlsId, this.connection.sni));
+    this.connection.data = new Peer(this.connection, new Misdirection(new NameTable(this.view.tls), 1 as TlsId, this.connection.sni));
   }
 
   private makeView(options: RigOptions): ListenerView {

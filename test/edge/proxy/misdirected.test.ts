@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { Misdirection } from '../../../src/edge/proxy/misdirected.ts';
+import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts';
 import type { TlsEntry, TlsId, TlsTable } from '../../../src/edge/quic/engine.ts';
 
 const id = (n: number): TlsId => n as TlsId;
@@ -20,7 +20,7 @@ const table = (fallback: TlsId | null): TlsTable => ({
 const HOSTS = ['example.com', 'a.example.com', 'b.example.com', 'x.b.example.com', 'other.test', 'unknown.test', '192.0.2.1'];
 
 const allowed = (t: TlsTable | null, entry: number, sni: string | null): string[] => {
-  const m = new Misdirection(t, id(entry), sni);
+  const m = new Misdirection(t === null ? null : new NameTable(t), id(entry), sni);
   return HOSTS.filter((h) => !m.refuses(h));
 };
 
@@ -44,4 +44,10 @@ test('without a default nothing is exempt', () => {
 
 test('a table that is long gone serves nothing', () => {
   expect(allowed(null, 1, 'example.com')).toEqual([]);
+});
+
+test('names outlive keys: what a connection keeps has none', () => {
+  const names = new NameTable(table(id(1)));
+  expect(names.table.entries).toEqual([]);
+  expect([names.has(id(3)), names.has(id(4))]).toEqual([true, false]);
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { Peer } from '../../../src/edge/proxy/peer.ts';
-import { Misdirection } from '../../../src/edge/proxy/misdirected.ts';
+import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts';
 import { REASONS, type Reason } from '../../../src/contract/reasons.ts';
 import type { TlsId } from '../../../src/edge/quic/engine.ts';
 import { Rig, type FakeStream, type RigOptions } from './fakes.ts';
@@ -248,7 +248,7 @@ describe('M13: the target', () => {
 describe('421', () => {
   const ask = (rig: Rig, sni: string | null, authority: string): number => {
     rig.connection.sni = sni;
-    rig.connection.data = new Peer(rig.connection, new Misdirection(rig.view.tls, 1 as TlsId, sni));
+    rig.connection.data = new Peer(rig.connection, new Misdirection(new NameTable(rig.view.tls), 1 as TlsId, sni));
     return rig.request({ authority }).status;
   };
 

@@ -21,7 +21,8 @@ export function editDistance(a: string, b: string, limit: number): number {
 export function closest(word: string, candidates: Iterable<string>): string | null {
   if (word.length > 64) return null;
   const wanted = word.toLowerCase();
-  const limit = Math.max(1, Math.floor(wanted.length / 3));
+  // Of two letters nearly everything is one edit away.
+  const limit = wanted.length < 3 ? 0 : Math.max(1, Math.floor(wanted.length / 3));
   let best: string | null = null;
   let bestDistance = limit + 1;
   for (const c of candidates) {

@@ -9,7 +9,7 @@ A file whose top has \`version: 1\` (or \`listen\`, \`listeners\` or \`upstream\
 It is translated into [resources](resources.md): \`spooky check config.yaml\` says what it makes of it.
 
 - **State** *yes*: honoured. *default*: accepted at its default, or below a feature whose \`enabled\` is false; anything else is refused by name as "not supported yet". Unknown keys are errors.
-- **Default** is what classic Spooky used. Where the file is silent ours hold instead; [resources](resources.md) has them. The ones that differ most: idle time 30s (5 s), no limit on request bodies (1 MB), 30s to the response (2 s), every address of both families (0.0.0.0), metrics and the admin API on loopback (off).
+- **Default** is what classic Spooky used. Where the file is silent **ours** holds instead, where that column has one: several of theirs cut real traffic. \`0\` and \`0s\` stand for no limit.
 - **Schemes** of backends: \`https://\` is verified HTTP/2; \`h2c://\` is HTTP/2 in clear text; \`http://\` (HTTP/1.1) is not supported yet; no scheme is \`https://\`, or clear text with a warning where \`verify_certificates\` is false. One pool has one scheme.
 - **Precedence**: classic Spooky looked for the longest path first and compared it as text, then at the host. Now the host comes first, and prefixes end with a segment: \`/api\` is not \`/apix\`. \`spooky check\` warns about each pair of routes of which the other one serves a request now.
 - **Names**: the pool \`api_pool\` becomes the Upstream \`api-pool\` in namespace \`default\`; \`listen\` becomes the Listener \`listen\`, the items of \`listeners\` become \`listen-1\`, \`listen-2\`, and so on.
@@ -27,7 +27,7 @@ const fallbackOf = (key: ClassicKey): string => {
 };
 
 const row = (key: ClassicKey): string =>
-  `| ${code(key.path)} | ${fallbackOf(key)} | ${key.state} | ${key.becomes.replaceAll('|', '\\|')} |`;
+  `| ${code(key.path)} | ${fallbackOf(key)} | ${key.ours === '' ? '' : code(key.ours)} | ${key.state} | ${key.becomes.replaceAll('|', '\\|')} |`;
 
 export const classicPage = (): string =>
-  `${HEAD}\n| key | default | state | becomes, or what to do instead |\n|---|---|---|---|\n${CLASSIC_KEYS.map(row).join('\n')}\n`;
+  `${HEAD}\n| key | default | ours | state | becomes, or what to do instead |\n|---|---|---|---|---|\n${CLASSIC_KEYS.map(row).join('\n')}\n`;

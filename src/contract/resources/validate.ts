@@ -89,7 +89,7 @@ class Walker {
   }
 
   private add(path: readonly PathStep[], message: string): void {
-    this.faults.push({ severity: 'error', path: pathText(path), message });
+    if (this.faults.length < MAX_FAULTS) this.faults.push({ severity: 'error', path: pathText(path), message });
   }
 }
 

@@ -17,22 +17,38 @@ export interface ClassicKey {
   readonly state: KeyState;
   /** A field of ours, or the step to take instead. */
   readonly becomes: string;
+  /** What holds where the file is silent, when that is not their default; '' otherwise. */
+  readonly ours: string;
 }
 
-type Row = readonly [path: string, type: KeyType, fallback: unknown, becomes: string];
+type Row = readonly [path: string, type: KeyType, fallback: unknown, becomes: string, ours?: string];
 
 const yes = (prefix: string, rows: readonly Row[]): ClassicKey[] =>
-  rows.map(([path, type, fallback, becomes]) => ({ path: `${prefix}${path}`, type, fallback, state: 'yes', becomes }));
+  rows.map(([path, type, fallback, becomes, ours]) => ({
+    path: `${prefix}${path}`,
+    type,
+    fallback,
+    state: 'yes',
+    becomes,
+    ours: ours ?? '',
+  }));
 
 type Later = readonly [path: string, type: KeyType, fallback: unknown, instead?: string];
 
 const later = (prefix: string, rows: readonly Later[]): ClassicKey[] =>
-  rows.map(([path, type, fallback, instead]) => ({ path: `${prefix}${path}`, type, fallback, state: 'default', becomes: instead ?? '' }));
+  rows.map(([path, type, fallback, instead]) => ({
+    path: `${prefix}${path}`,
+    type,
+    fallback,
+    state: 'default',
+    becomes: instead ?? '',
+    ours: '',
+  }));
 
 const listen = (prefix: string): ClassicKey[] => [
   ...yes(prefix, [
     ['protocol', 'text', 'http3', 'Listener protocols'],
-    ['address', 'text', '0.0.0.0', 'Listener addresses; absent: every address of both families'],
+    ['address', 'text', '0.0.0.0', 'Listener addresses; absent: every address of both families', 'every address'],
     ['port', 'int', 9889, 'Listener port'],
     ['tls.cert', 'text', '', 'Listener tls.certificateRefs, the first'],
     ['tls.key', 'text', '', 'Listener tls.certificateRefs, the first'],
@@ -245,7 +261,7 @@ export const CLASSIC_KEYS: readonly ClassicKey[] = [
     ['backends[].health_check.timeout_ms', 'int', 1000, 'healthCheck.timeout'],
     ['backends[].health_check.failure_threshold', 'int', 3, 'healthCheck.unhealthyThreshold'],
     ['backends[].health_check.success_threshold', 'int', 2, 'healthCheck.healthyThreshold'],
-    ['backends[].health_check.cooldown_ms', 'int', 5000, 'healthCheck.cooldown'],
+    ['backends[].health_check.cooldown_ms', 'int', 5000, 'healthCheck.cooldown', '0s'],
   ]),
   ...balancing('upstream.*.load_balancing.'),
   ...later('upstream.*.', [
@@ -259,7 +275,7 @@ export const CLASSIC_KEYS: readonly ClassicKey[] = [
   ...balancing('load_balancing.'),
   ...yes('log.', [
     ['level', 'text', 'info', '--log-level'],
-    ['format', 'text', 'plain', '--log-format'],
+    ['format', 'text', 'plain', '--log-format', 'plain on a terminal, else json'],
     ['file.enabled', 'bool', false, '--log-file'],
     ['file.path', 'text', null, '--log-file'],
   ]),
@@ -274,34 +290,34 @@ export const CLASSIC_KEYS: readonly ClassicKey[] = [
   ]),
   ...yes('performance.', [
     ['worker_threads', 'int', 1, '--workers'],
-    ['shutdown_drain_timeout_ms', 'int', 5000, '--drain-timeout'],
+    ['shutdown_drain_timeout_ms', 'int', 5000, '--drain-timeout', '30s'],
     ['udp_recv_buffer_bytes', 'int', 8_388_608, '--udp-receive-buffer'],
     ['udp_send_buffer_bytes', 'int', 8_388_608, '--udp-send-buffer'],
     ['new_connections_per_sec', 'int', 2000, 'Listener limits.handshakesPerSecond'],
     ['max_active_connections', 'int', 20_000, 'Listener limits.connections, times worker_threads'],
-    ['max_request_body_bytes', 'int', 1_000_000, 'Listener limits.requestBody'],
-    ['client_body_idle_timeout_ms', 'int', 10_000, 'Listener limits.bodyIdleTimeout'],
-    ['quic_max_idle_timeout_ms', 'int', 5000, 'Listener quic.idleTimeout'],
-    ['quic_initial_max_stream_data', 'int', 1_000_000, 'Listener quic.streamWindow'],
-    ['quic_initial_max_streams_bidi', 'int', 100, 'Listener quic.maxStreams'],
-    ['backend_connect_timeout_ms', 'int', 500, 'Upstream timeouts.connect'],
-    ['backend_timeout_ms', 'int', 2000, 'Upstream timeouts.response'],
-    ['backend_body_idle_timeout_ms', 'int', 2000, 'Upstream timeouts.idle'],
-    ['backend_total_request_timeout_ms', 'int', 35_000, 'Upstream timeouts.request'],
+    ['max_request_body_bytes', 'int', 1_000_000, 'Listener limits.requestBody', '0'],
+    ['client_body_idle_timeout_ms', 'int', 10_000, 'Listener limits.bodyIdleTimeout', '30s'],
+    ['quic_max_idle_timeout_ms', 'int', 5000, 'Listener quic.idleTimeout', '30s'],
+    ['quic_initial_max_stream_data', 'int', 1_000_000, 'Listener quic.streamWindow', '1Mi'],
+    ['quic_initial_max_streams_bidi', 'int', 100, 'Listener quic.maxStreams', '128'],
+    ['backend_connect_timeout_ms', 'int', 500, 'Upstream timeouts.connect', '1s'],
+    ['backend_timeout_ms', 'int', 2000, 'Upstream timeouts.response', '30s'],
+    ['backend_body_idle_timeout_ms', 'int', 2000, 'Upstream timeouts.idle', '5m'],
+    ['backend_total_request_timeout_ms', 'int', 35_000, 'Upstream timeouts.request', '0s'],
   ]),
   ...later('performance.', PERFORMANCE),
   ...yes('resilience.protocol.', [
     ['max_headers_count', 'int', 128, 'Listener limits.headerCount'],
-    ['max_headers_bytes', 'int', 16_384, 'Listener limits.headerBytes'],
+    ['max_headers_bytes', 'int', 16_384, 'Listener limits.headerBytes', '64Ki'],
   ]),
   ...later('resilience.', RESILIENCE),
   ...yes('observability.', [
-    ['metrics.enabled', 'bool', false, '--metrics'],
+    ['metrics.enabled', 'bool', false, '--metrics', 'true'],
     ['metrics.required', 'bool', false, 'nothing: an address that cannot be bound always stops the start'],
     ['metrics.address', 'text', '127.0.0.1', '--metrics'],
     ['metrics.allow_non_loopback', 'bool', false, 'leave to bind --metrics beyond loopback'],
     ['metrics.port', 'int', 9901, '--metrics'],
-    ['control_api.enabled', 'bool', false, '--admin'],
+    ['control_api.enabled', 'bool', false, '--admin', 'true'],
     ['control_api.required', 'bool', false, 'nothing: an address that cannot be bound always stops the start'],
     ['control_api.address', 'text', '127.0.0.1', '--admin'],
     ['control_api.port', 'int', 9902, '--admin'],

@@ -64,6 +64,9 @@ export interface ServerNameCheck {
   readonly problem: (message: string) => Problem;
 }
 
+/** Of one document: nobody mends more at a time. */
+const MAX_PROBLEMS = 1000;
+
 type Fields = Readonly<Record<string, unknown>>;
 
 const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -147,6 +150,7 @@ class Interpreter {
   }
 
   private problem(path: string, message: string, severity: 'error' | 'warning' = 'error'): void {
+    if (this.problems.length >= MAX_PROBLEMS) return;
     this.problems.push({ severity, file: this.file.name, ...this.origin.locate(path), object: this.label, path, message });
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { matchesPattern, PATTERNS, pathText, validateListener, validateUpstream } from '../../../src/contract/resources/index.ts';
 
 const FILE = { standalone: true, unknown: 'refuse' } as const;

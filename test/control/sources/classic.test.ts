@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { buildTable } from '../../../src/contract/routes/table.ts';
 import type { HostPart, PartHash } from '../../../src/contract/snapshot/index.ts';
 import { CLASSIC_KEYS, type ClassicKey } from '../../../src/control/sources/classickeys.ts';
@@ -120,6 +120,25 @@ test.each(CLASSIC_KEYS.filter((k) => k.state === 'default' && k.path.endsWith('.
     expect(await read(withKey(path, false))).toEqual({ errors: [], warnings: [] });
   },
 );
+
+test('defaults of ours are told as they are', () =>
+  inFolder({ ...FILES, 'config.yaml': JSON.stringify(base()) }, async (dir) => {
+    const { state } = await loadPaths(['config.yaml'], { cwd: dir });
+    const specs: Record<string, unknown> = {
+      Listener: state.set.listeners.get('default/listen')?.spec,
+      Upstream: state.set.upstreams.get('default/pool')?.spec,
+    };
+    const told = CLASSIC_KEYS.filter((k) => k.path.startsWith('performance.') || k.path.startsWith('resilience.'));
+    let compared = 0;
+    for (const key of told) {
+      const field = /^(Listener|Upstream) ([a-z]+)\.([A-Za-z]+)$/.exec(key.becomes);
+      if (field === null) continue;
+      const value = (specs[field[1] as string] as Record<string, Record<string, unknown>>)[field[2] as string]?.[field[3] as string];
+      expect([key.path, String(value)]).toEqual([key.path, key.ours === '' ? String(key.fallback) : key.ours]);
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(10);
+  }));
 
 test('a feature that is off may hold anything known', async () => {
   const config = {

@@ -1,0 +1,118 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { check } from '../../src/cli/check.ts';
+import { makeCa, makeLeaf } from '../kit/certs.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'spooky-check-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const leaf = makeLeaf(makeCa('check'), { names: ['www.example.com'] });
+writeFileSync(join(dir, 'c.pem'), leaf.cert);
+writeFileSync(join(dir, 'k.pem'), leaf.key);
+writeFileSync(join(dir, 'other.pem'), makeLeaf(makeCa('check'), { names: ['other.example.com'] }).key);
+
+const listener = (key = 'k.pem') =>
+  `apiVersion: spooky.dev/v1alpha1\nkind: Listener\nmetadata: {name: public}\nspec:\n  port: 8443\n  tls:\n    certificateRefs:\n      - files: {cert: c.pem, key: ${key}}\n`;
+const upstream = (more = '') =>
+  `---\napiVersion: spooky.dev/v1alpha1\nkind: Upstream\nmetadata: {name: api}\nspec:\n  hostnames: ["*"]\n  backends: [{addresses: [{address: "127.0.0.1:7001"}]}]\n${more}`;
+
+async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const out = { stdout: '', stderr: '' };
+  const code = await check.run(args, { stdout: (s) => void (out.stdout += s), stderr: (s) => void (out.stderr += s), env: {}, cwd: dir });
+  return { code, ...out };
+}
+
+const file = (name: string, text: string): string => {
+  writeFileSync(join(dir, name), text);
+  return name;
+};
+
+describe('spooky check', () => {
+  test('0 when nothing is wrong', async () => {
+    expect(await run(file('good.yaml', listener() + upstream()))).toEqual({
+      code: 0,
+      stdout: 'nothing wrong with 1 Listener, 1 Upstream, 0 Secrets, 0 ConfigMaps\n',
+      stderr: '',
+    });
+  });
+
+  test('1 with every problem by place, field and what would be right', async () => {
+    const { code, stdout } = await run(file('bad.yaml', listener() + upstream('  weigth: 1\n  retry: {}\n')));
+    expect(code).toBe(1);
+    expect(stdout.split('\n').slice(0, 3)).toEqual([
+      expect.stringMatching(/^bad\.yaml:16:3: spec\.weigth: is unknown; known here: /),
+      'bad.yaml:17:3: spec.retry: retry is not supported yet',
+      '2 problems found',
+    ]);
+  });
+
+  test('what only the whole shows is a problem, too', async () => {
+    const expression = await run(file('regex.yaml', listener() + upstream('  matches: [{path: {type: Regex, value: "(a"}}]\n')));
+    expect([expression.code, expression.stdout]).toEqual([1, expect.stringMatching(/^regex\.yaml:16:\d+: spec\.matches\[0\]/)]);
+    const key = await run(file('key.yaml', listener('other.pem') + upstream()));
+    expect([key.code, key.stdout]).toEqual([1, expect.stringMatching(/^key\.yaml:8:\d+: spec\.tls\.certificateRefs\[0\]/)]);
+    expect(key.stdout).not.toContain('PRIVATE KEY');
+  });
+
+  test('warnings alone leave 0', async () => {
+    const { code, stdout } = await run(file('warn.yaml', listener() + upstream('  matches:\n')));
+    expect([code, stdout.split('\n')[0]]).toEqual([0, 'warn.yaml:16:3: spec.matches: warning: has no value and counts as absent']);
+  });
+
+  test('json for programs', async () => {
+    const { code, stdout } = await run('--output', 'json', file('bad2.yaml', listener() + upstream('  retry: {}\n')));
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({
+      problems: [
+        {
+          severity: 'error',
+          file: 'bad2.yaml',
+          line: 16,
+          column: 3,
+          object: 'Upstream default/api',
+          path: 'spec.retry',
+          message: 'retry is not supported yet',
+        },
+      ],
+      objects: { listeners: 1, upstreams: 0, secrets: 0, configMaps: 0 },
+    });
+  });
+
+  test('several paths are one state', async () => {
+    const { code, stdout } = await run(file('one.yaml', listener()), file('two.yaml', listener() + upstream()));
+    expect([code, stdout]).toEqual([1, 'two.yaml:3:12: metadata.name: is written twice: first in one.yaml:3\n1 problem found\n']);
+  });
+
+  test('a path that is not there is a problem', async () => {
+    expect(await run('nowhere.yaml')).toEqual({
+      code: 1,
+      stdout: 'nowhere.yaml: cannot be read: no such file or directory\n1 problem found\n',
+      stderr: '',
+    });
+  });
+
+  test.each([[[]], [['--output', 'xml', 'good.yaml']], [['--outptu', 'json', 'good.yaml']]])('2 for %j', async (args) => {
+    const { code, stdout, stderr } = await run(...args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('usage: spooky check PATH... [--output text|json]');
+  });
+
+  test('what a file holds never drives a terminal', async () => {
+    const name = 'evil\u001b[31m.yaml';
+    const { stdout } = await run(file(name, 'kind: "\\e[2J"\napiVersion: v1\n"a\\e[31m": 1\n'));
+    expect(stdout).not.toContain('\u001b');
+    expect(stdout).toContain('evil\\x1b[31m.yaml:1:1: kind: ');
+  });
+
+  test('keys are never printed', async () => {
+    const marker = 'canary-7f3a';
+    const secret = `apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: "${marker}!"}\nstringData: {b: ${marker}, c: [${marker}], "${'d'}": {x: ${marker}}}\n`;
+    for (const output of ['text', 'json']) {
+      const { code, stdout, stderr } = await run('--output', output, file('secret.yaml', secret));
+      expect(code).toBe(1);
+      expect(stdout + stderr).not.toContain(marker);
+    }
+  });
+});

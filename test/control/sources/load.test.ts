@@ -1,0 +1,116 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadPaths, type LoadCache } from '../../../src/control/sources/load.ts';
+import { MemorySource } from '../../../src/control/sources/memory.ts';
+import { emptySet } from '../../../src/contract/resources/index.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'spooky-load-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const upstream = (name: string, namespace = 'default', weight = 1) =>
+  `---\napiVersion: spooky.dev/v1alpha1\nkind: Upstream\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec:\n  hostnames: [${name}.example.com]\n  backends: [{weight: ${weight}, addresses: [{address: "127.0.0.1:7001"}]}]\n`;
+
+const load = (text: string, cache?: LoadCache) => {
+  writeFileSync(join(dir, 'a.yaml'), text);
+  return loadPaths(['a.yaml'], { cwd: dir, ...(cache === undefined ? {} : { cache }) });
+};
+
+test('names that look alike when joined are different objects', async () => {
+  const { state } = await load(upstream('c', 'a-b') + upstream('b-c', 'a') + upstream('b', 'a') + upstream('a', 'b'));
+  expect(state.problems).toEqual([]);
+  expect([...state.set.upstreams.keys()]).toEqual(['a-b/c', 'a/b', 'a/b-c', 'b/a']);
+});
+
+test('the order of documents and files does not matter', async () => {
+  const texts = ['x', 'y', 'z'].map((n) => upstream(n));
+  const forward = (await load(texts.join(''))).state.set;
+  const backward = (await load(texts.reverse().join(''))).state.set;
+  expect([...backward.upstreams].map(([k, u]) => [k, u.spec])).toEqual([...forward.upstreams].map(([k, u]) => [k, u.spec]));
+});
+
+describe('what was read before', () => {
+  test('is kept, with places that move along', async () => {
+    const cache: LoadCache = new Map();
+    const first = await load(upstream('a') + upstream('b'), cache);
+    const second = await load(`# a line\n${upstream('new')}${upstream('a')}${upstream('b', 'default', 2)}`, cache);
+    const at = (name: string, state = second.state) => state.set.upstreams.get(`default/${name}`);
+    expect(at('a')?.spec).toBe(at('a', first.state)?.spec);
+    expect(at('b')?.spec).not.toBe(at('b', first.state)?.spec);
+    expect(at('a')?.meta.origin?.locate('metadata.name')).toEqual({ line: 12, column: 12 });
+    expect(second.digest).not.toBe(first.digest);
+  });
+
+  test('tells its problems at their new places', async () => {
+    const cache: LoadCache = new Map();
+    const bad = upstream('a').replace('spec:', 'spec:\n  retry: {}');
+    expect((await load(bad, cache)).state.problems.map((p) => p.line)).toEqual([6]);
+    expect((await load(upstream('b') + bad, cache)).state.problems.map((p) => p.line)).toEqual([13]);
+  });
+
+  test('twice the same text is two objects', async () => {
+    const cache: LoadCache = new Map();
+    for (let i = 0; i < 2; i++) {
+      const { state } = await load(upstream('a') + upstream('a'), cache);
+      expect(state.problems.map((p) => [p.line, p.message])).toEqual([[11, 'is written twice: first in a.yaml:4']]);
+    }
+  });
+});
+
+describe('huge input', () => {
+  test('many objects are read in good time, and others run meanwhile', async () => {
+    const text = Array.from({ length: 3000 }, (_, i) => upstream(`u${i}`)).join('');
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const start = performance.now();
+    const { state } = await load(text);
+    clearInterval(timer);
+    expect(state.set.upstreams.size).toBe(3000);
+    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(turns).toBeGreaterThan(10);
+  });
+
+  test('one bad object among many, and one that is far too large, leave the others alone', async () => {
+    const huge = upstream('huge').replace(
+      'hostnames: [',
+      `hostnames: [${Array.from({ length: 60_000 }, (_, i) => `h${i}.example.com`).join(', ')}, `,
+    );
+    const tooLarge = `---\n# ${'x'.repeat(3 * 1024 * 1024)}\n${upstream('too-large').slice(4)}`;
+    const { state } = await load(upstream('a') + huge + tooLarge + upstream('b'));
+    expect([...state.set.upstreams.keys()]).toEqual(['default/a', 'default/b']);
+    expect(state.problems.map((p) => [p.object, p.message])).toEqual([
+      ['Upstream default/huge', 'must have at most 64 items, has 60001'],
+      ['', 'has more than 2097152 characters; split it'],
+    ]);
+  });
+
+  test('ten thousand faults in one document are cut short', async () => {
+    const fields = Array.from({ length: 10_000 }, (_, i) => `  x${i}: 1\n`).join('');
+    const { state } = await load(`${upstream('a')}${fields}${upstream('b')}`);
+    expect(state.problems.length).toBeGreaterThan(500);
+    expect(state.problems.length).toBeLessThanOrEqual(1001);
+    expect(state.set.upstreams.has('default/b')).toBe(true);
+  });
+});
+
+test('a directory that holds a directory, and names that are too long', async () => {
+  const root = mkdtempSync(join(dir, 'd-'));
+  mkdirSync(join(root, 'sub.yaml'));
+  writeFileSync(join(root, 'a.yaml'), upstream('a'));
+  const { state } = await loadPaths([root, 'x'.repeat(300)], { cwd: dir });
+  expect(state.set.upstreams.size).toBe(1);
+  expect(state.problems.map((p) => p.message)).toEqual(['cannot be read: its name is too long']);
+});
+
+test('the source in memory gives what it was told', async () => {
+  const source = new MemorySource();
+  const seen: unknown[] = [];
+  const first = await source.start((state) => seen.push(state));
+  expect(first.set).toEqual(emptySet());
+  source.set(first);
+  source.reread();
+  await source.stop();
+  source.set(first);
+  expect(seen).toEqual([first, first]);
+});

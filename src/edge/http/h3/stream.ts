@@ -421,7 +421,7 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
   }
 
   protected override stopStall(): void {
-    if (this.receiveState !== HEAD) this.disarm();
+    this.disarm();
   }
 
   private arm(ms: number): void {

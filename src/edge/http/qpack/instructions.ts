@@ -84,7 +84,7 @@ function readText(buf: Uint8Array, at: number, end: number, bits: number, maxStr
 
 const latin1Slice = Buffer.prototype.latin1Slice;
 
-/** The longest instruction that is neither whole nor wrong yet: an integer of eleven octets. */
+/** More than any instruction that is neither whole nor refused: an integer of eleven octets. */
 const LONGEST = 16;
 
 /** Bytes of an instruction whose end has not arrived, put in front of the next ones. */
@@ -102,19 +102,13 @@ abstract class InstructionStream {
       const next = this.step(this.held, 0, this.heldLength);
       if (next === INVALID) return this.rule;
       if (next !== INCOMPLETE) this.heldLength = 0;
-      else if (this.heldLength === LONGEST) return this.rule;
     }
     while (at < end) {
       const next = this.step(buf, at, end);
       if (next === INVALID) return this.rule;
-      if (next === INCOMPLETE) return this.hold(buf, at, end);
+      if (next === INCOMPLETE) break;
       at = next;
     }
-    return null;
-  }
-
-  private hold(buf: Uint8Array, at: number, end: number): string | null {
-    if (end - at >= LONGEST) return this.rule;
     while (at < end) this.held[this.heldLength++] = buf[at++] as number;
     return null;
   }

@@ -148,7 +148,19 @@ describe('HTTP/3 framing', () => {
   test('H8: MAX_PUSH_ID goes down', () =>
     closes('H3_ID_ERROR', 'H8', (c) => c.feed(2, concat(frame(0x0d, varint(7)), frame(0x0d, varint(7)), frame(0x0d, varint(6))))));
   test('H8: GOAWAY goes up', () =>
-    closes('H3_ID_ERROR', 'H8', (c) => c.feed(2, concat(frame(0x07, varint(8)), frame(0x07, varint(4)), frame(0x07, varint(5))))));
+    closes('H3_ID_ERROR', 'H8', (c) =>
+      c.feed(
+        2,
+        concat(frame(0x07, varint(8)), frame(0x07, varint(8)), frame(0x07, varint(4)), frame(0x07, varint(4)), frame(0x07, varint(5))),
+      ),
+    ));
+  test('H8: ids that stay as they are, or move the right way, are fine', () => {
+    const world = new World();
+    const c = world.connect();
+    c.feed(2, concat(...[3, 3, 8].map((id) => frame(0x0d, varint(id))), ...[8, 8, 4].map((id) => frame(0x07, varint(id)))));
+    expect(c.closed).toBe(null);
+    expect(world.isHonest(c, 0)).toBe(true);
+  });
   test('H8: CANCEL_PUSH of nothing that was promised', () => closes('H3_ID_ERROR', 'H8', (c) => c.feed(2, frame(0x03, varint(0)))));
 
   test.each([
@@ -387,6 +399,18 @@ describe('HTTP/3 framing', () => {
     expect(c.closed).toBe(null);
     expect(world.errors).toEqual([]);
   });
+  test('H15: a client that watches for a while and cancels each time is left alone', () => {
+    const world = new World();
+    const c = world.connect();
+    world.onEnd = () => {};
+    for (let n = 0; n < 600; n++) {
+      c.feed(n * 4, request(), true);
+      world.clock.advance(2000);
+      c.peerStop(n * 4, H3.H3_REQUEST_CANCELLED);
+    }
+    expect(c.closed).toBe(null);
+    expect(world.errors).toEqual([]);
+  });
   test('H15: streams that end before they say anything count as well', () =>
     closes('H3_EXCESSIVE_LOAD', 'H15', (c) => {
       for (let n = 0; n < 300 && c.closed === null; n++) c.peerReset(n * 4, 0);
@@ -524,6 +548,14 @@ describe('HTTP/3 framing', () => {
     closes('H3_FRAME_ERROR', 'H9', (c) => c.feed(2, frame(0xf0700, bytes(0x40))));
     closes('H3_FRAME_UNEXPECTED', 'H20', (c) => c.feed(0, frame(0xf0700, bytes(0))));
   });
+  test('H20: PRIORITY_UPDATE of 256 bytes is read', () => {
+    const world = new World();
+    const c = world.connect();
+    const value = `u=5, x="${'y'.repeat(255 - 'u=5, x=""'.length)}"`;
+    c.feed(2, frame(0xf0700, concat(varint(0), Buffer.from(value))));
+    expect(world.isHonest(c, 0)).toBe(true);
+    expect(c.priorities).toEqual([[0, 5, false]]);
+  });
   test('H20: unknown ids are ignored, and only so many kept', () => {
     const world = new World();
     const c = world.connect();
@@ -602,6 +634,13 @@ describe('QPACK', () => {
       c.feed(4, request(Array.from({ length: 46 }, () => [name, value] as const)), true);
       expect(world.answer(c, 4).status).toBe(200);
     }
+  });
+  test('P1: a head that is malformed as well as too large is malformed', () => {
+    const world = new World({ headerCount: 10 });
+    const c = world.connect();
+    c.feed(0, request([['te', 'gzip'], ...Array.from({ length: 10 }, (): Pair => ['x', 'y'])]), true);
+    expect(c.resets).toEqual([[0, H3.H3_MESSAGE_ERROR]]);
+    expect([world.errors, world.limitsHit, world.requests.length]).toEqual([['stream H3_MESSAGE_ERROR M3'], [], 0]);
   });
   test('P2: the same in trailers ends the stream', () => {
     const world = new World({ headerCount: 100 });
@@ -908,6 +947,7 @@ describe('message rules', () => {
     ['a blank', changed(':authority', 'a test')],
     ['a port that is none', changed(':authority', 'a.test:8o')],
     ['a port too large', changed(':authority', 'a.test:65536')],
+    ['a port in front of which are zeros', changed(':authority', 'a.test:000443')],
     ['two ports', changed(':authority', 'a.test:80:80')],
     ['only a port', changed(':authority', ':80')],
     ['an open bracket', changed(':authority', '[::1')],
@@ -973,6 +1013,7 @@ describe('message rules', () => {
     ['extended', [[':method', 'CONNECT'], [':protocol', 'websocket'], ...GET.slice(1)]],
     ['extended, unknown', [[':method', 'CONNECT'], [':protocol', 'nonsense'], ...GET.slice(1)]],
   ] as [string, Pair[]][])('M9: CONNECT %s', (_name, pairs) => malformed('M9', pairs));
+  test('M9: :protocol of another method', () => malformed('M9', [...GET, [':protocol', 'websocket']]));
   test('M9: Upgrade', () => malformed('M3', [...GET, ['upgrade', 'h2c']]));
 
   test('M10: trailers bring nothing that was checked in the head', () => {

@@ -165,6 +165,35 @@ describe('drain', () => {
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
+  test('never closes while a request is open, however long ago the last one ended', () => {
+    const world = new World();
+    const c = world.connect();
+    world.onEnd = () => {};
+    c.feed(0, request(), true);
+    world.clock.advance(60_000);
+    world.server.drain();
+    world.clock.advance(60_000);
+    expect(c.closed).toBe(null);
+    answer(world.requests[0] as Seen);
+    world.clock.advance(3000);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
+  test('nor when an allowed request comes after the last one ended', () => {
+    const world = new World();
+    const c = world.connect();
+    expect(world.isHonest(c, 4)).toBe(true);
+    world.server.drain();
+    world.clock.advance(100);
+    world.onEnd = () => {};
+    c.feed(0, request(), true);
+    world.clock.advance(60_000);
+    expect(c.closed).toBe(null);
+    answer(world.requests[1] as Seen);
+    world.clock.advance(3000);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
   test('a connection that never had a request closes with the second GOAWAY', () => {
     const world = new World();
     const c = world.connect();
@@ -259,6 +288,22 @@ describe('a request', () => {
       incremental: false,
       startedAt: 1000,
     });
+  });
+
+  test('has its scheme in lower case', () => {
+    const world = new World();
+    const c = world.connect();
+    c.feed(
+      0,
+      headers([
+        [':method', 'GET'],
+        [':scheme', 'HTTPS'],
+        [':authority', 'a.test'],
+        [':path', '/'],
+      ]),
+      true,
+    );
+    expect(one(world).stream.head.scheme).toBe('https');
   });
 
   test('cookie crumbs are one field where the first one stood', () => {
@@ -520,6 +565,16 @@ describe('an answer', () => {
     seen.stream.end(null);
     const seenAnswer = answerOf(c.bytesOn(0));
     expect([seenAnswer.fields.get('x-a') === value, seenAnswer.body]).toEqual([true, 'hello']);
+  });
+
+  test.each([61_000, 65_000, 65_500])('with trailers of %i bytes behind a held head arrives whole', (size) => {
+    const [, c, seen] = waiting();
+    const value = 'X'.repeat(size);
+    seen.stream.respond(200, fields(['x-a', 'b'.repeat(300)]), false);
+    seen.stream.write(BODY, 0, 5);
+    seen.stream.end(fields(['x-t', value]));
+    expect(answerOf(c.bytesOn(0))).toMatchObject({ status: 200, body: 'hello' });
+    expect(answerOf(c.bytesOn(0)).trailers?.get('x-t') === value).toBe(true);
   });
 
   test('above the engine’s mark: false, and one call when there is room', () => {

@@ -147,19 +147,81 @@ describe('field sections', () => {
     expect(fieldsOf(encode([['x-\u{10a}', 'a\u{10d}\u{10a}b~~~~~~']]))).toEqual([['x-?', 'a??b~~~~~~', false]]);
     expect(fieldsOf(encode([['x', '\u{10a}aaaaaaaa']]))).toEqual([['x', '?aaaaaaaa', false]]);
   });
+});
 
-  test('repeated with other values are not mixed up with what is remembered', () => {
-    for (let round = 0; round < 5; round++) {
-      for (const agent of ['aaaa/1', 'aaab/1', 'aaaa/2', 'baaa/1', 'a'.repeat(250), 'a'.repeat(251), 'a'.repeat(260)]) {
-        const pairs: Pair[] = [
-          ['user-agent', agent, false],
-          ['sec-ch-ua', agent, false],
-          ['accept', agent, round === 3],
-        ];
-        expect(fieldsOf(encode(pairs))).toEqual(pairs);
+/** Lets every line be remembered, and says which ones were. */
+class RememberingSink extends PairSink {
+  readonly recalled: string[] = [];
+
+  override onField(name: string, value: string, never: boolean): number {
+    super.onField(name, value, never);
+    return 7;
+  }
+
+  override onChecked(name: string, value: string, tag?: number): void {
+    super.onChecked(name, value);
+    this.recalled.push(`${name} ${tag}`);
+  }
+}
+
+function reread(pairs: readonly Pair[]): RememberingSink {
+  const buf = encode(pairs);
+  const sink = new RememberingSink();
+  expect(decodeSection(buf, 0, buf.length, sink, 65_536, 1000)).toBe(SECTION_OK);
+  expect(sink.pairs).toEqual(pairs);
+  return sink;
+}
+
+describe('lines that are remembered', () => {
+  test('come back with what the sink said of them, from the third time on', () => {
+    const pairs: Pair[] = [
+      ['user-agent', 'remembered/1', false],
+      ['sec-ch-ua', '"remembered"', false],
+    ];
+    expect([reread(pairs), reread(pairs), reread(pairs)].map((s) => s.recalled)).toEqual([[], [], ['user-agent 7', 'sec-ch-ua 7']]);
+  });
+
+  test('are not mixed up with others, whatever they share', () => {
+    // Equal in length and in every byte that the slot is chosen by.
+    const twins = [...'abcdefgh'].map((c) => `0123${c}56789ab${c}def~~~~~~~~~~`);
+    for (let round = 0; round < 4; round++) {
+      for (const value of [...twins, 'aaaa/1', 'aaab/1', 'aaaa/2', 'baaa/1', 'a'.repeat(250), 'a'.repeat(260), 'a'.repeat(500)]) {
+        for (const name of ['user-agent', 'sec-ch-ua', 'accept']) reread([[name, value, false]]);
       }
     }
+    fc.assert(
+      fc.property(fc.constantFrom('user-agent', 'origin', 'sec-ch-ua'), fc.stringMatching(/^[ab~]{1,24}$/), (name, value) => {
+        reread([[name, value, false]]);
+      }),
+      { numRuns: 2000 },
+    );
   });
+
+  test('are never those that identify somebody, nor never-indexed ones', () => {
+    const pairs: Pair[] = [
+      ['cookie', 'session=12345678', false],
+      ['authorization', 'Bearer 12345678', false],
+      [':path', '/reset?token=12345678', false],
+      ['referer', 'https://a.test/?token=12345678', false],
+      ['x-api-key', '12345678', false],
+      ['user-agent', 'never/1234', true],
+      ['accept', 'application/never', true],
+    ];
+    for (let i = 0; i < 5; i++) expect(reread(pairs).recalled).toEqual([]);
+  });
+});
+
+test('answers repeat the encoding of a value, short or long, and of no other', () => {
+  for (let round = 0; round < 3; round++) {
+    for (const value of ['max-age=60', 'max-age=61', '~'.repeat(90), '~'.repeat(91), '~'.repeat(95), 'x'.repeat(400), '']) {
+      const pairs: Pair[] = [
+        ['cache-control', value, false],
+        ['content-type', value, false],
+        ['cache-control', value, true],
+      ];
+      for (let again = 0; again < 2; again++) expect(fieldsOf(encode(pairs))).toEqual(pairs);
+    }
+  }
 });
 
 describe('RFC 9204 appendix B', () => {

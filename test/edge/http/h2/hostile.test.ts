@@ -129,28 +129,28 @@ const setting = (identifier: number, value: number): Buffer =>
 describe('header blocks', () => {
   const open = (c: H2Peer, id: number): void => c.frame(HEADERS, 0, id, Buffer.from([0x88]));
 
-  test('a flood of CONTINUATION of one byte (CVE-2024-28182): ENHANCE_YOUR_CALM', async () => {
+  test('B1: a flood of CONTINUATION of one byte (CVE-2024-28182): ENHANCE_YOUR_CALM', async () => {
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c, id) => {
       open(c, id);
       times(1000, () => c.frame(CONTINUATION, 0, id, Buffer.from([0x88])));
     });
   });
 
-  test('empty CONTINUATIONs without END_HEADERS: ENHANCE_YOUR_CALM', async () => {
+  test('B1: empty CONTINUATIONs without END_HEADERS: ENHANCE_YOUR_CALM', async () => {
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c, id) => {
       open(c, id);
       times(1000, () => c.frame(CONTINUATION, 0, id));
     });
   });
 
-  test('a block of megabytes in full CONTINUATIONs: ENHANCE_YOUR_CALM', async () => {
+  test('B1: a block of megabytes in full CONTINUATIONs: ENHANCE_YOUR_CALM', async () => {
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c, id) => {
       open(c, id);
       times(64, () => c.frame(CONTINUATION, 0, id, Buffer.alloc(16_384, 0x88)));
     });
   });
 
-  test('CONTINUATIONs that do end are one list', async () => {
+  test('B1: CONTINUATIONs that do end are one list', async () => {
     const a = await attack((c, id) => {
       const block = c.encode([
         [':status', '200'],
@@ -174,14 +174,14 @@ describe('header blocks', () => {
     ['PING', (c: H2Peer) => c.ping()],
     ['an unknown frame', (c: H2Peer, id: number) => c.frame(0x0f, 0, id)],
     ['CONTINUATION of another stream', (c: H2Peer, id: number) => c.frame(CONTINUATION, Flag.END_HEADERS, id + 2)],
-  ])('%s within a block: PROTOCOL_ERROR (s6.10)', async (_name, other) => {
+  ])('B1: %s within a block: PROTOCOL_ERROR (s6.10)', async (_name, other) => {
     await endsConnection(ErrorCode.PROTOCOL_ERROR, (c, id) => {
       open(c, id);
       other(c, id);
     });
   });
 
-  test('CONTINUATION without HEADERS: PROTOCOL_ERROR', async () => {
+  test('B1: CONTINUATION without HEADERS: PROTOCOL_ERROR', async () => {
     await endsConnection(ErrorCode.PROTOCOL_ERROR, (c, id) => c.frame(CONTINUATION, Flag.END_HEADERS, id));
   });
 
@@ -190,11 +190,11 @@ describe('header blocks', () => {
     ['a Huffman string with EOS', '0084ffffffff0161'],
     ['a string beyond the block', '000561'],
     ['an integer above 2^53', 'ff81ffffffffffff7f'],
-  ])('P9, P10: %s: COMPRESSION_ERROR', async (_name, hex) => {
+  ])('B2, P9, P10: %s: COMPRESSION_ERROR', async (_name, hex) => {
     await endsConnection(ErrorCode.COMPRESSION_ERROR, (c, id) => c.frame(HEADERS, Flag.END_HEADERS, id, Buffer.from(hex, 'hex')));
   });
 
-  test('a block that does not decode ends the connection also on a stream that we have left', async () => {
+  test('B2: a block that does not decode ends the connection also on a stream that we have left', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);
       c.data(id, 'x');
@@ -216,7 +216,7 @@ describe('header blocks', () => {
     c.frame(HEADERS, Flag.END_HEADERS | Flag.END_STREAM, id, Buffer.concat([entry, Buffer.alloc(12_000, 0xbe)]));
   };
 
-  test('P1: a header bomb ends its stream, after decoding no more than the limit; the table stays in step', async () => {
+  test('B2, P1: a header bomb ends its stream, after decoding no more than the limit; the table stays in step', async () => {
     const a = await attack(bomb, null);
     await a.evil.untilOver();
     expect(a.evil.failure).toMatchObject({ reason: 'malformed_response', unseen: false });
@@ -228,7 +228,7 @@ describe('header blocks', () => {
     expect(a.c.errors).toEqual([['stream', 'ENHANCE_YOUR_CALM', expect.any(String)]]);
   });
 
-  test('P1: five of them end the connection', async () => {
+  test('B2, P1: five of them end the connection', async () => {
     const server = await serve({
       onRequest: (r) => {
         bomb(r.connection, r.id);
@@ -242,7 +242,7 @@ describe('header blocks', () => {
     expect(server.connections[0]?.goaway?.code).toBe(ErrorCode.ENHANCE_YOUR_CALM);
   });
 
-  test('P2: the same limit holds for trailers', async () => {
+  test('B2, P2: the same limit holds for trailers', async () => {
     await endsStream(ErrorCode.ENHANCE_YOUR_CALM, 'malformed_response', (c, id) => {
       c.headers(id, [[':status', '200']], false);
       c.headers(
@@ -263,18 +263,18 @@ describe('SETTINGS', () => {
     ['INITIAL_WINDOW_SIZE 2^32-1', Setting.INITIAL_WINDOW_SIZE, 2 ** 32 - 1, ErrorCode.FLOW_CONTROL_ERROR],
     ['ENABLE_PUSH 1', Setting.ENABLE_PUSH, 1, ErrorCode.PROTOCOL_ERROR],
     ['ENABLE_PUSH 2', Setting.ENABLE_PUSH, 2, ErrorCode.PROTOCOL_ERROR],
-  ])('%s', async (_name, identifier, value, code) => {
+  ])('B3: %s', async (_name, identifier, value, code) => {
     await endsConnection(code, (c) => c.frame(SETTINGS, 0, 0, setting(identifier, value)));
   });
 
-  test('INITIAL_WINDOW_SIZE that takes a stream’s window above 2^31-1: FLOW_CONTROL_ERROR (s6.9.2)', async () => {
+  test('B3: INITIAL_WINDOW_SIZE that takes a stream’s window above 2^31-1: FLOW_CONTROL_ERROR (s6.9.2)', async () => {
     await endsConnection(ErrorCode.FLOW_CONTROL_ERROR, (c, id) => {
       c.windowUpdate(id, 1_000_000);
       c.frame(SETTINGS, 0, 0, setting(Setting.INITIAL_WINDOW_SIZE, 0x7fffffff));
     });
   });
 
-  test('an INITIAL_WINDOW_SIZE that shrinks makes windows negative: nothing is sent until they are above 0 again', async () => {
+  test('B3: an INITIAL_WINDOW_SIZE that shrinks makes windows negative: nothing is sent until they are above 0 again', async () => {
     const server = await serve({ mute: true });
     const c = await client(server);
     const r = c.send({ body: null });
@@ -294,17 +294,17 @@ describe('SETTINGS', () => {
     await peer.until(() => sent() === 65_000);
   });
 
-  test('a flood of SETTINGS (CVE-2019-9515): ENHANCE_YOUR_CALM', async () => {
+  test('B4: a flood of SETTINGS (CVE-2019-9515): ENHANCE_YOUR_CALM', async () => {
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c) => times(3000, () => c.frame(SETTINGS, 0, 0)));
   });
 
-  test('2,400 entries once are read, forty times they are a flood', async () => {
+  test('B4: 2,400 entries once are read, forty times they are a flood', async () => {
     const many = Buffer.concat(Array.from({ length: 2400 }, () => setting(Setting.MAX_HEADER_LIST_SIZE, 4096)));
     await harmless((c) => c.frame(SETTINGS, 0, 0, many));
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c) => times(40, () => c.frame(SETTINGS, 0, 0, many)));
   });
 
-  test('HEADER_TABLE_SIZE 0: our blocks say so and use no table', async () => {
+  test('B5: HEADER_TABLE_SIZE 0: our blocks say so and use no table', async () => {
     const { server, c } = await harmless(() => undefined, [Setting.HEADER_TABLE_SIZE, 0]);
     for (let i = 0; i < 3; i++) expect((await c.fetch({ fields: [['x-a', 'b']] })).status).toBe(200);
     const blocks = server.connections[0]?.frames.filter((f) => f.type === HEADERS) ?? [];
@@ -312,12 +312,12 @@ describe('SETTINGS', () => {
     expect(server.connections[0]?.decoder.table.length).toBe(0);
   });
 
-  test('HEADER_TABLE_SIZE 2^32-1: we keep to 4096', async () => {
+  test('B5: HEADER_TABLE_SIZE 2^32-1: we keep to 4096', async () => {
     const { server } = await harmless(() => undefined, [Setting.HEADER_TABLE_SIZE, 2 ** 32 - 1]);
     expect(server.connections[0]?.decoder.table.capacity).toBe(4096);
   });
 
-  test('MAX_CONCURRENT_STREAMS 0: no capacity and no error, until it rises', async () => {
+  test('B6: MAX_CONCURRENT_STREAMS 0: no capacity and no error, until it rises', async () => {
     const server = await serve({ settings: [Setting.MAX_CONCURRENT_STREAMS, 0] });
     const c = await client(server);
     expect([c.ready, c.session.capacity]).toEqual([1, 0]);
@@ -383,7 +383,7 @@ describe('floods and frames of the wrong shape', () => {
     ['unknown frames', (c) => times(3000, (i) => c.frame(0x0a + (i % 6), 0, 0, Buffer.alloc(3)))],
     ['GOAWAY', (c) => times(3000, () => c.sendGoaway(0x7fffffff))],
     ['RST_STREAM of streams that have ended', (c, id) => times(3000, () => c.rst(id, ErrorCode.CANCEL))],
-  ])('%s: ENHANCE_YOUR_CALM', async (_name, act) => {
+  ])('B7: %s: ENHANCE_YOUR_CALM', async (_name, act) => {
     const a = await attack(act);
     const honest = neighbour.send({ path: '/bytes/100000' });
     await a.c.untilClosed();
@@ -394,7 +394,7 @@ describe('floods and frames of the wrong shape', () => {
     expect((await honest.untilOver()).bytes).toBe(100_000);
   });
 
-  test('some of each are the work of an honest server', async () => {
+  test('B7: some of each are the work of an honest server', async () => {
     await harmless((c, id) => {
       times(50, () => c.ping());
       times(50, () => c.windowUpdate(0, 1));
@@ -403,7 +403,7 @@ describe('floods and frames of the wrong shape', () => {
     });
   });
 
-  test('a server that PINGs for ever, slowly, is left alone', async () => {
+  test('B7: a server that PINGs for ever, slowly, is left alone', async () => {
     const clock = new ManualClock();
     const server = await serve({});
     const c = await client(server, {}, clock);
@@ -418,7 +418,7 @@ describe('floods and frames of the wrong shape', () => {
   });
 
   test.each([0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0xff])(
-    'frame type %d (GO-2026-4559) is passed over, of any length and on any stream',
+    'B14: frame type %d (GO-2026-4559) is passed over, of any length and on any stream',
     async (type) => {
       await harmless((c, id) => {
         c.frame(type, 0xff, 0, Buffer.alloc(16_384));
@@ -441,21 +441,36 @@ describe('floods and frames of the wrong shape', () => {
     ['GOAWAY on a stream', ErrorCode.PROTOCOL_ERROR, (c, id) => c.frame(GOAWAY, 0, id, Buffer.alloc(8))],
     ['PRIORITY on stream 0', ErrorCode.PROTOCOL_ERROR, (c) => c.frame(PRIORITY, 0, 0, Buffer.alloc(5))],
     ['HEADERS on stream 0', ErrorCode.PROTOCOL_ERROR, (c) => c.frame(HEADERS, Flag.END_HEADERS, 0, Buffer.from([0x88]))],
-    ['HEADERS on an idle stream', ErrorCode.PROTOCOL_ERROR, (c) => c.frame(HEADERS, Flag.END_HEADERS, 99, Buffer.from([0x88]))],
     ['HEADERS on a stream of the server’s', ErrorCode.PROTOCOL_ERROR, (c) => c.frame(HEADERS, Flag.END_HEADERS, 2, Buffer.from([0x88]))],
     [
       'HEADERS shorter than its priority',
       ErrorCode.FRAME_SIZE_ERROR,
       (c, id) => c.frame(HEADERS, Flag.END_HEADERS | Flag.PRIORITY, id, Buffer.alloc(4)),
     ],
-    ['DATA on stream 0', ErrorCode.PROTOCOL_ERROR, (c) => c.data(0, 'x')],
-    ['DATA on an idle stream', ErrorCode.PROTOCOL_ERROR, (c) => c.data(99, 'x')],
-    ['DATA on a stream of the server’s', ErrorCode.PROTOCOL_ERROR, (c) => c.data(2, 'x')],
+  ])('%s', async (_name, code, act) => {
+    await endsConnection(code, act);
+  });
+
+  test.each<[string, number, Act]>([
     [
       'PUSH_PROMISE though ENABLE_PUSH is 0 (CVE-2024-2398)',
       ErrorCode.PROTOCOL_ERROR,
       (c, id) => c.frame(PUSH_PROMISE, Flag.END_HEADERS, id, Buffer.from('0000000282', 'hex')),
     ],
+  ])('B10: %s', async (_name, code, act) => {
+    await endsConnection(code, act);
+  });
+
+  test.each<[string, number, Act]>([
+    ['DATA on stream 0', ErrorCode.PROTOCOL_ERROR, (c) => c.data(0, 'x')],
+    ['DATA on an idle stream', ErrorCode.PROTOCOL_ERROR, (c) => c.data(99, 'x')],
+    ['DATA on a stream of the server’s', ErrorCode.PROTOCOL_ERROR, (c) => c.data(2, 'x')],
+    ['HEADERS on an idle stream', ErrorCode.PROTOCOL_ERROR, (c) => c.frame(HEADERS, Flag.END_HEADERS, 99, Buffer.from([0x88]))],
+  ])('B13: %s', async (_name, code, act) => {
+    await endsConnection(code, act);
+  });
+
+  test.each<[string, number, Act]>([
     [
       'padding as long as the DATA frame',
       ErrorCode.PROTOCOL_ERROR,
@@ -468,11 +483,11 @@ describe('floods and frames of the wrong shape', () => {
       (c, id) => c.frame(HEADERS, Flag.PADDED | Flag.END_HEADERS, id, Buffer.from([2, 0x88])),
     ],
     ['HEADERS of padding without its length', ErrorCode.FRAME_SIZE_ERROR, (c, id) => c.frame(HEADERS, Flag.PADDED | Flag.END_HEADERS, id)],
-  ])('%s', async (_name, code, act) => {
+  ])('B16: %s', async (_name, code, act) => {
     await endsConnection(code, act);
   });
 
-  test('padding that fits is taken off DATA and HEADERS, and counts for flow control', async () => {
+  test('B16: padding that fits is taken off DATA and HEADERS, and counts for flow control', async () => {
     const a = await attack((c, id) => {
       c.frame(HEADERS, Flag.PADDED | Flag.PRIORITY | Flag.END_HEADERS, id, Buffer.from('02 8000000310 88 0000'.replaceAll(' ', ''), 'hex'));
       c.frame(DATA, Flag.PADDED, id, Buffer.concat([Buffer.from([255]), Buffer.from('abc'), Buffer.alloc(255)]));
@@ -487,7 +502,7 @@ describe('floods and frames of the wrong shape', () => {
     await endsStream(ErrorCode.FRAME_SIZE_ERROR, 'backend_protocol_error', (c, id) => c.frame(PRIORITY, 0, id, Buffer.alloc(4)));
   });
 
-  test('500 empty DATA frames are never handed on, nor kept', async () => {
+  test('B15: 500 empty DATA frames are never handed on, nor kept', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);
       times(500, () => c.data(id, ''));
@@ -499,24 +514,24 @@ describe('floods and frames of the wrong shape', () => {
 });
 
 describe('windows', () => {
-  test('WINDOW_UPDATE of 0: on the connection its error, on a stream that one’s', async () => {
+  test('B8: WINDOW_UPDATE of 0: on the connection its error, on a stream that one’s', async () => {
     await endsConnection(ErrorCode.PROTOCOL_ERROR, (c) => c.windowUpdate(0, 0));
     await endsStream(ErrorCode.PROTOCOL_ERROR, 'backend_protocol_error', (c, id) => c.windowUpdate(id, 0));
   });
 
-  test('a window above 2^31-1: FLOW_CONTROL_ERROR, on either (s6.9.1)', async () => {
+  test('B8: a window above 2^31-1: FLOW_CONTROL_ERROR, on either (s6.9.1)', async () => {
     await endsConnection(ErrorCode.FLOW_CONTROL_ERROR, (c) => c.windowUpdate(0, 0x7fffffff));
     await endsStream(ErrorCode.FLOW_CONTROL_ERROR, 'backend_protocol_error', (c, id) => c.windowUpdate(id, 0x7fffffff));
   });
 
-  test('WINDOW_UPDATE on an idle stream is an error, on one that has ended it is not', async () => {
+  test('B8: WINDOW_UPDATE on an idle stream is an error, on one that has ended it is not', async () => {
     await endsConnection(ErrorCode.PROTOCOL_ERROR, (c) => c.windowUpdate(99, 1));
     const { c, peer } = await harmless(() => undefined);
     peer.windowUpdate(1, 1);
     expect((await c.fetch()).status).toBe(200);
   });
 
-  test('windows of one byte (CVE-2019-9511, -9517): what is held stays bounded, and frames of one byte come to an end', async () => {
+  test('B9: windows of one byte (CVE-2019-9511, -9517): what is held stays bounded, and frames of one byte come to an end', async () => {
     const server = await serve({ mute: true, settings: [Setting.INITIAL_WINDOW_SIZE, 1000] });
     const c = await client(server);
     const peer = server.connections[0] as H2Peer;
@@ -536,7 +551,7 @@ describe('windows', () => {
     await peer.until(() => (peer.requests.get(1)?.body.length ?? 0) > 11_000);
   });
 
-  test('DATA beyond our window of the stream: FLOW_CONTROL_ERROR on it', async () => {
+  test('B8: DATA beyond our window of the stream: FLOW_CONTROL_ERROR on it', async () => {
     const server = await serve({
       onRequest: (r) => {
         if (r.path !== '/evil') return false;
@@ -592,7 +607,7 @@ describe('GOAWAY', () => {
     return { server, c, peer, all };
   }
 
-  test('streams above the last one were not seen, the others finish, then the connection closes', async () => {
+  test('B11, B18: streams above the last one were not seen, the others finish, then the connection closes', async () => {
     const { server, c, all } = await threeAndGoaway(3);
     expect(all[2].failure).toMatchObject({ reason: 'backend_closed', unseen: true });
     expect([all[0].ends, all[1].ends, c.session.capacity, c.closed]).toEqual([0, 0, 0, 0]);
@@ -603,7 +618,7 @@ describe('GOAWAY', () => {
     expect([c.failure, c.draining]).toEqual([null, 1]);
   });
 
-  test('a lower one later: those in between were not seen either', async () => {
+  test('B11: a lower one later: those in between were not seen either', async () => {
     const { c, peer, all } = await threeAndGoaway(0x7fffffff);
     expect(all.map((r) => r.ends)).toEqual([0, 0, 0]);
     peer.sendGoaway(1);
@@ -612,7 +627,7 @@ describe('GOAWAY', () => {
     expect(c.closed).toBe(0);
   });
 
-  test('a higher one later: PROTOCOL_ERROR (s6.8)', async () => {
+  test('B11: a higher one later: PROTOCOL_ERROR (s6.8)', async () => {
     const { c, peer, all } = await threeAndGoaway(3);
     peer.sendGoaway(5);
     await c.untilClosed();
@@ -625,20 +640,20 @@ describe('GOAWAY', () => {
     ]);
   });
 
-  test('0: nothing was seen, whatever the code', async () => {
+  test('B11: 0: nothing was seen, whatever the code', async () => {
     const { c, all } = await threeAndGoaway(0, ErrorCode.ENHANCE_YOUR_CALM);
     expect(all.map((r) => r.failure?.unseen)).toEqual([true, true, true]);
     await c.untilClosed();
   });
 
-  test('then the connection breaks: what was below may have been seen', async () => {
+  test('B11: then the connection breaks: what was below may have been seen', async () => {
     const { c, peer, all } = await threeAndGoaway(3);
     peer.socket.destroy();
     await c.untilClosed();
     expect(all.map((r) => r.failure?.unseen)).toEqual([false, false, true]);
   });
 
-  test('then silence (CVE-2023-35945): PING, and the end when nobody answers', async () => {
+  test('B12: then silence (CVE-2023-35945): PING, and the end when nobody answers', async () => {
     const clock = new ManualClock();
     const server = await serve({ onRequest: () => true, mute: true });
     const c = await client(server, { keepAliveMs: 10_000, keepAliveTimeoutMs: 2000 }, clock);
@@ -652,7 +667,7 @@ describe('GOAWAY', () => {
     expect(r.failure?.detail).toContain('PING');
   });
 
-  test('memory: nothing is left of a connection that was drained', async () => {
+  test('B12: memory: nothing is left of a connection that was drained', async () => {
     const { c, server } = await threeAndGoaway(0);
     await c.untilClosed();
     await server.connections[0]?.untilClosed();
@@ -661,7 +676,7 @@ describe('GOAWAY', () => {
 });
 
 describe('streams that end oddly', () => {
-  test('DATA behind END_STREAM: STREAM_CLOSED', async () => {
+  test('B13: DATA behind END_STREAM: STREAM_CLOSED', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], true);
       c.data(id, 'late');
@@ -676,7 +691,7 @@ describe('streams that end oddly', () => {
     ['HEADERS behind END_STREAM', (c, id) => (c.headers(id, [[':status', '200']], true), c.headers(id, [['x', 'y']], true))],
     ['DATA behind trailers', (c, id) => (c.headers(id, [[':status', '200']], false), c.headers(id, [['x', 'y']], true), c.data(id, 'x'))],
     ['DATA behind the server’s own RST_STREAM', (c, id) => (c.rst(id, ErrorCode.CANCEL), c.data(id, 'x'))],
-  ])('%s: STREAM_CLOSED', async (_name, act) => {
+  ])('B13: %s: STREAM_CLOSED', async (_name, act) => {
     const a = await attack(act);
     await a.c.untilClosed();
     await a.peer.untilClosed();
@@ -684,7 +699,7 @@ describe('streams that end oddly', () => {
     expect([a.evil.ends, a.evil.late]).toEqual([1, 0]);
   });
 
-  test('frames that crossed our RST_STREAM are nobody’s', async () => {
+  test('B13: frames that crossed our RST_STREAM are nobody’s', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);
       c.data(id, 'x');
@@ -705,7 +720,7 @@ describe('streams that end oddly', () => {
     [ErrorCode.INTERNAL_ERROR, false],
     [ErrorCode.REFUSED_STREAM, true],
     [0xdeadbeef, false],
-  ])('RST_STREAM %d before any response: backend_reset, unseen %s (s8.7)', async (code, unseen) => {
+  ])('B18: RST_STREAM %d before any response: backend_reset, unseen %s (s8.7)', async (code, unseen) => {
     const a = await attack((c, id) => c.rst(id, code));
     await a.evil.untilOver();
     expect(a.evil.failure).toMatchObject({ reason: 'backend_reset', unseen });
@@ -713,7 +728,7 @@ describe('streams that end oddly', () => {
     expect((await a.c.fetch()).status).toBe(200);
   });
 
-  test('REFUSED_STREAM behind a response, or behind an interim one, says nothing about the request', async () => {
+  test('B18: REFUSED_STREAM behind a response, or behind an interim one, says nothing about the request', async () => {
     const late = await attack((c, id) => (c.headers(id, [[':status', '200']], false), c.rst(id, ErrorCode.REFUSED_STREAM)));
     await late.evil.untilOver();
     expect(late.evil.failure?.unseen).toBe(false);
@@ -722,7 +737,7 @@ describe('streams that end oddly', () => {
     expect(interim.evil.failure?.unseen).toBe(false);
   });
 
-  test('RST_STREAM midway: a failure, never a short body that looks complete', async () => {
+  test('B17: RST_STREAM midway: a failure, never a short body that looks complete', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);
       c.data(id, 'half');
@@ -746,7 +761,7 @@ describe('streams that end oddly', () => {
     expect(none.evil.failure).toMatchObject({ reason: 'backend_closed', unseen: false });
   });
 
-  test('an early response and RST_STREAM NO_ERROR is a success (s8.1)', async () => {
+  test('B17: an early response and RST_STREAM NO_ERROR is a success (s8.1)', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '413']], false);
       c.data(id, 'too much', true);
@@ -935,7 +950,7 @@ describe('M14: malformed responses are failures of their stream', () => {
     ]);
   });
 
-  test('trailers that end a stream which is cancelled within the callback (CVE-2026-73513)', async () => {
+  test('B20: trailers that end a stream which is cancelled within the callback (CVE-2026-73513)', async () => {
     const a = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);
       c.data(id, 'x');
@@ -1018,7 +1033,7 @@ describe('a stalled backend', () => {
     return { clock, server, c, r, peer };
   }
 
-  test('no answer to PING: the connection ends, its streams fail with backend_closed', async () => {
+  test('B21: no answer to PING: the connection ends, its streams fail with backend_closed', async () => {
     const { clock, c, r, peer } = await stalled(true);
     times(22, () => clock.advance(1000));
     await peer.until(() => pings(peer) === 1);
@@ -1068,7 +1083,7 @@ describe('a stalled backend', () => {
     expect([r.ends, c.closed]).toEqual([0, 0]);
   });
 
-  test('a backend that reads nothing: what waits is bounded, and GOAWAY does not keep the socket', async () => {
+  test('B9: a backend that reads nothing: what waits is bounded, and GOAWAY does not keep the socket', async () => {
     const clock = new ManualClock();
     const server = await serve({ onConnection: (c) => void c.socket.pause(), settings: [Setting.INITIAL_WINDOW_SIZE, 0x7fffffff] });
     const c = await client(server, {}, clock);

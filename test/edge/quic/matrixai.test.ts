@@ -1,7 +1,12 @@
 import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
+import { systemClock, type Clock } from '../../../src/lib/clock.ts';
 import { engineSuite, type Made } from './conformance.ts';
+import { datagramSuite } from './hostile.ts';
 
-engineSuite('matrixai', () => {
+const make = (clock: Clock): Made => {
   const errors: Made['errors'] = [];
-  return { engine: new MatrixaiEngine({ onInternalError: (where, error) => errors.push({ where, error }) }), errors };
-});
+  return { engine: new MatrixaiEngine({ clock, onInternalError: (where, error) => errors.push({ where, error }) }), errors };
+};
+
+engineSuite('matrixai', () => make(systemClock));
+datagramSuite('matrixai', make);

@@ -39,6 +39,21 @@ export class Wire {
     return new Promise((done, fail) => this.socket.send(bytes, port, host, (e) => (e === null ? done() : fail(e))));
   }
 
+  /**
+   * Returns when everything sent before has been judged, however many turns that takes: answers to Version Negotiation triggers
+   * come back through the same socket, one turn after the other. They are not kept.
+   */
+  async barrier(port: number, rounds = 4): Promise<void> {
+    for (let i = 0; i < rounds; i++) {
+      const scid = randomBytes(18);
+      const probe = longHeader(0xc0, 0x1a2a3a4a, randomBytes(8), scid, Buffer.alloc(1200));
+      const at = (): number => this.got.findIndex((b) => b.length > 24 && isVersionNegotiation(b) && b.subarray(6, 24).equals(scid));
+      await this.send(probe, port);
+      await this.until(() => at() >= 0);
+      this.got.splice(at(), 1);
+    }
+  }
+
   async until(check: () => boolean): Promise<void> {
     while (!check()) await new Promise<void>((done) => this.waiters.push(done));
   }
@@ -53,10 +68,10 @@ export class Wire {
 }
 
 /** The plain ClientHello that a real client would send, taken from quiche's first packet. */
-export function clientHello(o: { sni?: string | null; alpn?: readonly string[] } = {}): Buffer {
+export function clientHello(o: { sni?: string | null; alpn?: readonly string[]; scid?: Uint8Array } = {}): Buffer {
   const q = quiche.Connection.connect(
     o.sni === undefined ? 'localhost' : o.sni,
-    randomBytes(8),
+    Buffer.from(o.scid ?? randomBytes(8)),
     A,
     A,
     rawConfig({ alpn: o.alpn ?? ['h3'] }),

@@ -19,7 +19,7 @@ import type {
 import { UnsupportedOption } from '../failure.ts';
 import { canonicalName } from '../sni.ts';
 import { Admission, type Accepted, type AdmissionPort } from './admission.ts';
-import { quiche } from './binding.ts';
+import { quiche, type Config, type Connection } from './binding.ts';
 import { Conn, type ConnOwner } from './conn.ts';
 import { Counters } from './counters.ts';
 import { Gate } from './gate.ts';
@@ -197,10 +197,11 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     }
     const { socket, from, key } = a.arrival;
     const tls = this.admission.tls.get(a.tls);
-    const config = tls.choose(a.hello);
-    config.setStatelessResetToken(resetTokenNumber(this.gate.resetKey, id));
-    const local = { host: hostOf(socket.local), port: socket.port };
-    const q = quiche.Connection.accept(id, a.odcid, local, { host: hostOf(a.remote), port: from.port }, config);
+    const q = this.acceptNative(a, id, tls.choose(a.hello));
+    if (q === null) {
+      this.slots.give(slot);
+      return false;
+    }
     const c = new Conn(
       {
         key: connKey(slot, generation),
@@ -231,6 +232,19 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     this.half++;
     for (const d of a.datagrams) c.recv(d);
     return true;
+  }
+
+  private acceptNative(a: Accepted, id: Uint8Array, config: Config): Connection | null {
+    const { socket, from } = a.arrival;
+    const local = { host: hostOf(socket.local), port: socket.port };
+    const remote = { host: hostOf(a.remote), port: from.port };
+    config.setStatelessResetToken(resetTokenNumber(this.gate.resetKey, id));
+    try {
+      return quiche.Connection.accept(id, a.odcid, local, remote, config);
+    } catch (e) {
+      this.report('quic_accept', e);
+      return null;
+    }
   }
 
   private freshId(slot: number, generation: number): Buffer | null {

@@ -94,17 +94,19 @@ export function applyTransport(c: Config, t: Transport): void {
   const l = t.limits;
   const start = Math.min(l.streamWindow, INITIAL_STREAM_WINDOW);
   c.setMaxIdleTimeout(l.idleMs);
-  c.setMaxRecvUdpPayloadSize(1500);
+  // Zeros are left out of the transport parameters, for which quiche 0.18 has 128 bytes and no more: the defaults of RFC 9000 s18.2
+  // hold then (any datagram size, 25 ms of delay), and after a Retry, with two more ids, everything still fits.
+  c.setMaxRecvUdpPayloadSize(0);
+  c.setMaxAckDelay(0);
   c.setMaxSendUdpPayloadSize(MAX_SEND);
   c.setInitialMaxData(CONNECTION_WINDOW);
   c.setMaxConnectionWindow(CONNECTION_WINDOW);
-  c.setInitialMaxStreamDataBidiLocal(start);
+  c.setInitialMaxStreamDataBidiLocal(0);
   c.setInitialMaxStreamDataBidiRemote(start);
   c.setInitialMaxStreamDataUni(Math.min(l.streamWindow, UNI_WINDOW));
   c.setMaxStreamWindow(l.streamWindow);
   c.setInitialMaxStreamsBidi(l.bidi);
   c.setInitialMaxStreamsUni(l.uni);
-  c.setMaxAckDelay(25);
   c.setActiveConnectionIdLimit(2);
   c.setDisableActiveMigration(true);
   c.setCcAlgorithmName(t.congestion);

@@ -454,6 +454,7 @@ export async function startH2Server(options: H2ServerOptions = {}): Promise<H2Se
           accept,
         );
   server.on('connection', (s: Socket) => {
+    s.setNoDelay(true);
     sockets.add(s);
     s.on('error', () => undefined);
     s.on('close', () => sockets.delete(s));

@@ -15,8 +15,14 @@ export class FrameBudget {
     this.filledAt = now;
   }
 
+  /** For work that was asked for; not hoarded beyond the beginning. */
   earn(n: number): void {
-    this.left = Math.min(MOST, this.left + n);
+    if (this.left < MOST) this.left = Math.min(MOST, this.left + n);
+  }
+
+  /** For frames that we have called forth ourselves, whenever they come. */
+  expect(n: number): void {
+    this.left += n;
   }
 
   /** True when it is used up. The time is looked at only then. */
@@ -24,9 +30,8 @@ export class FrameBudget {
     this.left -= n;
     if (this.left >= 0) return false;
     const at = now();
-    const earned = ((at - this.filledAt) / 1000) * PER_SECOND;
+    this.earn(((at - this.filledAt) / 1000) * PER_SECOND);
     this.filledAt = at;
-    this.left = Math.min(MOST, this.left + earned);
     return this.left < 0;
   }
 }

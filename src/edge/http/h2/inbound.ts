@@ -1,6 +1,5 @@
 import { Fields } from '../fields.ts';
 import { HpackDecoder } from '../hpack/decoder.ts';
-import type { BackendFailure } from '../message.ts';
 import { ErrorCode, Flag, FrameType, Setting, STREAM_MOST, WINDOW_MOST, errorName } from './codes.ts';
 import { CONNECTION_WINDOW } from './flow.ts';
 import { readU16, readU31, readU32 } from './frames.ts';
@@ -10,6 +9,9 @@ import type { H2Stream } from './stream.ts';
 
 /** SETTINGS_HEADER_TABLE_SIZE of ours: the initial one. */
 export const TABLE = 4096;
+
+/** WINDOW_UPDATEs that one DATA frame of ours may call forth: both windows, a kilobyte each. */
+const CREDITS = 32;
 
 /** What each frame of the backend means, and which ones must not come (RFC 9113 s5 and s6). */
 export class Inbound implements FrameSink {
@@ -23,6 +25,8 @@ export class Inbound implements FrameSink {
   /** The connection's receive window: what the peer may still send, and what was not given back. */
   private window = CONNECTION_WINDOW;
   private owed = 0;
+  /** How many of our DATA frames have been taken into the budget. */
+  private credited = 0;
 
   /** The DATA frame that is being read; its stream is null when that is gone. */
   private dataStream: H2Stream | null = null;
@@ -166,6 +170,10 @@ export class Inbound implements FrameSink {
   /** s6.9 */
   private onWindowUpdate(id: number, increment: number): void {
     const { session } = this;
+    // Each DATA frame of ours may come back as credit for its stream and for the connection, in small pieces, much later.
+    const sent = session.writer.dataFrames;
+    session.budget.expect(CREDITS * (sent - this.credited));
+    this.credited = sent;
     this.spend(1, 'WINDOW_UPDATE');
     if (session.dead) return;
     if (id === 0) {
@@ -225,11 +233,11 @@ export class Inbound implements FrameSink {
     session.drain();
     const unseen: H2Stream[] = [];
     for (const stream of session.streams.values()) if (stream.id > lastId) unseen.push(stream);
-    const failure: BackendFailure = { reason: 'backend_closed', unseen: true, detail: `GOAWAY ${errorName(code)}` };
+    const detail = `GOAWAY ${errorName(code)}`;
     for (const stream of unseen) {
       if (stream.closed) continue;
       session.forget(stream);
-      stream.fail(failure);
+      stream.fail({ reason: 'backend_closed', unseen: !stream.answered, detail });
     }
     session.closeWhenEmpty();
   }

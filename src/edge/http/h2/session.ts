@@ -121,8 +121,7 @@ export class H2Session {
   // For its streams.
 
   sendData(stream: H2Stream, buf: Uint8Array, start: number, end: number): void {
-    const frames = this.writer.data(stream, buf, start, end);
-    if (frames > 0) this.budget.earn(4 * frames);
+    this.writer.data(stream, buf, start, end);
   }
 
   endRequest(stream: H2Stream): void {
@@ -175,7 +174,7 @@ export class H2Session {
     this.writer.reset(stream.id, code);
     this.resets.add(stream.id, !stream.remoteEnded, this.nextId - 2);
     // What is on its way must not count against the peer.
-    this.budget.earn(16 + stream.window.left / 1024);
+    this.budget.expect(16 + stream.window.left / 1024);
     this.writer.beforeFlush();
   }
 

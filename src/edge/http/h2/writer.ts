@@ -39,6 +39,8 @@ const PING_MARK = 0x53706b79;
 export class FrameWriter {
   /** The peer's SETTINGS_INITIAL_WINDOW_SIZE. */
   initialWindow = WINDOW;
+  /** DATA frames sent so far. */
+  dataFrames = 0;
 
   private readonly out: Output;
   private readonly encoder = new HpackEncoder();
@@ -122,12 +124,11 @@ export class FrameWriter {
     this.out.commit(at);
   }
 
-  /** Sends what the windows allow and holds the rest; returns the number of frames. */
-  data(stream: H2Stream, buf: Uint8Array, start: number, end: number): number {
+  /** Sends what the windows allow and holds the rest. */
+  data(stream: H2Stream, buf: Uint8Array, start: number, end: number): void {
     let at = start;
-    let frames = 0;
     if (stream.held === null || stream.held.size === 0) {
-      for (; at < end; frames++) {
+      while (at < end) {
         const n = this.sendable(stream, end - at);
         if (n === 0) break;
         const out = this.out.reserve(FRAME_HEADER + n);
@@ -140,7 +141,6 @@ export class FrameWriter {
       stream.hold(buf, at, end);
       this.enqueue(stream);
     }
-    return frames;
   }
 
   /** How many of `wanted` bytes may go into the next frame of the stream. */
@@ -164,6 +164,7 @@ export class FrameWriter {
     appendFrameHeader(out, at, n, FrameType.DATA, 0, stream.id);
     stream.sendWindow -= n;
     this.window -= n;
+    this.dataFrames++;
     this.lastId = stream.id;
     this.lastChunk = out;
     this.lastFlagsAt = at + 4;

@@ -121,6 +121,20 @@ describe('TLS', () => {
     expect(names).toEqual(['api.internal']);
   });
 
+  test('5 MiB up and down, unharmed', async () => {
+    const { port } = await tlsServer();
+    const got = await request({ address: '127.0.0.1', port, tls: tls() });
+    if (!('r' in got)) throw new Error(got.reason);
+    const body = Buffer.alloc(5 << 20);
+    for (let i = 0; i < body.length; i++) body[i] = (i * 7 + (i >> 12)) & 0xff;
+    const r = new Recorder();
+    got.session.open({ method: 'POST', scheme: 'https', authority: 'a', path: '/x', fields: fieldsOf([]) }, false, r);
+    for (let at = 0; at < body.length; at += 50_000) r.stream?.write(body, at, Math.min(body.length, at + 50_000));
+    r.stream?.end(null);
+    await r.untilOver();
+    expect([r.failure, r.body.equals(body)]).toEqual([null, true]);
+  });
+
   test('sni false: nothing is sent, the name is still verified', async () => {
     const { port, names } = await tlsServer();
     expect('r' in (await request({ address: '127.0.0.1', port, tls: tls({ sni: false }) }))).toBe(true);

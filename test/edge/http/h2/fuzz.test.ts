@@ -1,6 +1,5 @@
 /** Whatever a backend sends: no exception leaves the session, and every stream ends exactly once. */
 import { expect, test } from '@jest/globals';
-import { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import * as fc from 'fast-check';
 import { Fields } from '../../../../src/edge/http/fields.ts';
@@ -9,34 +8,9 @@ import { parseFrameHeader } from '../../../../src/edge/http/h2/frames.ts';
 import { flushOutputs } from '../../../../src/edge/http/h2/output.ts';
 import { HpackEncoder } from '../../../../src/edge/http/hpack/encoder.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
+import { FakeSocket } from '../../../kit/fakesocket.ts';
 import { TestClient, type Recorder } from '../../../kit/h2client.ts';
 import { frameBytes, u32 } from '../../../kit/h2server.ts';
-
-/** A socket without a network: what it is fed arrives at once, what is written is kept. */
-class FakeSocket extends Duplex {
-  readonly written: Buffer[] = [];
-
-  constructor() {
-    super({ autoDestroy: true });
-  }
-
-  override _read(): void {
-    return;
-  }
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.written.push(Buffer.from(chunk));
-    done();
-  }
-
-  destroySoon(): void {
-    this.destroy();
-  }
-
-  feed(bytes: Uint8Array): void {
-    this.emit('data', Buffer.from(bytes));
-  }
-}
 
 const SETTINGS = frameBytes(FrameType.SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, Setting.MAX_CONCURRENT_STREAMS]), u32(100)]));
 

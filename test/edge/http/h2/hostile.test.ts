@@ -646,6 +646,15 @@ describe('GOAWAY', () => {
     await c.untilClosed();
   });
 
+  test('a stream above the last one that was answered all the same was seen', async () => {
+    const { c, peer, all } = await threeAndGoaway(0x7fffffff);
+    peer.headers(5, [[':status', '200']], false);
+    await all[2].until(() => all[2].status === 200);
+    peer.sendGoaway(3);
+    await all[2].untilOver();
+    expect([all[2].failure?.unseen, c.closed]).toEqual([false, 0]);
+  });
+
   test('B11: then the connection breaks: what was below may have been seen', async () => {
     const { c, peer, all } = await threeAndGoaway(3);
     peer.socket.destroy();

@@ -27,6 +27,15 @@ describe('FrameBudget', () => {
     budget.earn(11);
     expect(budget.spend(1, () => 0)).toBe(false);
   });
+
+  test('what we have called forth may come at any time', () => {
+    const budget = new FrameBudget(0);
+    budget.expect(5000);
+    budget.earn(10);
+    let spent = 0;
+    while (!budget.spend(1, () => 0)) spent++;
+    expect(spent).toBe(6000);
+  });
 });
 
 describe('Pinger', () => {

@@ -3,7 +3,9 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { Setting } from '../../../../src/edge/http/h2/codes.ts';
 import { TestClient } from '../../../kit/h2client.ts';
+import { startH2Server, type H2Peer } from '../../../kit/h2server.ts';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -216,6 +218,38 @@ describe('flow control', () => {
     await r.untilOver();
     expect(r.failure).toBeNull();
   });
+});
+
+test('a socket that stalls: every byte arrives in order once it moves again, other streams in between', async () => {
+  const server = await startH2Server({ settings: [Setting.INITIAL_WINDOW_SIZE, 0x7fffffff] });
+  const client = await TestClient.connect(server.port);
+  closers.push(() => {
+    client.end();
+    void server.close();
+  });
+  await client.untilReady();
+  const peer = server.connections[0] as H2Peer;
+  peer.windowUpdate(0, 0x7fff0000);
+  // Behind it, the connection's window is known to be large.
+  await client.fetch();
+  peer.socket.pause();
+  const bodies = [1, 2, 3].map((seed) => {
+    const body = Buffer.alloc(4 << 20);
+    for (let i = 0; i < body.length; i++) body[i] = (i * seed + (i >> 9)) & 0xff;
+    return body;
+  });
+  const all = bodies.map(() => client.send({ body: null }));
+  for (let at = 0; at < 4 << 20; at += 60_000) {
+    for (const [i, r] of all.entries()) r.stream?.write(bodies[i] as Buffer, at, Math.min(4 << 20, at + 60_000));
+    if (at % 600_000 === 0) await new Promise(setImmediate);
+  }
+  for (const r of all) r.stream?.end(null);
+  expect(client.socket.writableLength).toBeGreaterThan(0);
+  peer.socket.resume();
+  for (const [i, r] of all.entries()) {
+    await r.untilOver();
+    expect([r.failure, r.body.equals(bodies[i] as Buffer)]).toEqual([null, true]);
+  }
 });
 
 test('cancel: the backend sees CANCEL, the handler hears nothing more', async () => {

@@ -246,6 +246,12 @@ export class Gateway {
     return client;
   }
 
+  /** Lets go of clients that are done, in long runs. */
+  forgetClients(): void {
+    this.clients.length = 0;
+    this.logged.length = 0;
+  }
+
   /** One request on a connection of its own. */
   async get(path: string, fields: readonly Pair[] = [], host = HOST): Promise<SeenAnswer> {
     const client = await this.client(host);

@@ -160,6 +160,9 @@ const receive = (message: ToWorker): void => {
       return begin(message.start);
     case 'chunk':
       return receiveChunk(message.hash, message.bytes, message.last);
+    case 'parts':
+      for (const part of message.parts) edge?.part(part.hash, part.bytes);
+      return;
     case 'load':
       return inOrder(() => load(message.version, message.listeners));
     case 'switch':

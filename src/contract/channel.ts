@@ -51,6 +51,8 @@ export type ToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
   /** Bytes of a part that the worker lacks, in order; complete with `last`. */
   | { readonly type: 'chunk'; readonly hash: PartHash; readonly last: boolean; readonly bytes: Uint8Array }
+  /** Whole parts, as many as fit: most are small, and a message each would cost more than they do. */
+  | { readonly type: 'parts'; readonly parts: readonly { readonly hash: PartHash; readonly bytes: Uint8Array }[] }
   /** All parts were sent: build everything for this root, bind what is new, change nothing that serves. */
   | { readonly type: 'load'; readonly version: number; readonly listeners: readonly PartHash[] }
   | { readonly type: 'switch'; readonly version: number }

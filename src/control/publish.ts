@@ -1,7 +1,7 @@
 /**
  * Brings workers to a state in two phases, so that all of them serve the same version:
  *
- *     main    chunk* endpoints* load ------------> switch ------------>
+ *     main    parts* endpoints* load ------------> switch ------------>
  *     worker                         --> loaded            --> switched
  *                                   (all of them)        (all of them)
  *
@@ -13,7 +13,11 @@ import type { Clock } from '../lib/clock.ts';
 
 /** Leaves room for the envelope below the channel's 64 KiB. */
 export const CHUNK_BYTES = 60 * 1024;
+/** Of a part in a message: names, lengths, its hash. */
+const PART_OVERHEAD = 80;
 export const SILENCE_MS = 5000;
+/** A worker that gives signs of life may take this long. */
+export const PATIENCE_MS = 30_000;
 /** A version that this many workers died on is given up: the last one that served stays. */
 const LOST_WORKERS = 3;
 
@@ -59,6 +63,7 @@ class Seat {
   known = new Set<PartHash>();
   readonly sequences = new Map<GroupId, number>();
   cancelSilence: (() => void) | null = null;
+  askedAt = 0;
 
   constructor(link: Link) {
     this.link = link;
@@ -95,15 +100,37 @@ export const endpointMessages = (lists: readonly EndpointList[]): ToWorker[] => 
   return messages;
 };
 
-export const chunkMessages = (hash: PartHash, bytes: Uint8Array): ToWorker[] => {
+const chunks = (hash: PartHash, bytes: Uint8Array): ToWorker[] => {
   const messages: ToWorker[] = [];
-  let at = 0;
-  do {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
     const end = Math.min(at + CHUNK_BYTES, bytes.length);
     // A copy: serialising a view would carry along the whole buffer that it looks into.
     messages.push({ type: 'chunk', hash, last: end === bytes.length, bytes: bytes.slice(at, end) });
-    at = end;
-  } while (at < bytes.length);
+  }
+  return messages;
+};
+
+/** Large parts cut, small ones together. */
+export const partMessages = (parts: Iterable<readonly [PartHash, Uint8Array]>): ToWorker[] => {
+  const messages: ToWorker[] = [];
+  let batch: { hash: PartHash; bytes: Uint8Array }[] = [];
+  let size = 0;
+  const flush = (): void => {
+    if (batch.length > 0) messages.push({ type: 'parts', parts: batch });
+    batch = [];
+    size = 0;
+  };
+  for (const [hash, bytes] of parts) {
+    const n = bytes.length + PART_OVERHEAD;
+    if (n > CHUNK_BYTES) {
+      messages.push(...chunks(hash, bytes));
+      continue;
+    }
+    if (size + n > CHUNK_BYTES) flush();
+    batch.push({ hash, bytes: bytes.slice() });
+    size += n;
+  }
+  flush();
   return messages;
 };
 
@@ -122,6 +149,12 @@ export class Publisher {
 
   get version(): number {
     return this.good?.version ?? 0;
+  }
+
+  /** A worker that is busy with what it was given may be silent for as long as the publisher waits. */
+  loading(workerId: number): boolean {
+    const phase = this.seats.get(workerId)?.phase;
+    return phase === 'loading' || phase === 'switching';
   }
 
   /** Whether every worker of `count` serves the current version. */
@@ -174,11 +207,18 @@ export class Publisher {
     else this.advance(target);
   }
 
+  /** The worker lives: whatever it is busy with may go on. */
+  heard(workerId: number): void {
+    const seat = this.seats.get(workerId);
+    if (seat !== undefined && seat.cancelSilence !== null) this.planSilence(seat);
+  }
+
   loaded(workerId: number, version: number, bound: readonly BoundListener[], problems: readonly LoadProblem[]): void {
     const seat = this.seats.get(workerId);
     const target = this.target;
     if (seat === undefined || target === null || seat.phase !== 'loading' || version !== seat.version) return;
     seat.cancelSilence?.();
+    seat.cancelSilence = null;
     seat.phase = 'loaded';
     seat.load = { workerId, bound, problems };
     this.o.onLoaded(seat.load);
@@ -191,6 +231,7 @@ export class Publisher {
     const target = this.target;
     if (seat === undefined || target === null || seat.phase !== 'switching' || version !== seat.version) return;
     seat.cancelSilence?.();
+    seat.cancelSilence = null;
     seat.phase = 'serving';
     // A worker keeps what its version reaches and no more; so does our notion of it.
     seat.known = new Set(target.state.encoded.keys());
@@ -206,11 +247,9 @@ export class Publisher {
   private load(seat: Seat, target: Target): void {
     seat.phase = 'loading';
     seat.version = target.version;
-    for (const [hash, bytes] of target.state.encoded) {
-      if (seat.known.has(hash)) continue;
-      seat.known.add(hash);
-      for (const message of chunkMessages(hash, bytes)) seat.link.send(message);
-    }
+    const lacking = [...target.state.encoded].filter(([hash]) => !seat.known.has(hash));
+    for (const [hash] of lacking) seat.known.add(hash);
+    for (const message of partMessages(lacking)) seat.link.send(message);
     const fresh: EndpointList[] = [];
     for (const group of target.state.groups) {
       const list = this.lists.get(group);
@@ -218,7 +257,7 @@ export class Publisher {
     }
     this.sendLists(seat, fresh);
     seat.link.send({ type: 'load', version: target.version, listeners: target.state.listeners });
-    this.awaitAnswer(seat, 'load_silent');
+    this.awaitAnswer(seat);
   }
 
   private sendLists(seat: Seat, lists: readonly EndpointList[]): void {
@@ -229,14 +268,20 @@ export class Publisher {
   private switch(seat: Seat, target: Target): void {
     seat.phase = 'switching';
     seat.link.send({ type: 'switch', version: target.version });
-    this.awaitAnswer(seat, 'switch_silent');
+    this.awaitAnswer(seat);
   }
 
-  private awaitAnswer(seat: Seat, reason: string): void {
+  private awaitAnswer(seat: Seat): void {
+    seat.askedAt = this.o.clock.now();
+    this.planSilence(seat);
+  }
+
+  private planSilence(seat: Seat): void {
     seat.cancelSilence?.();
-    seat.cancelSilence = this.o.clock.after(SILENCE_MS, () => {
+    const patience = seat.askedAt + PATIENCE_MS - this.o.clock.now();
+    seat.cancelSilence = this.o.clock.after(Math.min(SILENCE_MS, patience), () => {
       seat.cancelSilence = null;
-      this.o.replace(seat.link.workerId, reason);
+      this.o.replace(seat.link.workerId, seat.phase === 'loading' ? 'load_silent' : 'switch_silent');
     });
   }
 
@@ -274,6 +319,7 @@ export class Publisher {
     for (const seat of this.seats.values()) {
       seat.awaited = false;
       seat.cancelSilence?.();
+      seat.cancelSilence = null;
       if (this.good !== null) this.load(seat, this.good);
       else seat.phase = 'idle';
     }

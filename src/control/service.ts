@@ -14,11 +14,12 @@ import { Collectors } from './collect.ts';
 import type { Compiled } from './compile/index.ts';
 import { DenyList } from '../lib/deny.ts';
 import { EndpointLane } from './endpoints.ts';
+import { certificateRows, resourceCounts } from './gauges.ts';
 import { Health, type CheckTransport } from './health/index.ts';
 import { Loop } from './loop.ts';
 import { Publisher, type Published, type WorkerLoad } from './publish.ts';
 import { logProblems, ReadModel, type ApplyResult } from './report.ts';
-import { shareOut } from './share.ts';
+import { Shares } from './share.ts';
 import { Dns, type Resolve } from './sources/dns.ts';
 import type { SourceState } from './sources/source.ts';
 import { Supervisor, type Spawn, type WorkerEnd } from './supervise.ts';
@@ -72,7 +73,7 @@ export class Service implements AdminView {
   private readonly dns: Dns;
   private readonly collectors: Collectors;
   private readonly loop: Loop<SourceState>;
-  private readonly shares = new Map<string, number>();
+  private readonly shares: Shares;
   private readonly processes = new Map<number, string>();
   /** The state that is being applied, or serves. */
   private newest: Compiled | null = null;
@@ -97,6 +98,7 @@ export class Service implements AdminView {
       count: o.workers,
       spawn: o.spawn,
       start: (workerId) => ({ ...o.start, workerId, logLevel: o.log.level() }),
+      busy: (worker) => this.publisher.loading(worker),
       onUp: (worker, send) => this.up(worker, send),
       onDown: (worker, reason, end) => this.down(worker, reason, end),
       onMessage: (worker, message) => this.receive(worker, message),
@@ -124,6 +126,12 @@ export class Service implements AdminView {
       healthy: (group, endpoint) => this.checks.healthy(group, endpoint),
       onLists: (lists) => this.publisher.endpoints(lists),
       onGroups: (groups) => this.groupsChanged(groups),
+    });
+    this.shares = new Shares({
+      total: o.maxConnections,
+      workers: () => this.supervisor.up().map((id) => ({ id, process: this.processes.get(id) ?? '' })),
+      used: (process, listener) => this.families.last(process, 'connections_active', [listener]),
+      send: (worker, listener, connections) => this.supervisor.send(worker, { type: 'share', listener, connections }),
     });
     this.loop = new Loop({
       clock: o.clock,
@@ -317,7 +325,7 @@ export class Service implements AdminView {
     const hosts = new Set<string>();
     for (const source of compiled.groups.values()) for (const address of source.addresses) hosts.add(address.host);
     this.dns.watch(hosts);
-    this.shares.clear();
+    this.shares.forget();
   }
 
   private refused(result: ApplyResult, problems: readonly Problem[], why: string): void {
@@ -395,6 +403,7 @@ export class Service implements AdminView {
         this.o.log.error('worker fault', { worker: workerId, fault: message.message });
         return;
       case 'heartbeat':
+        return this.publisher.heard(workerId);
       case 'cells':
       case 'activity':
         return;
@@ -414,27 +423,10 @@ export class Service implements AdminView {
     this.o.clock.after(SHARE_MS, () => {
       if (this.drainingSince >= 0) return;
       this.collect()
-        .then(() => this.shareConnections())
+        .then(() => this.shares.update(this.model.listenerParts()))
         .catch((e: unknown) => this.defect('share', e))
         .finally(() => this.shareLoop());
     });
-  }
-
-  private shareConnections(): void {
-    const workers = this.supervisor.up();
-    if (workers.length === 0) return;
-    for (const part of this.model.listenerParts()) {
-      const listener = `${part.namespace}/${part.name}`;
-      const uses = workers.map((worker) => this.families.last(this.processes.get(worker) ?? '', 'connections_active', [listener]));
-      const shares = shareOut(part.limits.connections ?? this.o.maxConnections, uses);
-      workers.forEach((worker, i) => {
-        const key = `${this.processes.get(worker) ?? ''} ${listener}`;
-        const connections = shares[i] as number;
-        if (this.shares.get(key) === connections) return;
-        this.shares.set(key, connections);
-        this.supervisor.send(worker, { type: 'share', listener, connections });
-      });
-    }
   }
 
   private certificate(hash: PartHash): CertificatePart | null {
@@ -447,30 +439,3 @@ export class Service implements AdminView {
     this.o.log.error('internal error', { where, error: e });
   }
 }
-
-const resourceCounts = (compiled: Compiled): (readonly [readonly string[], number])[] => {
-  const counts = new Map<string, { labels: readonly string[]; n: number }>();
-  for (const status of compiled.statuses) {
-    const accepted = status.conditions.some((c) => c.type === 'Accepted' && c.status === 'True');
-    const labels = [status.kind, String(accepted)];
-    const entry = counts.get(labels.join()) ?? { labels, n: 0 };
-    entry.n++;
-    counts.set(labels.join(), entry);
-  }
-  return [...counts.values()].map(({ labels, n }) => [labels, n] as const);
-};
-
-const certificateRows = (compiled: Compiled): (readonly [readonly string[], number])[] => {
-  const rows: (readonly [readonly string[], number])[] = [];
-  for (const part of compiled.parts.values()) {
-    if (part.kind !== 'listener') continue;
-    const seen = new Set<string>();
-    for (const hash of part.tls.entries.flatMap((entry) => entry.certificates)) {
-      const certificate = compiled.parts.get(hash);
-      if (certificate?.kind !== 'certificate' || seen.has(certificate.source)) continue;
-      seen.add(certificate.source);
-      rows.push([[`${part.namespace}/${part.name}`, certificate.source], certificate.notAfter / 1000]);
-    }
-  }
-  return rows;
-};

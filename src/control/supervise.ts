@@ -42,6 +42,8 @@ export interface SupervisorOptions {
   readonly count: number;
   readonly spawn: Spawn;
   readonly start: (workerId: number) => WorkerStart;
+  /** Whether the worker has work that may silence it: somebody else waits for it then. */
+  readonly busy: (workerId: number) => boolean;
   /** A process has said hello. */
   readonly onUp: (workerId: number, send: (message: ToWorker) => void) => void;
   readonly onDown: (workerId: number, reason: string, detail: WorkerEnd) => void;
@@ -181,7 +183,6 @@ export class Supervisor {
     slot.heardAt = this.o.clock.now();
     if (message.type === 'heartbeat') {
       slot.loopDelayMs = message.delayMs;
-      return;
     }
     if (message.type === 'fault') slot.fault = message.message;
     if (message.type === 'hello') {
@@ -227,6 +228,7 @@ export class Supervisor {
       for (const slot of this.slots) {
         if (slot.process === null) continue;
         if (late) slot.heardAt = Math.max(slot.heardAt, now - HEARTBEAT_MS);
+        if (slot.state === 'up' && this.o.busy(slot.workerId)) slot.heardAt = Math.max(slot.heardAt, now - HEARTBEAT_MS);
         const limit = slot.state === 'starting' ? START_MS : HUNG_MS;
         if (now - slot.heardAt > limit) this.replace(slot.workerId, slot.state === 'starting' ? 'start' : 'hung');
       }

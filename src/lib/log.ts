@@ -56,8 +56,8 @@ const cleanFields = (fields: LogFields): Record<string, unknown> =>
   );
 
 const plainValue = (value: unknown): string => {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /^[\w./:@,+-]+$/.test(text) ? text : JSON.stringify(text);
+  if (typeof value !== 'string') return JSON.stringify(value);
+  return /^[\w./:@,+-]+$/.test(value) ? value : JSON.stringify(value);
 };
 
 const ghostName = (level: string): string => GHOST_LEVELS[(LEVELS as readonly string[]).indexOf(level)] ?? level;
@@ -65,7 +65,7 @@ const ghostName = (level: string): string => GHOST_LEVELS[(LEVELS as readonly st
 /** `2026-11-21T10:11:12.131Z spooky ready workers=1` */
 const plainLine = (json: string): string => {
   const { level, time, msg, ...fields } = JSON.parse(json) as Record<string, unknown>;
-  const rest = Object.entries(fields).map(([k, v]) => ` ${k}=${plainValue(v)}`);
+  const rest = Object.entries(fields).map(([k, v]) => ` ${plainValue(k)}=${plainValue(v)}`);
   // One line whatever the message holds: its control characters become escapes.
   const text = JSON.stringify(String(msg)).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\');
   return `${String(time)} ${ghostName(String(level)).padEnd(11)} ${text}${rest.join('')}\n`;

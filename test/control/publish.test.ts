@@ -3,7 +3,7 @@ import { serialize } from 'node:v8';
 import { MESSAGE_BYTES, type BoundListener, type LoadProblem, type ToWorker } from '../../src/contract/channel.ts';
 import type { EndpointInfo, EndpointList, GroupId, PartHash } from '../../src/contract/snapshot/parts.ts';
 import { MAX_ENDPOINTS } from '../../src/control/endpoints.ts';
-import { chunkMessages, endpointMessages, Publisher, type Published, type PublishState } from '../../src/control/publish.ts';
+import { endpointMessages, partMessages, Publisher, type Published, type PublishState } from '../../src/control/publish.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 
 const hash = (s: string): PartHash => s as PartHash;
@@ -52,7 +52,13 @@ class FakeWorker {
 
   types(): string {
     return this.take()
-      .map((m) => (m.type === 'load' || m.type === 'switch' ? `${m.type}${m.version}` : m.type === 'chunk' ? `chunk:${m.hash}` : m.type))
+      .map((m) =>
+        m.type === 'load' || m.type === 'switch'
+          ? `${m.type}${m.version}`
+          : m.type === 'parts'
+            ? `parts:${m.parts.map((p) => p.hash).join()}`
+            : m.type,
+      )
       .join(' ');
   }
 
@@ -90,12 +96,12 @@ describe('two phases', () => {
     const [a, b] = workers as [FakeWorker, FakeWorker];
     void publish(stateOf({ p: 10 }, ['g']));
     publisher.endpoints([list('g', 1)]);
-    expect(a.types()).toBe('chunk:p load1');
+    expect(a.types()).toBe('parts:p load1');
     a.loaded(1);
     expect(a.types()).toBe('');
     b.loaded(1);
     expect(a.types()).toBe('switch1');
-    expect(b.types()).toBe('chunk:p load1 switch1');
+    expect(b.types()).toBe('parts:p load1 switch1');
     a.switched(1);
     await settle();
     expect(outcomes).toEqual([]);
@@ -117,9 +123,9 @@ describe('two phases', () => {
       await settle();
       return a.types();
     };
-    expect(await serve(1, stateOf({ x: 1, y: 1 }))).toBe('chunk:x chunk:y load1 switch1');
-    expect(await serve(2, stateOf({ x: 1, z: 1 }))).toBe('chunk:z load2 switch2');
-    expect(await serve(3, stateOf({ x: 1, y: 1 }))).toBe('chunk:y load3 switch3');
+    expect(await serve(1, stateOf({ x: 1, y: 1 }))).toBe('parts:x,y load1 switch1');
+    expect(await serve(2, stateOf({ x: 1, z: 1 }))).toBe('parts:z load2 switch2');
+    expect(await serve(3, stateOf({ x: 1, y: 1 }))).toBe('parts:y load3 switch3');
   });
 
   test('problems of a load are data: the switch goes on and they are in the outcome', async () => {
@@ -162,6 +168,29 @@ describe('workers that fail', () => {
     expect(replaced).toHaveLength(1);
   });
 
+  test('a worker that shows life while it loads is given 30 s', () => {
+    const { clock, replaced, publish, publisher } = setUp(1);
+    void publish(stateOf({ p: 1 }));
+    for (let t = 0; t < 29_750; t += 250) {
+      publisher.heard(0);
+      clock.advance(250);
+    }
+    expect(replaced).toEqual([]);
+    publisher.heard(0);
+    clock.advance(250);
+    expect(replaced).toEqual([[0, 'load_silent']]);
+  });
+
+  test('a heartbeat of a worker that owes no answer plans nothing', async () => {
+    const { clock, workers, publish, publisher } = setUp(1);
+    void publish(stateOf({ p: 1 }));
+    workers[0]?.loaded(1);
+    workers[0]?.switched(1);
+    await settle();
+    publisher.heard(0);
+    expect(clock.pending()).toBe(0);
+  });
+
   test('a worker that is lost does not hold the others up, and its successor is brought to the version', async () => {
     const { workers, outcomes, publish, publisher } = setUp(2);
     const [a, b] = workers as [FakeWorker, FakeWorker];
@@ -173,7 +202,7 @@ describe('workers that fail', () => {
     expect(outcomes).toMatchObject([{ ok: true, version: 1 }]);
     b.take();
     b.attach();
-    expect(b.types()).toBe('chunk:p load1');
+    expect(b.types()).toBe('parts:p load1');
     b.loaded(1);
     expect(b.types()).toBe('switch1');
     b.switched(1);
@@ -211,7 +240,7 @@ describe('workers that fail', () => {
     await settle();
     expect(outcomes).toMatchObject([{ ok: true }, { ok: false, version: 2 }]);
     a.attach();
-    expect(a.types()).toBe('chunk:p load1');
+    expect(a.types()).toBe('parts:p load1');
     a.loaded(1);
     expect(a.types()).toBe('switch1');
     a.switched(1);
@@ -234,7 +263,7 @@ describe('workers that fail', () => {
     await settle();
     expect(outcomes).toHaveLength(1);
     late.loaded(1);
-    expect(late.types()).toBe('chunk:p load1 switch1');
+    expect(late.types()).toBe('parts:p load1 switch1');
   });
 });
 
@@ -245,7 +274,7 @@ describe('the lane of endpoints', () => {
     publisher.endpoints([list('g', 1), list('other', 2)]);
     expect(a.types()).toBe('');
     void publish(stateOf({ p: 1 }, ['g']));
-    expect(a.sent.map((m) => m.type)).toEqual(['chunk', 'endpoints', 'load']);
+    expect(a.sent.map((m) => m.type)).toEqual(['parts', 'endpoints', 'load']);
     expect(a.sent[1]).toEqual({ type: 'endpoints', lists: [list('g', 1)] });
     a.take();
     publisher.endpoints([list('g', 3, 2)]);
@@ -269,7 +298,7 @@ describe('the lane of endpoints', () => {
       return a.types();
     };
     publisher.endpoints([list('g', 1)]);
-    expect(await serve(1, ['g'])).toBe('chunk:p endpoints load1 switch1');
+    expect(await serve(1, ['g'])).toBe('parts:p endpoints load1 switch1');
     expect(await serve(2, [])).toBe('load2 switch2');
     publisher.endpoints([list('g', 2)]);
     expect(await serve(3, ['g'])).toBe('endpoints load3 switch3');
@@ -277,13 +306,34 @@ describe('the lane of endpoints', () => {
 });
 
 describe('messages stay within the channel’s limit', () => {
-  test.each([0, 1, 60 * 1024, 60 * 1024 + 1, 1_000_000])('a part of %i bytes', (n) => {
-    const bytes = Uint8Array.from({ length: n }, (_, i) => i % 251);
-    const messages = chunkMessages(hash('h'.repeat(22)), bytes);
-    expect(messages.filter((m) => m.type === 'chunk' && m.last)).toHaveLength(1);
-    expect(messages.at(-1)).toMatchObject({ last: true });
-    for (const m of messages) expect(serialize(m).length).toBeLessThanOrEqual(MESSAGE_BYTES);
-    expect(Buffer.concat(messages.map((m) => (m.type === 'chunk' ? m.bytes : new Uint8Array())))).toEqual(Buffer.from(bytes));
+  test('parts of every size arrive whole: small ones together, large ones cut', () => {
+    const sizes = [
+      1,
+      300,
+      59_000,
+      60 * 1024 - 80,
+      60 * 1024 - 79,
+      60 * 1024,
+      60 * 1024 + 1,
+      1_000_000,
+      ...Array.from({ length: 3000 }, (_, i) => 1 + (i % 700)),
+    ];
+    const parts = new Map(
+      sizes.map((n, k) => [hash(`part-${k}`.padEnd(22, '.')), Uint8Array.from({ length: n }, (_, i) => (i * 7 + k) % 251)]),
+    );
+    const messages = partMessages(parts);
+    const arrived = new Map<PartHash, Uint8Array[]>();
+    const complete = new Set<PartHash>();
+    for (const m of messages) {
+      expect(serialize(m).length).toBeLessThanOrEqual(MESSAGE_BYTES);
+      const items = m.type === 'parts' ? m.parts : m.type === 'chunk' ? [m] : [];
+      for (const { hash, bytes } of items) arrived.set(hash, [...(arrived.get(hash) ?? []), bytes]);
+      if (m.type === 'chunk' && m.last) complete.add(m.hash);
+      if (m.type === 'parts') for (const p of m.parts) complete.add(p.hash);
+    }
+    expect(complete.size).toBe(parts.size);
+    for (const [name, bytes] of parts) expect(Buffer.concat(arrived.get(name) ?? []).equals(bytes)).toBe(true);
+    expect(messages.length).toBeLessThan(60);
   });
 
   test('many lists, and the longest list that the lane makes', () => {

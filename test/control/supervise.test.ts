@@ -39,6 +39,7 @@ const setUp = (count = 1) => {
   const processes: FakeProcess[] = [];
   const downs: [number, string, WorkerEnd][] = [];
   const ups: number[] = [];
+  const busy = new Set<number>();
   const supervisor = new Supervisor({
     clock,
     count,
@@ -48,6 +49,7 @@ const setUp = (count = 1) => {
       return p;
     },
     start: (workerId) => ({ workerId }) as WorkerStart,
+    busy: (worker) => busy.has(worker),
     onUp: (worker) => ups.push(worker),
     onDown: (worker, reason, end) => downs.push([worker, reason, end]),
     onMessage: () => {},
@@ -61,7 +63,7 @@ const setUp = (count = 1) => {
       clock.advance(250);
     }
   };
-  return { clock, processes, downs, ups, supervisor, last, live };
+  return { clock, processes, downs, ups, busy, supervisor, last, live };
 };
 
 test('each worker is started with its number, and is up when it says hello', () => {
@@ -135,6 +137,19 @@ describe('a hung worker', () => {
     expect(downs).toMatchObject([[0, 'hung', {}]]);
   });
 
+  test('is left to the publisher while it loads, and is judged again afterwards', () => {
+    const { clock, processes, busy, last } = setUp();
+    last().hello();
+    busy.add(0);
+    clock.advance(4900);
+    expect(processes[0]?.killed).toBe(false);
+    busy.delete(0);
+    clock.advance(1500);
+    expect(processes[0]?.killed).toBe(false);
+    clock.advance(1000);
+    expect(processes[0]?.killed).toBe(true);
+  });
+
   test('that never says hello is given 15 s', () => {
     const { clock, processes, downs } = setUp();
     clock.advance(14_900);
@@ -167,6 +182,7 @@ describe('a hung worker', () => {
         return p;
       },
       start: () => ({}) as WorkerStart,
+      busy: () => false,
       onUp: () => {},
       onDown: () => {},
       onMessage: () => {},

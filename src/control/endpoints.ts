@@ -2,17 +2,12 @@
  * The endpoints' lane: addresses as written, DNS answers and health verdicts come together here and leave as lists with
  * growing sequence numbers. It needs neither compile nor a new root.
  */
-import type { EndpointInfo, EndpointList, GroupId, GroupPart, ObjectName } from '../contract/snapshot/parts.ts';
+import type { EndpointInfo, EndpointList, GroupId, GroupPart } from '../contract/snapshot/parts.ts';
 import type { DenyList } from '../lib/deny.ts';
+import type { GroupSource } from './compile/index.ts';
 
 /** A list is one message of the channel, which holds 64 KiB. */
 export const MAX_ENDPOINTS = 400;
-
-export interface GroupSource {
-  readonly group: GroupPart;
-  readonly upstream: ObjectName;
-  readonly addresses: readonly { readonly host: string; readonly port: number; readonly weight: number; readonly label: string }[];
-}
 
 /** One endpoint without the verdict. */
 export type Candidate = Omit<EndpointInfo, 'healthy'>;

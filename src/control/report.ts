@@ -42,6 +42,13 @@ export class ReadModel {
   last: ApplyRecord | null = null;
   private readonly loads = new Map<number, WorkerLoad>();
 
+  applied(compiled: Compiled, version: number, at: number, problems: readonly Problem[]): void {
+    this.compiled = compiled;
+    this.version = version;
+    this.appliedAt = at;
+    this.last = { result: 'applied', at, problems, why: '' };
+  }
+
   loaded(load: WorkerLoad): void {
     this.loads.set(load.workerId, load);
   }

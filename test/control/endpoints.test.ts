@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { EndpointList, GroupId, GroupPart } from '../../src/contract/snapshot/parts.ts';
-import { EndpointLane, MAX_ENDPOINTS, type GroupSource } from '../../src/control/endpoints.ts';
+import type { GroupSource } from '../../src/control/compile/index.ts';
+import { EndpointLane, MAX_ENDPOINTS } from '../../src/control/endpoints.ts';
 import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../src/lib/deny.ts';
 
 const source = (id: string, ...hosts: string[]): GroupSource => ({

@@ -13,7 +13,7 @@ import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
-import { hasErrors, Service, type Start } from '../../control/service.ts';
+import { hasErrors, problemsOf, Service, type Start } from '../../control/service.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
 import { createSource } from '../../control/sources/files.ts';
 import type { Source, SourceState } from '../../control/sources/source.ts';
@@ -102,13 +102,14 @@ class Run {
     }
     // Judged before anything is bound: exit 1 means that nothing was.
     const compiled = this.compile(state.set);
-    if (hasErrors(state, compiled)) return this.invalid(state, compiled.problems);
-    logProblems(this.log, [...state.problems, ...state.settingsProblems, ...compiled.problems]);
+    const problems = problemsOf(state, compiled);
+    if (hasErrors(problems)) return this.invalid(problems);
+    logProblems(this.log, problems);
     const service = this.createService(key.value);
     this.service = service;
     const bound = await this.startServers(service);
     if (bound !== null) return bound;
-    const started = await Promise.race([service.start(compiled), stopping.first]);
+    const started = await Promise.race([service.start(compiled, problems), stopping.first]);
     if (started === null) return EXIT.ok;
     if (!started.ok) return this.startFailed(started, compiled);
     await Promise.race([service.whenServing(), stopping.first]);
@@ -124,7 +125,7 @@ class Run {
   async end(): Promise<void> {
     this.service?.stop();
     await Promise.all([this.source.stop(), ...this.servers.map((server) => server.close())]);
-    this.service?.supervisor.killAll();
+    this.service?.fleet.killAll();
     await this.logs.flush();
   }
 
@@ -215,7 +216,7 @@ class Run {
   private readonly bound: { metrics: string | null; admin: string | null } = { metrics: null, admin: null };
 
   private ready(service: Service): void {
-    const facts = service.supervisor.facts()[0];
+    const facts = service.fleet.facts()[0];
     this.log.always('ready', {
       listeners: service.model.addresses(),
       metrics: this.bound.metrics,
@@ -228,8 +229,7 @@ class Run {
     });
   }
 
-  private invalid(state: SourceState, compiled: readonly Problem[]): number {
-    const problems = [...state.problems, ...state.settingsProblems, ...compiled];
+  private invalid(problems: readonly Problem[]): number {
     for (const p of problems) {
       // People look for `file:line:column: ...`, as `check` prints it.
       if (this.logs.format === 'plain') this.o.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);

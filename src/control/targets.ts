@@ -1,0 +1,116 @@
+/** Everything about where requests may go: names, the endpoints' lane and the checks, kept in step with the state. */
+import type { CertificatePart, EndpointList, GroupId, PartHash } from '../contract/snapshot/index.ts';
+import type { Clock } from '../lib/clock.ts';
+import { DenyList } from '../lib/deny.ts';
+import type { Log } from '../lib/log.ts';
+import type { Compiled } from './compile/index.ts';
+import { EndpointLane, type LaneGroup } from './endpoints.ts';
+import { Health, type CheckReason, type CheckTransport } from './health/index.ts';
+import { Dns, type Resolve } from './sources/dns.ts';
+
+/** How long a state waits for the first answers about names that it brings. */
+const NAMES_MS = 1000;
+
+export interface TargetsOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** CIDRs that no endpoint may have. */
+  readonly deny: readonly string[];
+  readonly resolve: Resolve;
+  /** Checks find certificates of the state that is being applied by their hash. */
+  readonly checks: (certificate: (hash: PartHash) => CertificatePart | null) => CheckTransport;
+  readonly random: () => number;
+  readonly onLists: (lists: readonly EndpointList[]) => void;
+  readonly onCheck: (upstream: string, success: boolean, reason: CheckReason) => void;
+}
+
+const hostsOf = (states: readonly (Compiled | null)[]): Set<string> => {
+  const hosts = new Set<string>();
+  for (const state of states) {
+    for (const source of state?.groups.values() ?? []) for (const address of source.addresses) hosts.add(address.host);
+  }
+  return hosts;
+};
+
+export class Targets {
+  readonly lane: EndpointLane;
+  readonly checks: Health;
+  readonly dns: Dns;
+  private readonly o: TargetsOptions;
+  /** The state that is being applied, or serves. */
+  private newest: Compiled | null = null;
+  private refusals = new Set<string>();
+
+  constructor(o: TargetsOptions) {
+    this.o = o;
+    this.checks = new Health({
+      clock: o.clock,
+      transport: o.checks((hash) => this.certificate(hash)),
+      random: o.random,
+      onVerdicts: (groups) => this.lane.healthChanged(groups),
+      onResult: o.onCheck,
+      onTurn: (upstream, endpoint, healthy, reason) =>
+        o.log.at(healthy ? 'info' : 'warn', healthy ? 'endpoint healthy' : 'endpoint unhealthy', { upstream, endpoint, reason }),
+    });
+    this.dns = new Dns({
+      clock: o.clock,
+      resolve: o.resolve,
+      random: o.random,
+      onChange: (name) => this.lane.hostChanged(name),
+      onFailure: (name, error) => o.log.warn('name not resolved', { name, error }),
+    });
+    this.lane = new EndpointLane({
+      deny: new DenyList(o.deny),
+      resolve: (host) => this.dns.addresses(host),
+      healthy: (group, endpoint) => this.checks.healthy(group, endpoint),
+      onLists: o.onLists,
+      onGroups: (groups) => this.groupsChanged(groups),
+    });
+  }
+
+  /** Before a state is published: its names are asked for, its lists made. Names of the old state are followed on until the new one serves. */
+  async prepare(next: Compiled, old: Compiled | null): Promise<void> {
+    this.newest = next;
+    this.dns.watch(hostsOf([next, old]));
+    await this.dns.settled(NAMES_MS);
+    this.lane.apply(next.groups);
+  }
+
+  /** The state serves: what only others needed is forgotten. */
+  settle(state: Compiled): void {
+    this.dns.watch(hostsOf([state]));
+  }
+
+  /** The new state could not be published. */
+  restore(good: Compiled | null): void {
+    this.newest = good;
+    if (good === null) return;
+    this.lane.apply(good.groups);
+    this.settle(good);
+  }
+
+  stop(): void {
+    this.checks.stop();
+    this.dns.stop();
+  }
+
+  private groupsChanged(groups: ReadonlyMap<GroupId, LaneGroup>): void {
+    this.checks.apply([...groups.values()].map(({ source, candidates }) => ({ group: source.group, endpoints: candidates })));
+    const refusals = new Set<string>();
+    for (const { source, refused } of groups.values()) {
+      for (const why of refused) {
+        const upstream = `${source.upstream.namespace}/${source.upstream.name}`;
+        const key = `${upstream} ${why}`;
+        // Said once, not with every answer of every name.
+        if (!this.refusals.has(key) && !refusals.has(key)) this.o.log.warn('endpoint refused', { upstream, why });
+        refusals.add(key);
+      }
+    }
+    this.refusals = refusals;
+  }
+
+  private certificate(hash: PartHash): CertificatePart | null {
+    const part = this.newest?.parts.get(hash);
+    return part?.kind === 'certificate' ? part : null;
+  }
+}

@@ -157,7 +157,7 @@ describe('the admin API', () => {
     expect([...jsonPieces({})].join('')).toBe('{}\n');
   });
 
-  test('nothing can be changed', async () => {
+  test('K14: nothing can be changed', async () => {
     const server = await start();
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) expect((await ask(server, '/admin/config', method)).status).toBe(405);
   });
@@ -172,13 +172,13 @@ describe('the admin API', () => {
     ['evil.example', 403],
     ['localhost.evil.example:9902', 403],
     ['127.0.0.1.evil.example', 403],
-  ])('Host %j gives %i', async (host, status) => {
+  ])('K14: Host %j gives %i', async (host, status) => {
     const server = await start({ hostNames: ['node-7'] });
     expect((await ask(server, '/health', 'GET', { host })).status).toBe(status);
   });
 
   test.each(['GET /health HTTP/1.0\r\n\r\n', 'GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n'])(
-    'no host at all is refused: %j',
+    'K14: no host at all is refused: %j',
     async (bytes) => {
       const socket = await rawSocket(await start());
       socket.write(bytes);
@@ -186,7 +186,7 @@ describe('the admin API', () => {
     },
   );
 
-  test('a page of another origin gets nothing', async () => {
+  test('K14: a page of another origin gets nothing', async () => {
     const server = await start();
     expect((await ask(server, '/admin/config', 'GET', { host: 'localhost', origin: 'http://evil.example' })).status).toBe(403);
     expect((await ask(server, '/admin/config', 'GET', { host: 'localhost', origin: 'http://localhost' })).status).toBe(200);
@@ -201,7 +201,7 @@ describe('the admin API', () => {
     ['Bearer ', 401],
     ['Basic a-token-of-some-length', 401],
     ['a-token-of-some-length', 401],
-  ])('with a token, authorization %j gives %i', async (authorization, status) => {
+  ])('K14: with a token, authorization %j gives %i', async (authorization, status) => {
     const server = await start({ token: () => token });
     const answer = await ask(server, '/admin/config', 'GET', authorization === undefined ? {} : { authorization });
     expect(answer.status).toBe(status);

@@ -11,8 +11,8 @@
  * Events come in any order, and late ones after the end: each handler first asks whether its side is still open. Of the answer exactly one of
  * these is true at the end: sent (`onResponseSent`), aborted by us (RESET, never FIN) or abandoned by the client.
  */
-import { type Reason } from '../../contract/reasons.ts';
-import { WheelTimer, type TimerOwner } from '../../lib/wheel.ts';
+import type { Reason } from '../../contract/reasons.ts';
+import type { TimerOwner } from '../../lib/wheel.ts';
 import type { Endpoint, Waiting } from '../backends/index.ts';
 import { Fields } from '../http/fields.ts';
 import type {
@@ -24,6 +24,7 @@ import type {
   ResponseHandler,
   ServerStream,
 } from '../http/message.ts';
+import { Deadlines } from './deadlines.ts';
 import { finish } from './finish.ts';
 import { cleanRequestTrailers, cleanResponse, cleanResponseTrailers } from './headers.ts';
 import type { Peer } from './peer.ts';
@@ -43,8 +44,6 @@ const NONE = 0;
 const HELD = 1;
 const BEGUN = 2;
 const ENDED = 3;
-
-const NEVER = Infinity;
 
 const ABORTS: Readonly<Record<RequestAbort, Reason>> = {
   reset: 'client_reset',
@@ -98,19 +97,14 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   backendMs = -1;
   finished = false;
 
-  // Deadlines on the wheel's clock; one timer serves them all.
-  readonly timer: WheelTimer;
-  private responseBy = NEVER;
-  private idleBy = NEVER;
-  private bodyBy = NEVER;
-  private requestBy = NEVER;
+  readonly deadlines: Deadlines;
 
   constructor(plant: Plant, view: ListenerView, peer: Peer, stream: ServerStream) {
     this.plant = plant;
     this.view = view;
     this.peer = peer;
     this.stream = stream;
-    this.timer = new WheelTimer(this);
+    this.deadlines = new Deadlines(plant.wheel, this);
   }
 
   /** `rejection`: the head broke a limit; there is nothing to forward. */
@@ -269,7 +263,9 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   onTimer(): void {
     if (this.finished) return;
     try {
-      this.expire(this.plant.wheel.now());
+      const reason = this.deadlines.expired();
+      if (reason === 'body_timeout') this.view.counters.limit('bodyIdleTimeout');
+      if (reason !== null) this.answer(reason);
     } catch (e) {
       this.fault('timer', e);
     }
@@ -288,10 +284,10 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     this.tried = endpoint;
     endpoint.active++;
     this.openedWithEnd = this.requestEnded && this.kept === null && this.requestTrailers === null;
-    const now = this.plant.wheel.now();
+    const now = this.deadlines.now();
     const timeouts = (this.destination as Destination).upstream.part.timeouts;
     this.sentAt = now;
-    if (attempt === 1 && timeouts.requestMs > 0) this.requestBy = now + timeouts.requestMs;
+    if (attempt === 1) this.deadlines.limit(now, timeouts.requestMs);
     this.plan(now);
     const waiting = endpoint.open(this.request as ClientRequest, this.openedWithEnd, this, timeouts.connectMs);
     // Anything may have happened within the call.
@@ -316,7 +312,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   private opened(stream: ClientStream): void {
     this.waiting = null;
     this.backend = stream;
-    this.sentAt = this.plant.wheel.now();
+    this.sentAt = this.deadlines.now();
     if (this.kept !== null) {
       this.blocked = !this.kept.writeTo(stream);
       if (this.received > KEPT_BYTES) this.kept = null;
@@ -371,7 +367,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
       this.answer('malformed_response');
       return;
     }
-    const now = this.plant.wheel.now();
+    const now = this.deadlines.now();
     this.backendMs = now - this.sentAt;
     (this.groupView as GroupView).counters.answered(this.backendMs / 1000);
     this.kept = null;
@@ -483,46 +479,25 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     }
   }
 
-  // Time. Whose turn it is decides which clock runs: nobody is timed out for the slowness of another.
+  // Time.
 
   private replan(): void {
-    if (!this.finished) this.plan(this.response === ENDED ? 0 : this.plant.wheel.now());
+    if (!this.finished) this.plan(this.response === ENDED ? 0 : this.deadlines.now());
   }
 
   private plan(now: number): void {
-    this.responseBy = NEVER;
-    this.idleBy = NEVER;
-    this.bodyBy = NEVER;
     if (this.response === ENDED) {
-      // What is left is the client's reading, which the stream times.
-      this.requestBy = NEVER;
+      this.deadlines.stop();
       return;
     }
     const { timeouts } = (this.destination as Destination).upstream.part;
     if (this.response !== NONE) {
-      if (!this.backendPaused) this.idleBy = now + timeouts.idleMs;
-    } else {
-      if (this.requestEnded || this.blocked || this.backend === null) this.responseBy = now + timeouts.responseMs;
-      if (!this.requestEnded && !this.clientPaused) this.bodyBy = now + this.view.part.limits.bodyIdleTimeoutMs;
+      this.deadlines.wind(now, 0, this.backendPaused ? 0 : timeouts.idleMs, 0);
+      return;
     }
-    this.schedule(now);
-  }
-
-  /** The wheel is only asked for an earlier time than it has: when it fires too early, it is asked again. */
-  private schedule(now: number): void {
-    const next = Math.min(this.responseBy, this.idleBy, this.bodyBy, this.requestBy);
-    if (next === NEVER || (this.timer.armed && this.timer.deadline <= next)) return;
-    this.plant.wheel.arm(this.timer, next - now);
-  }
-
-  private expire(now: number): void {
-    if (now >= this.requestBy) this.answer('request_timeout');
-    else if (now >= this.responseBy) this.answer('response_timeout');
-    else if (now >= this.idleBy) this.answer('idle_timeout');
-    else if (now >= this.bodyBy) {
-      this.view.counters.limit('bodyIdleTimeout');
-      this.answer('body_timeout');
-    } else this.schedule(now);
+    const waitsForBackend = this.requestEnded || this.blocked || this.backend === null;
+    const waitsForClient = !this.requestEnded && !this.clientPaused;
+    this.deadlines.wind(now, waitsForBackend ? timeouts.responseMs : 0, 0, waitsForClient ? this.view.part.limits.bodyIdleTimeoutMs : 0);
   }
 }
 

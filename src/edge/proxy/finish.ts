@@ -6,7 +6,7 @@ import type { Exchange } from './exchange.ts';
 export function finish(x: Exchange): void {
   if (x.finished) return;
   x.finished = true;
-  x.plant.wheel.release(x.timer);
+  x.deadlines.release();
   x.view.counters.ended();
   const ms = x.plant.clock.now() - x.stream.head.startedAt;
   (x.destination?.counters ?? x.view.counters.unrouted).count(x.status, x.reason, ms / 1000);

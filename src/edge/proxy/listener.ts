@@ -1,24 +1,10 @@
-import type { Row } from '../../contract/cells.ts';
 import type { BoundListener } from '../../contract/channel.ts';
 import type { ListenerPart } from '../../contract/snapshot/index.ts';
 import type { H3Limits } from '../http/h3/options.ts';
 import { createH3Server, type H3Server } from '../http/h3/server.ts';
-import {
-  DROPS,
-  OUTCOMES,
-  type Address,
-  type CloseReason,
-  type EndpointStats,
-  type Limits,
-  type ListenOptions,
-  type QuicConn,
-  type QuicEndpoint,
-  type QuicEngine,
-  type QuicHandler,
-  type RetryMode,
-} from '../quic/engine.ts';
+import type { EndpointStats, Limits, ListenOptions, QuicEndpoint, QuicEngine, RetryMode } from '../quic/engine.ts';
 import { ListenerApp, type ViewSource } from './app.ts';
-import { closeCodeName } from './closecode.ts';
+import { CountedHandler, ListenerRows } from './listenerrows.ts';
 import { internalError, type Plant } from './plant.ts';
 import type { ListenerView } from './view.ts';
 
@@ -51,13 +37,6 @@ const HALF_OPEN = 4096;
 const UNI_STREAMS = 16;
 /** What all streams of a connection may have in flight together, in windows of one stream. */
 const WINDOWS_PER_CONNECTION = 16;
-
-/** Limits that the engine enforces, by what it counts them as. */
-const LIMIT_DROPS = [
-  ['connections', 'connections'],
-  ['address_limit', 'connectionsPerAddress'],
-  ['handshake_rate', 'handshakesPerSecond'],
-] as const;
 
 /** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its addresses and port do. */
 export class Listener implements ViewSource {
@@ -265,112 +244,4 @@ function h3Limits(part: ListenerPart): H3Limits {
     maxStreams: quic.maxStreams,
     keepAliveMs: quic.keepAliveMs < 0 ? Math.floor(quic.idleTimeoutMs / 2) : quic.keepAliveMs,
   };
-}
-
-/** Rows that are fed from the engine's own counts. */
-class ListenerRows {
-  private readonly plant: Plant;
-
-  constructor(plant: Plant) {
-    this.plant = plant;
-  }
-
-  /** Adds what the engine has counted since `before`. */
-  measure(view: ListenerView, now: EndpointStats, before: EndpointStats | null): void {
-    const { cells } = this.plant;
-    const add = (row: Row, value: number, base: number | undefined): void => cells.add(row, value - (base ?? 0));
-    cells.set(cells.row('connections_active', view.label), now.connections);
-    cells.set(cells.row('streams_active', view.label), view.counters.active);
-    cells.set(cells.row('udp_receive_buffer_bytes', view.label), now.receiveBuffer);
-    for (const outcome of OUTCOMES)
-      add(cells.row('connections_total', view.label, outcome), now.handshakes[outcome], before?.handshakes[outcome]);
-    for (const drop of DROPS) add(cells.row('quic_dropped_datagrams_total', drop), now.dropped[drop], before?.dropped[drop]);
-    for (const kind of ['retry', 'version', 'reset', 'refused'] as const)
-      add(cells.row('quic_answered_total', kind), now.answered[kind], before?.answered[kind]);
-    for (const [i, direction] of (['in', 'out'] as const).entries()) {
-      add(cells.row('quic_datagrams_total', direction), now.datagrams[i] as number, before?.datagrams[i]);
-      add(cells.row('quic_bytes_total', direction), now.bytes[i] as number, before?.bytes[i]);
-    }
-    add(cells.row('udp_kernel_drops_total'), now.kernelDrops, before?.kernelDrops);
-    for (const [drop, limit] of LIMIT_DROPS) view.counters.limit(limit, now.dropped[drop] - (before?.dropped[drop] ?? 0));
-    view.counters.limit('handshakeTimeout', now.handshakes.handshake_timeout - (before?.handshakes.handshake_timeout ?? 0));
-  }
-
-  moved(): void {
-    this.plant.cells.add(this.plant.cells.row('quic_path_changes_total', 'validated'), 1);
-  }
-
-  forget(view: ListenerView): void {
-    const { cells } = this.plant;
-    cells.drop('connections_active', view.label);
-    cells.drop('streams_active', view.label);
-    cells.drop('udp_receive_buffer_bytes', view.label);
-    for (const outcome of OUTCOMES) cells.drop('connections_total', view.label, outcome);
-  }
-
-  closed(why: CloseReason): void {
-    this.plant.cells.add(this.plant.cells.row('quic_connection_closed_total', why.side, closeCodeName(why)), 1);
-  }
-
-  /** Until workers hand over to each other, a datagram of another worker's connection is dropped. */
-  foreign(): void {
-    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', 'out', 'dropped'), 1);
-  }
-}
-
-/** The HTTP/3 server's handler, with the end of every connection counted by what ended it. */
-class CountedHandler implements QuicHandler {
-  private readonly inner: QuicHandler;
-  private readonly rows: ListenerRows;
-
-  constructor(inner: QuicHandler, rows: ListenerRows) {
-    this.inner = inner;
-    this.rows = rows;
-  }
-
-  onConnection(c: QuicConn): void {
-    this.inner.onConnection(c);
-  }
-
-  onData(c: QuicConn, id: number, buf: Uint8Array, start: number, end: number, fin: boolean): void {
-    this.inner.onData(c, id, buf, start, end, fin);
-  }
-
-  onReset(c: QuicConn, id: number, code: number): void {
-    this.inner.onReset(c, id, code);
-  }
-
-  onStop(c: QuicConn, id: number, code: number): void {
-    this.inner.onStop(c, id, code);
-  }
-
-  onWritable(c: QuicConn, id: number): void {
-    this.inner.onWritable(c, id);
-  }
-
-  onDatagram(c: QuicConn, buf: Uint8Array, start: number, end: number): void {
-    this.inner.onDatagram(c, buf, start, end);
-  }
-
-  onPath(c: QuicConn): void {
-    this.rows.moved();
-    this.inner.onPath(c);
-  }
-
-  onClose(c: QuicConn, why: CloseReason): void {
-    this.rows.closed(why);
-    this.inner.onClose(c, why);
-  }
-
-  onTurnEnd(): void {
-    this.inner.onTurnEnd();
-  }
-
-  onForeign(workerId: number, buf: Uint8Array, start: number, end: number, from: Address, to: Address): void {
-    this.inner.onForeign(workerId, buf, start, end, from, to);
-  }
-
-  onFault(e: Error): void {
-    this.inner.onFault(e);
-  }
 }

@@ -1,6 +1,7 @@
 /** Snapshots come and go: what changes, what stays, and that nothing is served in between. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
+import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { gateway, head, type Gateway } from '../../kit/gateway.ts';
@@ -242,6 +243,66 @@ describe('listeners', () => {
     await g.route('/', b).start({ limits: { headerBytes: 1024, connections: 1 } });
     expect((await c.get('/', [['x', 'y'.repeat(2000)]])).status).toBe(431);
     await expect(g.client()).rejects.toThrow();
+  });
+
+  test('quic.congestionControl, and a change of it: for connections from then on, or told where the engine cannot', async () => {
+    const b = keep(await named('b'));
+    const asked: string[] = [];
+    const set: string[] = [];
+    const make = (able: boolean): MemoryEngine => {
+      const engine = new MemoryEngine();
+      const listen = engine.listen.bind(engine);
+      engine.listen = async (o, h) => {
+        asked.push(o.congestion);
+        const endpoint = await listen(o, h);
+        return Object.assign(endpoint, { setCongestion: able ? (c: string): unknown => set.push(c) : undefined });
+      };
+      return engine;
+    };
+    const able = keep(
+      await gateway({ engine: make(true), quic: { congestionControl: 'BBR' } })
+        .route('/', b)
+        .start(),
+    );
+    await able.route('/', b).start({ quic: { congestionControl: 'Reno' } });
+    await able.route('/', b).start({ quic: { congestionControl: 'Reno' } });
+    expect([asked, set]).toEqual([['bbr'], ['reno']]);
+    const unable = keep(
+      await gateway({ engine: make(false) })
+        .route('/', b)
+        .start(),
+    );
+    await unable.route('/', b).start({ quic: { congestionControl: 'Reno' } });
+    expect(unable.logged.filter((l) => l.level === 'warn' && l.msg.includes('congestionControl')).length).toBe(1);
+  });
+
+  test('quic.retry and the remaining limits reach the engine, also when they change', async () => {
+    const b = keep(await named('b'));
+    const engine = new MemoryEngine();
+    const told: unknown[] = [];
+    const listen = engine.listen.bind(engine);
+    engine.listen = async (o, h) => {
+      told.push([o.retry, o.limits.handshakeMs, o.limits.idleMs, o.limits.streamWindow, o.limits.bidi]);
+      const endpoint = await listen(o, h);
+      return Object.assign(endpoint, {
+        setRetry: (m: string) => told.push(m),
+        setLimits: (l: typeof o.limits) =>
+          told.push([l.handshakeMs, l.idleMs, l.streamWindow, l.bidi, l.perAddress, l.handshakesPerSecond]),
+      });
+    };
+    const quic = { retry: 'Always', handshakeTimeoutMs: 4_000, idleTimeoutMs: 5_000, streamWindow: 65_536, maxStreams: 7 } as const;
+    const g = keep(gateway({ engine, quic }).route('/', b));
+    await g.load();
+    expect(told).toEqual([['always', 4_000, 5_000, 65_536, 7]]);
+    g.switch();
+    told.length = 0;
+    await g
+      .route('/', b)
+      .start({
+        quic: { ...quic, retry: 'Never', handshakeTimeoutMs: 3_000 },
+        limits: { connectionsPerAddress: 9, handshakesPerSecond: 8 },
+      });
+    expect(told).toEqual([[3_000, 5_000, 65_536, 7, 9, 8], 'off']);
   });
 
   test('a part that is missing takes its listener out of service, and is told', async () => {

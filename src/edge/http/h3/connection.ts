@@ -11,6 +11,7 @@ import { priority, readPriority } from './priority.ts';
 import type { Shared } from './shared.ts';
 import { RequestStream } from './stream.ts';
 import { asciiLower } from './syntax.ts';
+import { StreamTable } from './table.ts';
 import { UniStreams } from './uni.ts';
 
 /** Heads over a limit that end a connection. */
@@ -49,7 +50,7 @@ export class Connection implements ServerConnection, TimerOwner {
   isClosed = false;
   closeCode = 0;
   private readonly uni: UniStreams;
-  private readonly streams = new Map<number, RequestStream>();
+  private readonly streams = new StreamTable<RequestStream>();
   private readonly maxStreams: number;
   /** The highest request id seen; ids below it that have not shown up yet are in `skipped`. */
   private highest = -4;
@@ -168,7 +169,7 @@ export class Connection implements ServerConnection, TimerOwner {
       return this.refuse(id);
     }
     const stream = new RequestStream(this, id, shared.now());
-    this.streams.set(id, stream);
+    this.streams.add(stream);
     if (this.budget.requests >= limits.requestsPerConnection && this.phase === SERVING) {
       shared.app.onLimit(this, 'requestsPerConnection');
       this.drain();
@@ -200,7 +201,7 @@ export class Connection implements ServerConnection, TimerOwner {
   }
 
   remove(stream: RequestStream): void {
-    if (!this.streams.delete(stream.id) || this.streams.size > 0 || this.isClosed) return;
+    if (!this.streams.delete(stream) || this.streams.size > 0 || this.isClosed) return;
     this.idleSince = this.shared.now();
     this.closeWhenDone();
   }
@@ -226,7 +227,7 @@ export class Connection implements ServerConnection, TimerOwner {
 
   onPriorityUpdate(id: number, value: string): void {
     const stream = this.streams.get(id);
-    if (stream === undefined) {
+    if (stream === null) {
       if (id > this.highest || this.skipped?.has(id) === true) this.keepEarly(id, value);
     } else if (!stream.hasHead) this.keepEarly(id, value);
     else {
@@ -319,9 +320,7 @@ export class Connection implements ServerConnection, TimerOwner {
     wheel.release(this.noRequest);
     wheel.release(this.keepAlive);
     wheel.release(this.drainTimer);
-    const streams = [...this.streams.values()];
-    this.streams.clear();
-    for (const stream of streams) {
+    for (const stream of this.streams.takeAll()) {
       try {
         stream.onConnectionEnd(code);
       } catch (e) {

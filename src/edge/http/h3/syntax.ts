@@ -59,8 +59,18 @@ export function isPath(text: string): boolean {
   return text.charCodeAt(0) === 0x2f && all(text, 1, text.length, PATH);
 }
 
+/** The one that was found right last: connections mostly ask for one name. */
+let lastAuthority = 'a';
+
 /** host [":" port] of RFC 3986 s3.2 without userinfo (RFC 9114 s4.3.1); the port may be empty. */
 export function isAuthority(text: string): boolean {
+  if (text === lastAuthority) return true;
+  if (!checkAuthority(text)) return false;
+  lastAuthority = text;
+  return true;
+}
+
+function checkAuthority(text: string): boolean {
   let hostEnd = text.lastIndexOf(':');
   if (text.charCodeAt(0) === 0x5b) {
     const close = text.indexOf(']');

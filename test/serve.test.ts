@@ -1,8 +1,9 @@
 /** `spooky serve` as a whole: real processes, real sockets, real signals. Needs `make build`. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { startDemo as startDemoHere, type Demo } from '../src/cli/demo.ts';
@@ -72,6 +73,13 @@ const ask = (port: number, path: string, headers: Record<string, string> = {}, t
 const start = async (args: readonly string[] = [], more = ''): Promise<{ spooky: Spooky; port: number }> => {
   const port = await freeUdpPort();
   return { spooky: await startSpooky({ documents: documents(port, undefined, more), files, args }), port };
+};
+/** A folder with `c.yaml` and the certificate that it names. */
+const folderWith = (config: string): string => {
+  const dir = temporaryFolder();
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
+  writeFileSync(join(dir, 'c.yaml'), config);
+  return dir;
 };
 const alive = (pid: number): boolean => {
   try {
@@ -151,9 +159,7 @@ describe('serving', () => {
 
   test('bare `spooky --config FILE` serves', async () => {
     const port = await freeUdpPort();
-    const dir = temporaryFolder();
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    writeFileSync(join(dir, 'c.yaml'), documents(port));
+    const dir = folderWith(documents(port));
     const child = new Child(BIN, ['--config', 'c.yaml', '--metrics', 'off', '--admin', 'off'], { cwd: dir });
     const ready = await child.waitFor('stderr', (line) => (line.includes('"msg":"ready"') ? parseLine(line) : undefined));
     expect(ready).toMatchObject({ metrics: null, admin: null });
@@ -232,12 +238,6 @@ describe('the end', () => {
 
 describe('exit codes', () => {
   const serve = (dir: string, ...args: string[]) => run(BIN, ['serve', ...args], { cwd: dir, timeoutMs: 20_000 });
-  const folder = (config: string): string => {
-    const dir = temporaryFolder();
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    writeFileSync(join(dir, 'c.yaml'), config);
-    return dir;
-  };
   const off = ['--config', 'c.yaml', '--metrics', 'off', '--admin', 'off'];
 
   test('1: an invalid first state, every problem said, nothing bound', async () => {
@@ -245,7 +245,7 @@ describe('exit codes', () => {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const taken = (server.address() as AddressInfo).port;
-    const dir = folder(documents(8443).replace('spec:', 'specs:').replace('hostnames:', 'hostname:'));
+    const dir = folderWith(documents(8443).replace('spec:', 'specs:').replace('hostnames:', 'hostname:'));
     // With an address that is taken: it would be 3 if anything had been bound before the configuration was judged.
     const result = await serve(dir, '--config', 'c.yaml', '--metrics', `127.0.0.1:${taken}`, '--admin', 'off', '--log-format', 'plain');
     server.close();
@@ -256,9 +256,9 @@ describe('exit codes', () => {
   });
 
   test('1: a certificate that is missing, a key file that is too short', async () => {
-    const missing = await serve(folder(documents(8443).replace('cert: leaf.pem', 'cert: nowhere.pem')), ...off);
+    const missing = await serve(folderWith(documents(8443).replace('cert: leaf.pem', 'cert: nowhere.pem')), ...off);
     expect([missing.code, missing.stderr.includes('nowhere.pem')]).toEqual([1, true]);
-    const dir = folder(documents(8443));
+    const dir = folderWith(documents(8443));
     writeFileSync(join(dir, 'key'), 'short');
     const short = await serve(dir, ...off, '--key-file', 'key');
     expect([short.code, short.stderr.includes('at least 32')]).toEqual([1, true]);
@@ -276,7 +276,7 @@ describe('exit codes', () => {
     [[], ['--config is missing']],
     [['c.yaml'], ['--config']],
   ])('2: serve %j', async (args, said) => {
-    const result = await serve(folder(documents(8443)), ...args);
+    const result = await serve(folderWith(documents(8443)), ...args);
     expect(result.code).toBe(2);
     for (const text of said) expect(result.stderr).toContain(text);
   });
@@ -291,7 +291,7 @@ describe('exit codes', () => {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const result = await serve(folder(documents(8443)), '--config', 'c.yaml', '--metrics', `127.0.0.1:${port}`, '--admin', 'off');
+    const result = await serve(folderWith(documents(8443)), '--config', 'c.yaml', '--metrics', `127.0.0.1:${port}`, '--admin', 'off');
     server.close();
     expect(result.code).toBe(3);
     expect(result.stderr).toContain(`127.0.0.1:${port} cannot be bound`);
@@ -303,7 +303,7 @@ describe('exit codes', () => {
     socket.bind(0, '127.0.0.1');
     await once(socket, 'listening');
     const { port } = socket.address();
-    const result = await serve(folder(documents(port)), ...off);
+    const result = await serve(folderWith(documents(port)), ...off);
     socket.close();
     expect(result.code).toBe(3);
     expect(result.stderr).toContain(`listener default/public, port ${port}: `);
@@ -311,10 +311,65 @@ describe('exit codes', () => {
   });
 
   test('4: an engine that is not there', async () => {
-    const result = await serve(folder(documents(await freeUdpPort())), ...off, '--engine', 'native');
+    const result = await serve(folderWith(documents(await freeUdpPort())), ...off, '--engine', 'native');
     expect(result.code).toBe(4);
     expect(result.stderr).toContain('the native engine is not part of this build');
   });
+});
+
+describe('lines', () => {
+  test('a log file is opened again on HUP, as rotation wants it', async () => {
+    const port = await freeUdpPort();
+    const dir = folderWith(documents(port));
+    const child = new Child(BIN, ['serve', '--config', 'c.yaml', '--metrics', 'off', '--admin', 'off', '--log-file', 'log'], { cwd: dir });
+    const read = (name: string): string => (existsSync(join(dir, name)) ? readFileSync(join(dir, name), 'utf8') : '');
+    const says = (name: string, msg: string): Promise<void> =>
+      eventually(() => (read(name).includes(`"msg":"${msg}"`) ? Promise.resolve() : Promise.reject(new Error(read(name)))), 20_000);
+    await says('log', 'ready');
+    renameSync(join(dir, 'log'), join(dir, 'log.1'));
+    child.kill('SIGHUP');
+    await says('log', 'configuration applied');
+    expect(read('log.1')).not.toContain('configuration applied');
+    expect(await child.stop()).toEqual({ code: 0, signal: null });
+    expect(read('log')).toContain('"msg":"drained"');
+    expect(child.stderr).toEqual([]);
+  });
+
+  test('a reader of the access log that stalls costs lines, counted, and never traffic', async () => {
+    const port = await freeUdpPort();
+    const dir = folderWith(documents(port));
+    const child = spawn(BIN, ['serve', '--config', 'c.yaml', '--metrics', '127.0.0.1:0', '--admin', 'off', '--access-log', 'all'], {
+      cwd: dir,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout.pause();
+    let said = '';
+    child.stderr.on('data', (b: Buffer) => (said += b.toString()));
+    await eventually(() => (said.includes('"msg":"ready"') ? Promise.resolve() : Promise.reject(new Error('not ready'))), 20_000);
+    const metrics = String(parseLine(said.split('\n').find((line) => line.includes('"msg":"ready"')) ?? '')?.['metrics']);
+    const dropped = async (): Promise<number> => {
+      const body = await (await fetch(`http://${metrics}/metrics`)).text();
+      return Number(/^spooky_log_lines_dropped_total\{stream="access"\} (\d+)$/m.exec(body)?.[1] ?? 0);
+    };
+    // Each line is some seven kilobytes: the user agent's bytes are escaped one by one.
+    const headers = { 'user-agent': '\u00e9'.repeat(1024) };
+    let lost = 0;
+    for (let round = 0; round < 60 && lost === 0; round++) {
+      const answers = await Promise.all(Array.from({ length: 32 }, () => ask(port, `/?${'x'.repeat(1000)}`, headers, 10_000)));
+      expect(answers.every((a) => a.status === 200)).toBe(true);
+      lost = await dropped();
+    }
+    expect(lost).toBeGreaterThan(0);
+    let read = '';
+    child.stdout.on('data', (b: Buffer) => (read += b.toString()));
+    child.stdout.resume();
+    child.kill('SIGTERM');
+    await once(child, 'close');
+    expect(child.exitCode).toBe(0);
+    const lines = read.trimEnd().split('\n');
+    expect(lines.length).toBeGreaterThan(100);
+    for (const line of lines) expect(parseLine(line)).toMatchObject({ status: 200 });
+  }, 60_000);
 });
 
 test('secrets are in no output (K13)', async () => {

@@ -6,7 +6,7 @@ import { createLog, type Log, type LogFormat } from '../../lib/log.ts';
 import type { ServeSettings } from '../../settings.ts';
 
 const LOG_BYTES = 4 * 1024 * 1024;
-const ACCESS_BYTES = 16 * 1024 * 1024;
+const ACCESS_BYTES = 4 * 1024 * 1024;
 const FLUSH_MS = 1000;
 
 export interface Logs {

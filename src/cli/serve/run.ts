@@ -13,7 +13,7 @@ import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
-import { hasErrors, problemsOf, Service, type Start } from '../../control/service.ts';
+import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
 import { createSource } from '../../control/sources/files.ts';
 import type { Source, SourceState } from '../../control/sources/source.ts';
@@ -103,7 +103,7 @@ class Run {
     // Judged before anything is bound: exit 1 means that nothing was.
     const compiled = this.compile(state.set);
     const problems = problemsOf(state, compiled);
-    if (hasErrors(problems)) return this.invalid(problems);
+    if (blocks(problems, compiled, null)) return this.invalid(problems);
     logProblems(this.log, problems);
     const service = this.createService(key.value);
     this.service = service;

@@ -92,7 +92,7 @@ export class Health {
     return {
       healthy: state.healthy,
       lastReason: state.lastReason,
-      checkedAgoMs: state.checkedAt < 0 ? -1 : this.o.clock.now() - state.checkedAt,
+      checkedAgoMs: state.checkedAt < 0 ? -1 : Math.round(this.o.clock.now() - state.checkedAt),
     };
   }
 

@@ -130,6 +130,10 @@ export class Recorder implements QuicHandler {
     return s;
   }
 
+  forget(c: QuicConn, id: number): void {
+    this.streams.get(c)?.delete(id);
+  }
+
   ids(c: QuicConn): number[] {
     return [...(this.streams.get(c)?.keys() ?? [])];
   }

@@ -16,6 +16,8 @@ import { applyTransport } from './tls.ts';
 import { Turn } from './turn.ts';
 
 const STREAM_WINDOW = 2 * 1024 * 1024;
+/** A stream window: what a server may send at once. */
+const CLIENT_BUFFER = STREAM_WINDOW;
 /** Keys of client connections: beyond all that slots and generations can give. */
 const FIRST_KEY = 2 ** 48;
 let nextKey = FIRST_KEY;
@@ -27,7 +29,7 @@ export async function connect(o: ConnectOptions, h: QuicHandler, clock: Clock, r
   if (remote === null) throw new RangeError(`host: ${JSON.stringify(o.host)} is no IP address`);
   const config = clientConfig(o);
   const host = o.local ?? (isIPv6(o.host) ? '::' : '0.0.0.0');
-  const socket = await bindSocket({ host, port: 0, reusePort: false, receiveBuffer: 0, sendBuffer: 0 });
+  const socket = await bindSocket({ host, port: 0, reusePort: false, receiveBuffer: CLIENT_BUFFER, sendBuffer: 0 });
   return new Promise((done, fail) => {
     try {
       new Client(o, remote, config, socket, new Turn(h, clock, report), done, fail).open();

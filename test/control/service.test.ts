@@ -1,0 +1,390 @@
+/** The control half with workers that are played by hand. */
+import { describe, expect, test } from '@jest/globals';
+import { Cells, type RowReading } from '../../src/contract/cells.ts';
+import type { LoadProblem, ToWorker, WorkerStart } from '../../src/contract/channel.ts';
+import type { Problem, ResourceSet } from '../../src/contract/resources/index.ts';
+import type { EndpointInfo } from '../../src/contract/snapshot/index.ts';
+import { jsonPieces, type Document } from '../../src/control/admin/api.ts';
+import { compile } from '../../src/control/compile/index.ts';
+import type { CheckReason, Checker } from '../../src/control/health/index.ts';
+import { Service, type ServiceOptions, type Start } from '../../src/control/service.ts';
+import type { Answer } from '../../src/control/sources/dns.ts';
+import { stateOf } from '../../src/control/sources/memory.ts';
+import type { ProcessEvents } from '../../src/control/supervise.ts';
+import { ManualClock } from '../../src/lib/clock.ts';
+import { createLog } from '../../src/lib/log.ts';
+import { gateway } from '../kit/documents.ts';
+import { resourcesOf } from '../kit/resources.ts';
+import { makeCertificate } from '../kit/x509.ts';
+
+const leaf = makeCertificate({ names: ['DNS:*.a.test'] });
+const setTo = (address: string, spec: Record<string, unknown> = {}): ResourceSet =>
+  resourcesOf(gateway({ port: 8443 }).certificate(leaf).host('www.a.test').route('/', {}).with(spec).to(address));
+
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 40; i++) await Promise.resolve();
+};
+
+/** Says hello, loads and switches as it is told, unless the test wants otherwise. */
+class FakeWorker {
+  readonly pid: number;
+  readonly workerId: number;
+  readonly sent: ToWorker[] = [];
+  problems: LoadProblem[] = [];
+  dieAtLoad = false;
+  rows: RowReading[] = [];
+  ended = false;
+  private readonly events: ProcessEvents;
+
+  constructor(pid: number, workerId: number, events: ProcessEvents) {
+    this.pid = pid;
+    this.workerId = workerId;
+    this.events = events;
+  }
+
+  send(m: ToWorker): void {
+    this.sent.push(m);
+    queueMicrotask(() => this.answer(m));
+  }
+
+  kill(): void {
+    this.exit(null, 'SIGKILL');
+  }
+
+  exit(code: number | null, signal: string | null): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.events.onExit(code, signal);
+  }
+
+  endpoints(): readonly EndpointInfo[] {
+    return this.sent.flatMap((m) => (m.type === 'endpoints' ? m.lists : [])).at(-1)?.list ?? [];
+  }
+
+  beat(): void {
+    if (!this.ended) this.events.onMessage({ type: 'heartbeat', delayMs: 0 });
+  }
+
+  private answer(m: ToWorker): void {
+    if (this.ended) return;
+    const { onMessage } = this.events;
+    if (m.type === 'start') onMessage({ type: 'hello', engine: 'fake', engineVersion: '1', fallback: true, why: 'a test' });
+    else if (m.type === 'load' && this.dieAtLoad) this.exit(1, null);
+    else if (m.type === 'load') {
+      const bound = [{ namespace: 'default', name: 'public', addresses: [{ host: '127.0.0.1', port: 8443 }], receiveBuffer: 100 }];
+      onMessage({ type: 'loaded', version: m.version, bound, problems: this.problems });
+    } else if (m.type === 'switch') onMessage({ type: 'switched', version: m.version });
+    else if (m.type === 'cells') onMessage({ type: 'cells', id: m.id, rows: this.rows, last: true });
+    else if (m.type === 'activity') onMessage({ type: 'activity', id: m.id, endpoints: [], last: true });
+    else if (m.type === 'drain') onMessage({ type: 'drained' });
+  }
+}
+
+const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}) => {
+  const clock = new ManualClock();
+  const workers: FakeWorker[] = [];
+  const logged: Record<string, unknown>[] = [];
+  const zone = new Map<string, readonly Answer[]>();
+  const verdicts = new Map<string, CheckReason>();
+  const next = { dieAtLoad: false };
+  const service = new Service({
+    clock,
+    log: createLog({
+      level: 'trace',
+      format: 'json',
+      write: (line) => logged.push(JSON.parse(line) as Record<string, unknown>),
+      wall: () => clock.wall(),
+    }),
+    cells: new Cells(),
+    workers: 1,
+    start: {} as Omit<WorkerStart, 'workerId'>,
+    maxConnections: 1000,
+    deny: [],
+    metricsDetail: 'upstream',
+    spawn: (workerId, events) => {
+      const w = new FakeWorker(100 + workers.length, workerId, events);
+      w.problems = more.problems ?? [];
+      w.dieAtLoad = next.dieAtLoad;
+      workers.push(w);
+      return w;
+    },
+    compile: (set) => compile(set, { standalone: true }),
+    resolve: (name) => Promise.resolve(zone.get(name) ?? []),
+    checks: () => ({
+      open: ({ endpoint }): Checker => ({
+        check: (done) => {
+          const reason = verdicts.get(endpoint.address) ?? 'ok';
+          done(reason === 'ok', reason);
+        },
+        close: () => {},
+      }),
+    }),
+    random: () => 0,
+    access: () => {},
+    onSettings: () => {},
+    build: { version: '0', node: '26' },
+    ...more,
+  });
+  const start = async (set: ResourceSet): Promise<Start> => {
+    const compiled = compile(set, { standalone: true });
+    expect(compiled.problems.filter((p) => p.severity === 'error')).toEqual([]);
+    const starting = service.start(compiled, compiled.problems);
+    await settle();
+    return starting;
+  };
+  /** Time passes for workers that are well. */
+  const live = async (ms: number): Promise<void> => {
+    for (let t = 0; t < ms; t += 250) {
+      for (const w of workers) w.beat();
+      clock.advance(Math.min(250, ms - t));
+      await settle();
+    }
+  };
+  const change = async (set: ResourceSet, problems: readonly Problem[] = []): Promise<void> => {
+    service.changed({ ...stateOf(set), problems });
+    clock.advance(20);
+    await settle();
+  };
+  const said = (msg: string) => logged.filter((line) => line['msg'] === msg);
+  const read = async (document: Document | Promise<Document>) =>
+    JSON.parse([...jsonPieces(await document)].join('')) as Record<string, unknown>;
+  return { clock, live, workers, zone, verdicts, next, service, start, change, said, read };
+};
+
+const problem: Problem = {
+  severity: 'error',
+  file: 'c.yaml',
+  line: 3,
+  column: 5,
+  object: 'Upstream default/x',
+  path: 'spec.hostnames',
+  message: 'is required',
+};
+
+describe('the first state', () => {
+  test('serves when every worker has switched; ready says so, and not before', async () => {
+    const { service, start } = setUp({ workers: 2 });
+    expect(service.ready()).toEqual({ ok: false, reasons: ['the first configuration is not loaded'] });
+    expect(await start(setTo('192.0.2.1:80'))).toEqual({ ok: true });
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    expect(service.health()).toEqual({ ok: true, reasons: [] });
+    expect(service.families.get('config_apply_total', 'applied')).toBe(1);
+    expect(service.families.get('config_resources', 'Upstream', 'true')).toBe(1);
+  });
+
+  test('an address that cannot be bound is the outcome, with the worker’s words', async () => {
+    const bind: LoadProblem = { kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' };
+    const { start, service } = setUp({ problems: [bind] });
+    expect(await start(setTo('192.0.2.1:80'))).toMatchObject({ ok: false, kind: 'bind', loads: [{ problems: [bind] }] });
+    expect(service.ready().ok).toBe(false);
+  });
+
+  test('an engine that is not there ends the start; so do three processes that end before hello', async () => {
+    const mute = (code: number) => {
+      const events: ProcessEvents[] = [];
+      const all = setUp({
+        spawn: (_, e) => {
+          events.push(e);
+          return { pid: 1, send: () => {}, kill: () => {} };
+        },
+      });
+      return { ...all, die: () => events.at(-1)?.onExit(code, null), events };
+    };
+    const engine = mute(4);
+    const starting = engine.service.start(compile(setTo('192.0.2.1:80'), { standalone: true }), []);
+    engine.events[0]?.onMessage({ type: 'fault', message: 'no such engine' });
+    engine.die();
+    expect(await starting).toEqual({ ok: false, kind: 'engine', why: 'no such engine' });
+    const broken = mute(1);
+    const failing = broken.service.start(compile(setTo('192.0.2.1:80'), { standalone: true }), []);
+    for (let i = 0; i < 3; i++) {
+      broken.die();
+      broken.clock.advance(1000);
+    }
+    expect(await failing).toMatchObject({ ok: false, kind: 'failed' });
+  });
+});
+
+describe('changes', () => {
+  test('an invalid one is refused, counted, logged and shown; the state before it stays', async () => {
+    const { service, start, change, said, read } = setUp();
+    await start(setTo('192.0.2.1:80'));
+    await change(setTo('192.0.2.2:80'), [problem]);
+    expect(service.families.get('config_apply_total', 'invalid')).toBe(1);
+    expect(said('configuration problem')).toMatchObject([
+      { level: 'error', problem: 'c.yaml:3:5: Upstream default/x: spec.hostnames: is required' },
+    ]);
+    expect(await read(service.config())).toMatchObject({
+      version: 1,
+      lastChange: { result: 'invalid', problems: ['c.yaml:3:5: Upstream default/x: spec.hostnames: is required'] },
+    });
+    expect(await read(service.upstreams())).toMatchObject({ groups: [{ endpoints: [{ address: '192.0.2.1:80' }] }] });
+  });
+
+  test('a version that workers die on is given up, and the next one is tried again', async () => {
+    const { live, workers, next, service, start, change, said } = setUp();
+    await start(setTo('192.0.2.1:80'));
+    next.dieAtLoad = true;
+    (workers[0] as FakeWorker).dieAtLoad = true;
+    service.changed(stateOf(setTo('192.0.2.2:80')));
+    for (let i = 0; i < 40 && service.families.get('config_apply_total', 'failed') === 0; i++) {
+      await live(100);
+    }
+    next.dieAtLoad = false;
+    expect(workers).toHaveLength(3);
+    expect(service.families.get('config_apply_total', 'failed')).toBe(1);
+    expect(said('configuration not applied')).toMatchObject([{ result: 'failed', serving: 1 }]);
+    await live(2000);
+    expect(
+      workers
+        .at(-1)
+        ?.endpoints()
+        .map((e) => e.address),
+    ).toEqual(['192.0.2.1']);
+    await change(setTo('192.0.2.3:80'));
+    expect(service.families.get('config_apply_total', 'applied')).toBe(2);
+    expect(
+      workers
+        .at(-1)
+        ?.endpoints()
+        .map((e) => e.address),
+    ).toEqual(['192.0.2.3']);
+  });
+
+  test('rows go with their object', async () => {
+    const { workers, service, start, change } = setUp();
+    await start(setTo('192.0.2.1:80'));
+    (workers[0] as FakeWorker).rows = [
+      { metric: 'requests_total', labels: ['default/public', 'default/r1', '200', 'ok'], values: [5] },
+      { metric: 'requests_total', labels: ['default/public', 'default/other', '200', 'ok'], values: [5] },
+    ];
+    await service.collect();
+    expect([...service.families.rows('requests_total')].map((r) => r.labels[1])).toEqual(['default/r1']);
+    await change(
+      resourcesOf(gateway({ port: 8443 }).certificate(leaf).host('www.a.test').route('/', {}).named('other').to('192.0.2.1:80')),
+    );
+    await service.collect();
+    expect([...service.families.rows('requests_total')].map((r) => r.labels[1])).toEqual(['default/other']);
+  });
+});
+
+describe('endpoints', () => {
+  test('names are resolved before the state is loaded, and followed', async () => {
+    const { live, workers, zone, start } = setUp();
+    zone.set('db.test', [{ address: '192.0.2.1', ttl: 5 }]);
+    await start(setTo('db.test:80'));
+    const w = workers[0] as FakeWorker;
+    expect(w.sent.map((m) => m.type)).toEqual(['start', 'parts', 'endpoints', 'load', 'switch']);
+    expect(w.endpoints().map((e) => e.address)).toEqual(['192.0.2.1']);
+    zone.set('db.test', [{ address: '192.0.2.2', ttl: 5 }]);
+    await live(5000);
+    expect(w.endpoints().map((e) => [e.address, e.host])).toEqual([['192.0.2.2', 'db.test']]);
+  });
+
+  test('verdicts travel in the lane, are counted and logged, and survive a change that keeps the endpoint', async () => {
+    const { live, workers, verdicts, service, start, change, said, read } = setUp();
+    const check = { healthCheck: { type: 'HTTP', interval: '1s', unhealthyThreshold: 1 } };
+    await start(setTo('192.0.2.1:80', check));
+    const w = workers[0] as FakeWorker;
+    expect(w.endpoints()).toMatchObject([{ healthy: true }]);
+    verdicts.set('192.0.2.1', 'connect_refused');
+    await live(2000);
+    expect(w.endpoints()).toMatchObject([{ healthy: false }]);
+    expect(said('endpoint unhealthy')).toMatchObject([{ upstream: 'default/r1', reason: 'connect_refused' }]);
+    expect(service.families.get('health_checks_total', 'default/r1', 'failure', 'connect_refused')).toBeGreaterThan(0);
+    await service.collect();
+    expect([...service.families.rows('endpoint_healthy')].map((r) => r.values[0])).toEqual([0]);
+    await change(setTo('192.0.2.1:80', { ...check, timeouts: { response: '7s' } }));
+    expect(await read(service.upstreams())).toMatchObject({
+      groups: [{ endpoints: [{ healthy: false, check: { lastReason: 'connect_refused' } }] }],
+    });
+  });
+});
+
+describe('workers', () => {
+  test('a worker that died makes the service unready and unwell until its successor serves', async () => {
+    const { clock, workers, service, start } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    workers[1]?.exit(null, 'SIGKILL');
+    expect(service.ready()).toEqual({ ok: false, reasons: ['worker 1 is absent'] });
+    expect(service.health()).toEqual({ ok: false, reasons: ['worker 1 is waiting'] });
+    clock.advance(0);
+    await settle();
+    expect(service.ready().ok).toBe(true);
+    expect(service.families.get('worker_restarts_total', 'signal')).toBe(1);
+    expect(service.families.get('worker_up', '1')).toBe(1);
+    expect(workers[2]?.sent.map((m) => m.type)).toEqual(['start', 'parts', 'endpoints', 'load', 'switch']);
+  });
+
+  test('several share a listener’s limit by use, each second', async () => {
+    const { clock, workers, start } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    (workers[0] as FakeWorker).rows = [{ metric: 'connections_active', labels: ['default/public'], values: [900] }];
+    clock.advance(1000);
+    await settle();
+    const shares = (w: FakeWorker | undefined) => w?.sent.flatMap((m) => (m.type === 'share' ? [m.connections] : [])).at(-1);
+    expect([shares(workers[0]), shares(workers[1])]).toEqual([950, 50]);
+  });
+
+  test('the engine’s fallback is said once', async () => {
+    const { said, start } = setUp({ workers: 3 });
+    await start(setTo('192.0.2.1:80'));
+    expect(said('the preferred QUIC engine cannot be used')).toHaveLength(1);
+  });
+});
+
+describe('a drain', () => {
+  test('begins with not ready, takes no changes, and ends with the last worker', async () => {
+    const { workers, service, start, change } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    service.beginDrain();
+    expect([service.ready(), service.health(), service.draining()]).toEqual([
+      { ok: false, reasons: ['draining'] },
+      { ok: true, reasons: [] },
+      true,
+    ]);
+    await change(setTo('192.0.2.2:80'));
+    expect(service.families.get('config_apply_total', 'applied')).toBe(1);
+    await service.drain(5000);
+    expect(workers.map((w) => w.sent.at(-1))).toEqual([
+      { type: 'drain', timeoutMs: 5000 },
+      { type: 'drain', timeoutMs: 5000 },
+    ]);
+    workers[0]?.exit(0, null);
+    expect(service.families.get('worker_restarts_total', 'exit')).toBe(0);
+    expect(workers).toHaveLength(2);
+  });
+
+  test('does not wait for a worker that does not answer for longer than the time-out and two seconds', async () => {
+    const { clock, workers, service, start } = setUp();
+    await start(setTo('192.0.2.1:80'));
+    (workers[0] as FakeWorker).send = () => {};
+    let done = false;
+    void service.drain(5000).then(() => (done = true));
+    clock.advance(6999);
+    await settle();
+    expect(done).toBe(false);
+    clock.advance(1);
+    await settle();
+    expect(done).toBe(true);
+  });
+});
+
+test('a defect in the way of a change is counted and logged, and the next change works', async () => {
+  let fail = false;
+  const { service, start, change, said } = setUp({
+    compile: (set) => {
+      if (fail) throw new Error('boom');
+      return compile(set, { standalone: true });
+    },
+  });
+  await start(setTo('192.0.2.1:80'));
+  fail = true;
+  await change(setTo('192.0.2.2:80'));
+  expect(said('internal error')).toMatchObject([{ where: 'loop', error: { message: 'boom' } }]);
+  await service.collect();
+  expect(service.families.get('internal_errors_total', 'loop')).toBe(1);
+  fail = false;
+  await change(setTo('192.0.2.3:80'));
+  expect(service.families.get('config_apply_total', 'applied')).toBe(2);
+});

@@ -372,6 +372,25 @@ describe('lines', () => {
   }, 60_000);
 });
 
+test('a group whose CA is missing answers 500 and its neighbours serve; its repair is a change like any other', async () => {
+  const port = await freeUdpPort();
+  const tls =
+    '\n---\napiVersion: spooky.dev/v1alpha1\nkind: Upstream\nmetadata: {name: tls}\nspec:\n  hostnames: ["*"]\n  matches: [{path: {value: /tls}}]\n';
+  const broken = `${tls}  protocol: H2\n  tls: {caRef: {files: {ca: gone.pem}}}\n  backends: [{addresses: [{address: "127.0.0.1:${demo.port}"}]}]\n`;
+  const spooky = await startSpooky({ documents: documents(port, undefined, broken), files });
+  expect((await ask(port, '/')).status).toBe(200);
+  const answer = await ask(port, '/tls');
+  expect([answer.status, answer.fields.get('proxy-status')]).toEqual([500, expect.stringContaining('error=proxy_configuration_error')]);
+  expect(spooky.child.stderr.join('\n')).toContain('gone.pem');
+  const mended = `${tls}  backends: [{addresses: [{address: "127.0.0.1:${demo.port}"}]}]\n`;
+  await spooky.apply(documents(port, undefined, mended));
+  expect((await ask(port, '/tls')).status).toBe(404);
+  spooky.change(documents(port, undefined, broken));
+  await spooky.metricAbove('spooky_config_apply_total', { result: 'invalid' }, 0);
+  expect((await ask(port, '/tls')).status).toBe(404);
+  await spooky.stop();
+}, 30_000);
+
 test('secrets are in no output (K13)', async () => {
   const port = await freeUdpPort();
   const token = 'canary-token-0123456789';

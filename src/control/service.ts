@@ -55,7 +55,16 @@ export const problemsOf = (state: SourceState, compiled: Compiled): readonly Pro
   ...state.settingsProblems,
   ...compiled.problems,
 ];
-export const hasErrors = (problems: readonly Problem[]): boolean => problems.some((p) => p.severity === 'error');
+/**
+ * Whether a state may not be served: any error does that, but for a group's reference that does not resolve when there is no better state
+ * to stay with, or that does not resolve in the serving state either.
+ */
+export function blocks(problems: readonly Problem[], compiled: Compiled, serving: Compiled | null): boolean {
+  const borne = new Set(Array.from(serving?.bearable ?? [], identity));
+  return problems.some((p) => p.severity === 'error' && !(compiled.bearable.has(p) && (serving === null || borne.has(identity(p)))));
+}
+
+const identity = (p: Problem): string => JSON.stringify([p.object, p.path, p.message]);
 
 export class Service implements AdminView {
   readonly families = new Families();
@@ -222,7 +231,7 @@ export class Service implements AdminView {
     const compiled = this.o.compile(state.set);
     const problems = problemsOf(state, compiled);
     logProblems(this.o.log, problems);
-    if (hasErrors(problems)) return this.refused('invalid', problems, 'the last good configuration stays');
+    if (blocks(problems, compiled, this.model.compiled)) return this.refused('invalid', problems, 'the last good configuration stays');
     this.o.onSettings(state);
     const outcome = await this.publish(compiled);
     if (!outcome.ok) {

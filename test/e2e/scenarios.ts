@@ -44,6 +44,7 @@ const OWN_ANSWERS: readonly OwnAnswer[] = [
     listener: 'strict',
     request: { path: '/whoami', headers: [['x-big', 'v'.repeat(6000)]] },
   },
+  { status: 500, name: 'an unresolved reference', error: 'proxy_configuration_error', host: HOSTS.unresolved, request: { path: '/' } },
   { status: 502, name: 'a refused connection', error: 'connection_refused', host: HOSTS.refused, request: { path: '/' } },
   { status: 503, name: 'no endpoint', error: 'destination_unavailable', host: HOSTS.empty, request: { path: '/' } },
   { status: 504, name: 'a late response', error: 'http_response_timeout', host: HOSTS.hurried, request: { path: '/slow?ms=5000' } },

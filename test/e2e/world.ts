@@ -35,6 +35,7 @@ export const HOSTS = {
   paths: 'paths.a.test',
   refused: 'refused.a.test',
   empty: 'empty.a.test',
+  unresolved: 'unresolved.a.test',
   hurried: 'hurried.a.test',
 } as const;
 
@@ -106,6 +107,7 @@ export async function startWorld(args: readonly string[] = []): Promise<World> {
     upstream('paths', [HOSTS.paths], backend.address, '  matches: [{path: {type: Prefix, value: /bytes}}]\n'),
     upstream('refused', [HOSTS.refused], closed),
     upstream('empty', [HOSTS.empty], 'nothing.invalid:80'),
+    upstream('unresolved', [HOSTS.unresolved], closed, '  protocol: H2\n  tls: {caRef: {name: gone}}\n'),
     upstream('hurried', [HOSTS.hurried], backend.address, '  timeouts: {response: 200ms}\n'),
   );
   const spooky = await startSpooky({ documents: text, files: certificateFiles(leaves), args });

@@ -80,7 +80,7 @@ function tlsOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, 
   if (!resolved.ok) {
     // One fault of the Upstream's own `tls` concerns all of its groups, and is told once.
     const told = upstream.refFaults.some((f) => f.message === `${resolved.error.path}: ${resolved.error.fault.message}`);
-    if (!told) draft.unresolved(upstream, resolved.error.path, resolved.error.fault);
+    if (!told) draft.unresolvedGroup(upstream, resolved.error.path, resolved.error.fault);
     return undefined;
   }
   if (!resolved.value.verify) noteUnverified(draft, upstream, at);

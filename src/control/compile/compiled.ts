@@ -62,4 +62,6 @@ export interface Compiled {
   readonly statuses: readonly ObjectStatus[];
   /** An error among them: some object is not served as it was written. */
   readonly problems: readonly Problem[];
+  /** Those errors that take one backend group out of service: its share answers 500, and everything else is as written. */
+  readonly bearable: ReadonlySet<Problem>;
 }

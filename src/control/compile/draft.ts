@@ -122,6 +122,7 @@ export class Draft {
   readonly options: CompileOptions;
   readonly memo: Memo;
   readonly problems: Problem[] = [];
+  readonly bearable = new Set<Problem>();
   /** Those that groups show to backends. */
   readonly clientCertificates = new Map<PartHash, CertificatePart>();
   /** Oldest first, as the upstreams. */
@@ -134,11 +135,11 @@ export class Draft {
     this.memo = options.memo ?? new Memo();
   }
 
-  report(severity: Problem['severity'], of: ListenerDraft | UpstreamDraft, path: string, message: string): void {
+  report(severity: Problem['severity'], of: ListenerDraft | UpstreamDraft, path: string, message: string): Problem {
     const { meta } = of.resource;
     const place = meta.origin?.locate(path) ?? { line: 0, column: 0 };
     const kind = of instanceof ListenerDraft ? 'Listener' : 'Upstream';
-    this.problems.push({
+    const problem: Problem = {
       severity,
       file: meta.origin?.file ?? '',
       line: place.line,
@@ -146,13 +147,21 @@ export class Draft {
       object: `${kind} ${meta.namespace}/${meta.name}`,
       path,
       message,
-    });
+    };
+    this.problems.push(problem);
+    return problem;
   }
 
   /** A reference of `of` at `path` does not hold. */
   unresolved(of: ListenerDraft | UpstreamDraft, path: string, fault: RefFault): void {
     of.refFaults.push({ reason: fault.reason, message: `${path}: ${fault.message}` });
     this.report('error', of, path, fault.message);
+  }
+
+  /** A reference of one backend group does not hold: its share answers 500, and nothing else changes. */
+  unresolvedGroup(of: UpstreamDraft, path: string, fault: RefFault): void {
+    of.refFaults.push({ reason: fault.reason, message: `${path}: ${fault.message}` });
+    this.bearable.add(this.report('error', of, path, fault.message));
   }
 
   /** The object is out of service as a whole. The first fault gives the condition, every one a problem. */

@@ -42,6 +42,7 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
     groups: assembled.groups,
     statuses: statuses(draft),
     problems: draft.problems,
+    bearable: draft.bearable,
   };
 }
 

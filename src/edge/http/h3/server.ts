@@ -21,6 +21,7 @@ export function createH3Server(options: H3ServerOptions): H3Server {
     handler: new Handler(shared, options),
     connections: () => shared.connections.size,
     drain() {
+      shared.draining = true;
       for (const connection of shared.connections) guarded(connection, 'drain', () => connection.drain());
     },
     closeAll(code = H3.H3_NO_ERROR) {
@@ -53,6 +54,8 @@ class Handler implements QuicHandler {
       c.data = connection;
       this.shared.connections.add(connection);
       connection.start();
+      // Its handshake was under way when the drain began: nobody else will tell it.
+      if (this.shared.draining) connection.drain();
     } catch (e) {
       if (c.data instanceof Connection) c.data.crash('connection', e);
       else {

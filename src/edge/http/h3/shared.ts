@@ -20,6 +20,7 @@ export class Shared {
   readonly onInternalError: (where: string, error: unknown) => void;
   readonly outbox = new Outbox();
   readonly connections = new Set<Connection>();
+  draining = false;
   private done: SentListener[] = [];
   private notified: SentListener[] = [];
   private isScheduled = false;

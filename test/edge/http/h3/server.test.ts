@@ -203,6 +203,15 @@ describe('drain', () => {
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
+  test('a connection whose handshake ends after the drain began is told as well', () => {
+    const world = new World();
+    world.server.drain();
+    const c = world.connect();
+    world.clock.advance(50);
+    expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x00));
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
   test('closeAll ends every connection and tells every request', () => {
     const world = new World();
     world.onEnd = () => {};

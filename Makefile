@@ -35,7 +35,7 @@ check-generate: node_modules/.package-lock.json ## Fail when a generated file is
 	$(NODE) --no-warnings scripts/generate.ts --check
 
 golden: node_modules/.package-lock.json ## Write the golden files anew; read the difference before you commit it
-	SPOOKY_GOLDEN=update $(JEST) test/golden test/control test/cli
+	SPOOKY_GOLDEN=update $(JEST) test/golden
 
 fuzz: node_modules/.package-lock.json ## Random input at the codecs and the socket, a million of each (SPOOKY_FUZZ_COUNT)
 	SPOOKY_SUITE=fuzz SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz

@@ -61,16 +61,21 @@ spec:
 `;
 
 const children: ChildProcess[] = [];
-const start = (args: readonly string[], stdio: 'pipe' | 'inherit'): ChildProcess => {
-  const child = spawn(join(ROOT, 'bin', 'spooky'), args, { stdio: ['ignore', stdio, stdio === 'pipe' ? 'pipe' : 'inherit'] });
+const start = (args: readonly string[]): ChildProcess => {
+  // In a group of its own: Ctrl-C reaches it once, through us, and not once more from the terminal, which would cut the drain short.
+  const child = spawn(join(ROOT, 'bin', 'spooky'), args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   children.push(child);
   return child;
 };
 
 let stopping = false;
+/** The last one started: Spooky drains while its backend still answers, which is ended when Spooky has. */
 const stop = (signal: NodeJS.Signals): void => {
   stopping = true;
-  for (const child of children) if (child.exitCode === null) child.kill(signal);
+  children.at(-1)?.kill(signal);
+};
+const stopAll = (): void => {
+  for (const child of children) if (child.exitCode === null) child.kill('SIGTERM');
 };
 
 const ended = (child: ChildProcess): Promise<number> =>
@@ -113,37 +118,35 @@ const main = async (): Promise<number> => {
   mkdirSync(DEV, { recursive: true, mode: 0o700 });
   if (!usable()) makeCertificates();
   write('spooky.yaml', CONFIG);
-  // Also when Ctrl-C reaches the children by themselves: we wait for their ends.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop(signal));
-  const demo = start(['demo', '--listen', DEMO], 'pipe');
+  // The terminal is gone.
+  process.on('SIGHUP', () => stop('SIGTERM'));
+  const demo = start(['demo', '--listen', DEMO]);
   if (!(await lineOf(demo, (line) => line.startsWith('demo backend on'), false))) return (say('the demo backend did not start'), 1);
-  const serve = start(
-    [
-      'serve',
-      '--config',
-      path('spooky.yaml'),
-      '--metrics',
-      METRICS,
-      '--admin',
-      ADMIN,
-      '--log-format',
-      'plain',
-      '--access-log',
-      'all',
-      '--drain-timeout',
-      '3s',
-    ],
-    'pipe',
-  );
+  const serve = start([
+    'serve',
+    '--config',
+    path('spooky.yaml'),
+    '--metrics',
+    METRICS,
+    '--admin',
+    ADMIN,
+    '--log-format',
+    'plain',
+    '--access-log',
+    'all',
+    '--drain-timeout',
+    '3s',
+  ]);
   const serveEnded = ended(serve);
   if (!(await lineOf(serve, (line) => / ready( |$)/.test(line), true))) {
-    stop('SIGTERM');
+    stopAll();
     return serveEnded;
   }
   explain();
   const code = await serveEnded;
   if (!stopping) say(`Spooky ended with exit code ${code}`);
-  stop('SIGTERM');
+  stopAll();
   await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? ended(child) : 0)));
   return code;
 };

@@ -161,7 +161,17 @@ export function certificateNameMatches(pattern: string, host: string): boolean {
   return dot > 0 && host.length - dot === pattern.length - 1 && host.endsWith(pattern.slice(1));
 }
 
-/** The one rule for choosing by name, for handshakes and for 421 alike: the exact name, then the wildcard of its last labels but one. */
+/**
+ * The one rule for choosing by name, for handshakes, for 421 and for `explain` alike: the exact name, then the wildcard in place of its first label.
+ * `host` is lower case, without a trailing dot.
+ */
+export function findByName<T>(names: ReadonlyMap<string, T>, host: string): T | null {
+  const exact = names.get(host);
+  if (exact !== undefined) return exact;
+  const dot = host.indexOf('.');
+  return dot <= 0 ? null : (names.get(`*${host.slice(dot)}`) ?? null);
+}
+
 export class TlsNames {
   private readonly byName = new Map<string, number>();
 
@@ -171,11 +181,8 @@ export class TlsNames {
     });
   }
 
-  /** The entry's index, or -1: unmatched. `host` is lower case, without a trailing dot. */
+  /** The entry's index, or -1: unmatched. */
   find(host: string): number {
-    const exact = this.byName.get(host);
-    if (exact !== undefined) return exact;
-    const dot = host.indexOf('.');
-    return dot <= 0 ? -1 : (this.byName.get(`*${host.slice(dot)}`) ?? -1);
+    return findByName(this.byName, host) ?? -1;
   }
 }

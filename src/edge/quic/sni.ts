@@ -1,21 +1,13 @@
+import { findByName } from '../../contract/tls.ts';
 import type { TlsId, TlsTable } from './engine.ts';
 
 /**
- * The entry that a server name gets: exact, then `*.` in place of its first label, then the fallback; null rejects the handshake.
- * The only place where names are matched to TLS settings, for every transport, so that no spelling of a name (case, trailing
- * dot) can select a laxer entry than another.
+ * The entry that a server name gets: by the one rule for names, then the fallback; null rejects the handshake.
+ * No spelling of a name (case, trailing dot) can select a laxer entry than another.
  */
 export function pickTls(table: TlsTable, sni: string | null): TlsId | null {
   if (sni === null || sni.length === 0) return table.fallback;
-  const name = canonicalName(sni);
-  const exact = table.names.get(name);
-  if (exact !== undefined) return exact;
-  const dot = name.indexOf('.');
-  if (dot > 0) {
-    const wild = table.names.get(`*${name.slice(dot)}`);
-    if (wild !== undefined) return wild;
-  }
-  return table.fallback;
+  return findByName(table.names, canonicalName(sni)) ?? table.fallback;
 }
 
 /** ASCII lower case without the final dot; bytes above 127 stay what they are and match nothing. */

@@ -626,6 +626,24 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
         await work();
       });
 
+      test('Q5: a peer whose packets lead to nothing is closed with H3_EXCESSIVE_LOAD', async () => {
+        const s = await stage();
+        const raw = new RawClient(await wire(), s.port);
+        expect(await raw.handshake()).toBe(true);
+        raw.q.streamSend(0, Buffer.alloc(1000, 1), false);
+        const packets = raw.take();
+        // The same packets again and again: authentic once, then only weight.
+        for (let i = 0; i < 1000 && raw.q.peerError() === null; i++) {
+          for (const p of packets) await raw.wire.send(p, s.port);
+          if (i % 20 === 0) await s.w.barrier(s.port, 1);
+        }
+        await raw.wire.until(() => raw.q.peerError() !== null);
+        expect(raw.q.peerError()).toMatchObject({ isApp: true, errorCode: 0x107 });
+        await s.server.until(() => s.server.closes.length === 1);
+        expect(s.server.closes[0]?.why).toMatchObject({ side: 'local', app: true, code: 0x107 });
+        await work();
+      });
+
       test('Q11: an address has its share of connections, and no more', async () => {
         const s = await stage({ limits: { perAddress: 2 } });
         const a = await wire('127.0.0.9');

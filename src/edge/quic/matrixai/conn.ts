@@ -1,18 +1,16 @@
 import type { Address, CloseReason, ConnInfo, ConnStats, QuicConn, QuicHandler, TlsId } from '../engine.ts';
 import { hostOf } from '../address.ts';
 import { H3_EXCESSIVE_LOAD, H3_INTERNAL_ERROR } from '../codes.ts';
+import { Stream } from '../stream.ts';
 import { WheelTimer } from '../../../lib/wheel.ts';
-import { errorName, errorNumber, SHUTDOWN_READ, SHUTDOWN_WRITE, MAX_SEND, type Connection, type RecvInfo } from './binding.ts';
-import { SendQueue } from '../sendqueue.ts';
+import { errorName, MAX_SEND, SHUTDOWN_READ, SHUTDOWN_WRITE, type Connection, type RecvInfo } from './binding.ts';
+import { ByteBudget } from './budget.ts';
+import { Inbound } from './inbound.ts';
+import { Outbound } from './outbound.ts';
+import { Rebinding } from './rebinding.ts';
 import { nextSlot, type UdpSocket } from './socket.ts';
-import { EMPTY, Stream } from '../stream.ts';
+import { ENDING, GONE, HANDSHAKING, OPEN } from './state.ts';
 import type { Turn } from './turn.ts';
-
-export const HANDSHAKING = 0;
-export const OPEN = 1;
-/** Closed on one side; quiche still answers stray packets for three PTO. */
-export const ENDING = 2;
-export const GONE = 3;
 
 /** Whoever made the connection: a listening endpoint or a client. */
 export interface ConnOwner {
@@ -48,46 +46,25 @@ const TIMER_ACK = 1;
 const TIMER_HANDSHAKE = 2;
 const TIMER_POLL = 3;
 
-/** Well below the 25 ms that we advertise. */
+/** Well below the 25 ms that peers assume. */
 const ACK_DELAY_MS = 5;
 /** Datagrams that arrive before an acknowledgement goes out alone. */
 const ACK_EVERY = 8;
 const POLL_MS = 100;
 const STATS_MS = 1000;
-
-const WRITE_MARK = 128 * 1024;
-const WRITE_LOW = 32 * 1024;
-const CONN_MARK = 1024 * 1024;
-/** What an incremental stream gives to quiche before its equals have their turn. */
-const SHARE = 8 * 1024;
 /**
  * Packets per connection and flush: the others want their turn. Also what bounds a peer that acknowledges what it never got, since
  * quiche 0.18 lets its congestion window grow without end (an honest one's does, too: its size says nothing).
  */
 const FLUSH_PACKETS = 64;
-/** Stream bytes that quiche gets before it has to send. */
-const OFFER = 32 * 1024;
-const READ_PER_TURN = 1024 * 1024;
-const PROBES = 50;
+/** More than any honest handshake takes: quiche 0.18 would keep CRYPTO bytes without end. */
 const HANDSHAKE_DATAGRAMS = 64;
-
-/**
- * The byte budget bounds what quiche 0.18 keeps for a peer that feeds it without end (retired ids, path challenges, CRYPTO bytes,
- * fragments with gaps): datagram bytes that arrive must turn into delivered stream bytes, sent packets or finished requests.
- */
-const BUDGET = 256 * 1024;
-const BUDGET_PER_MS = (100 * 1024) / 60_000;
-const CREDIT_DELIVERED = 4;
-const CREDIT_PACKET = 200;
-const CREDIT_STREAM = 3000;
-
-/** Attempts to follow a client to another port, per second. */
-const REBINDS = 8;
-/** Freed with the connection: lets V8 see a part of the native memory that it pins. */
+const REASON_BYTES = 256;
 const BALLAST = 36 * 1024;
 
 const NO_STATS: ConnStats = { rttMs: 0, lost: 0, sent: 0, received: 0 };
 
+/** One connection: its life, its timers, and the application's commands. Bytes in and out are `inbound` and `outbound`. */
 export class Conn implements QuicConn {
   readonly key: number;
   readonly early = false;
@@ -99,8 +76,12 @@ export class Conn implements QuicConn {
   readonly sni: string | null;
   readonly socket: UdpSocket;
   readonly bornAt: number;
+  readonly streams = new Map<number, Stream>();
+  readonly budget: ByteBudget;
   data: unknown = null;
+  q: Connection | null;
   state = HANDSHAKING;
+  /** In the turn's lists. */
   dirty = false;
   wanting = false;
   handshakeMs = 0;
@@ -112,81 +93,60 @@ export class Conn implements QuicConn {
   slot = -1;
   ids: number[] = [];
   initialKey: string | null = null;
-  q: Connection | null;
+  /** Freed with the connection: lets V8 see a part of the native memory that it pins. */
+  ballast: Buffer | null = Buffer.allocUnsafeSlow(BALLAST);
   private readonly turn: Turn;
   private readonly owner: ConnOwner;
   private readonly handler: QuicHandler;
   private readonly recvInfo: RecvInfo;
-  private readonly quicheTimer: WheelTimer;
-  private readonly ackTimer: WheelTimer;
-  private readonly handshakeTimer: WheelTimer;
-  private readonly pollTimer: WheelTimer;
-  private readonly streamWindow: number;
-  private readonly connWindow: number;
+  private readonly inbound: Inbound;
+  private readonly outbound: Outbound;
+  private readonly rebinding = new Rebinding();
   private readonly datagrams: boolean;
-  ballast: Buffer | null;
-  private readonly streams = new Map<number, Stream>();
-  /** Streams that the peer still sends on and that did not end with their first bytes. */
-  private bodies: Stream[] = [];
-  private readonly queue = new SendQueue();
-  /** Ids below these were seen, or are in `gaps`. */
-  private nextBidi: number;
-  private nextUni: number;
-  private readonly gaps = new Set<number>();
-  private nextOwnUni: number;
+  private readonly quicheTimer = new WheelTimer(this, TIMER_QUICHE);
+  private readonly ackTimer = new WheelTimer(this, TIMER_ACK);
+  private readonly handshakeTimer = new WheelTimer(this, TIMER_HANDSHAKE);
+  private readonly pollTimer = new WheelTimer(this, TIMER_POLL);
   /** Streams of ours that have begun: three on a server, as many as it asks on a client. */
   private readonly opened = new Set<number>();
-  private pending = 0;
-  private owing = 0;
+  private nextOwnUni: number;
   private pausedCount = 0;
-  private received = 0;
-  private credit = 0;
   private sinceFlush = 0;
   private datagramsIn = 0;
+  /** quiche has thrown: see whether it has closed. */
   private suspect = false;
-  private told = false;
   private failedHandshake = false;
+  private told = false;
   private why: CloseReason | null = null;
   private cachedStats: ConnStats = NO_STATS;
   private statsAt = -Infinity;
   private cachedInfo: ConnInfo | null = null;
-  private reboundAt = 0;
-  private rebinds = REBINDS;
-  private rebindsAt = 0;
-  private sendCredit = Infinity;
-  private offerLeft = 0;
 
   constructor(o: ConnOptions, turn: Turn, owner: ConnOwner) {
     this.key = o.key;
-    this.remote = o.remote;
-    this.local = o.socket.local;
     this.server = o.server;
-    this.tls = o.tls;
-    this.needsCertificate = o.needsCertificate;
-    this.sni = o.sni;
+    this.q = o.q;
     this.socket = o.socket;
     this.host = o.host;
     this.port = o.port;
-    this.q = o.q;
+    this.remote = o.remote;
+    this.local = o.socket.local;
+    this.tls = o.tls;
+    this.needsCertificate = o.needsCertificate;
+    this.sni = o.sni;
+    this.datagrams = o.datagrams;
     this.turn = turn;
     this.owner = owner;
     this.handler = turn.handler;
     this.bornAt = turn.clock.now();
+    this.budget = new ByteBudget(this.bornAt, o.streamWindow, o.connWindow);
+    this.inbound = new Inbound(this, turn.handler, turn.readBuffer, o.datagrams);
+    this.outbound = new Outbound(this, turn.handler);
     // Always the same: quiche 0.18 must never see a second path (it can be sent into an endless loop then).
     this.recvInfo = Object.freeze({
       from: Object.freeze({ host: hostOf(o.remote), port: o.port }),
       to: Object.freeze({ host: hostOf(o.socket.local), port: o.socket.port }),
     });
-    this.quicheTimer = new WheelTimer(this, TIMER_QUICHE);
-    this.ackTimer = new WheelTimer(this, TIMER_ACK);
-    this.handshakeTimer = new WheelTimer(this, TIMER_HANDSHAKE);
-    this.pollTimer = new WheelTimer(this, TIMER_POLL);
-    this.streamWindow = o.streamWindow;
-    this.connWindow = o.connWindow;
-    this.datagrams = o.datagrams;
-    this.ballast = Buffer.allocUnsafeSlow(BALLAST);
-    this.nextBidi = o.server ? 0 : 1;
-    this.nextUni = o.server ? 2 : 3;
     this.nextOwnUni = o.server ? 3 : 2;
     turn.wheel.arm(this.handshakeTimer, o.handshakeMs);
   }
@@ -198,54 +158,36 @@ export class Conn implements QuicConn {
     if (q === null) return;
     this.datagramsIn++;
     if (this.state === HANDSHAKING && this.datagramsIn > HANDSHAKE_DATAGRAMS) return;
-    this.received += msg.length;
     this.sinceFlush++;
-    if (this.sendCredit !== Infinity) this.gainCredit(msg.length);
+    if (this.rebinding.credit !== Infinity) this.rebinding.received(this.turn.clock.now(), this.stats().rttMs, msg.length);
     try {
       q.recv(msg, this.recvInfo);
     } catch (e) {
       // Anything else means that quiche has closed: the flush says so to the peer.
       if (errorName(e) !== 'BufferTooShort') this.suspect = true;
     }
-    if (this.received - this.credit > BUDGET) this.overBudget();
+    if (this.budget.take(msg.length) && this.budget.exceeded(this.turn.clock.now(), this.pausedCount)) {
+      this.close(true, H3_EXCESSIVE_LOAD, 'budget');
+    }
     this.turn.touch(this);
   }
 
   /**
    * A packet from another port of the same host, as a NAT that forgot us makes it. Only when quiche could authenticate it
-   * (its counter moves, which a forged or repeated packet does not do) the answers follow, at most three times what
-   * comes from there until it has answered for a round trip.
+   * (its counter moves, which a forged or repeated packet does not do) the answers follow.
    */
   recvRebound(msg: Buffer, port: number): boolean {
     const q = this.q;
     const now = this.turn.clock.now();
-    if (q === null || this.state !== OPEN) return false;
-    if (now - this.rebindsAt > 1000) {
-      this.rebindsAt = now;
-      this.rebinds = REBINDS;
-    }
-    if (this.rebinds-- <= 0) return false;
+    if (q === null || this.state !== OPEN || !this.rebinding.mayTry(now)) return false;
     const before = q.stats().recv;
     const length = msg.length;
     this.recv(msg);
-    if (this.q === null || q.stats().recv === before) return false;
+    if (q.stats().recv === before) return false;
     this.port = port;
-    this.reboundAt = now;
-    this.sendCredit = 3 * length;
+    this.rebinding.moved(now, length);
     this.turn.want(this);
     return true;
-  }
-
-  private gainCredit(length: number): void {
-    const rtt = this.stats().rttMs;
-    this.sendCredit = this.turn.clock.now() - this.reboundAt > rtt + 50 ? Infinity : this.sendCredit + 3 * length;
-  }
-
-  private overBudget(): void {
-    const held =
-      this.pausedCount === 0 ? 0 : Math.min(this.pausedCount * this.streamWindow, Math.max(this.connWindow, this.streamWindow)) * 1.25;
-    const allowed = BUDGET + (this.turn.clock.now() - this.bornAt) * BUDGET_PER_MS + held;
-    if (this.received - this.credit > allowed) this.close(true, H3_EXCESSIVE_LOAD, 'budget');
   }
 
   /** The news of this turn, to the handler. */
@@ -254,13 +196,12 @@ export class Conn implements QuicConn {
     if (q === null) return;
     if (this.state === HANDSHAKING) this.settleHandshake(q);
     if (this.state === OPEN) {
-      if (this.streams.size > 0) this.pollStops(q);
-      this.readAll(q);
-      if (!this.pollTimer.armed && this.state === OPEN) this.turn.wheel.arm(this.pollTimer, POLL_MS);
+      if (this.streams.size > 0) this.outbound.pollStops(q);
+      if (this.state === OPEN) this.inbound.readAll(q);
+      if (this.state === OPEN && !this.pollTimer.armed) this.turn.wheel.arm(this.pollTimer, POLL_MS);
     }
-    if (this.q === null) return;
     if (this.suspect || q.isDraining()) this.checkEnd(q);
-    if (this.suspect || this.state !== OPEN || this.queue.length > 0 || this.sinceFlush >= ACK_EVERY) this.turn.want(this);
+    if (this.state !== OPEN || this.outbound.waiting || this.sinceFlush >= ACK_EVERY) this.turn.want(this);
     else if (this.sinceFlush > 0 && !this.ackTimer.armed) this.turn.wheel.arm(this.ackTimer, ACK_DELAY_MS);
   }
 
@@ -274,160 +215,19 @@ export class Conn implements QuicConn {
     this.handler.onConnection(this);
   }
 
-  private readAll(q: Connection): void {
-    if (this.datagrams) this.readDatagrams(q);
-    if (!q.isReadable()) return;
-    let left = READ_PER_TURN;
-    const bodies = this.bodies;
-    if (bodies.length > 0 && bodies.length <= PROBES) {
-      for (let i = bodies.length - 1; i >= 0; i--) {
-        const s = bodies[i] as Stream;
-        if (s.readDone) this.dropBody(i);
-        else if (!s.paused && q.streamReadable(s.id)) left -= this.read(q, s);
-        if (this.state !== OPEN) return;
-      }
-    }
-    while (q.streamReadable(this.nextBidi) && this.state === OPEN) {
-      const id = this.nextBidi;
-      this.nextBidi += 4;
-      left -= this.read(q, this.peerStream(id, this.server));
-    }
-    while (q.streamReadable(this.nextUni) && this.state === OPEN) {
-      const id = this.nextUni;
-      this.nextUni += 4;
-      left -= this.read(q, this.peerStream(id, false));
-    }
-    if (this.state === OPEN && q.isReadable()) this.readRest(q);
-    if (left < 0) this.turn.touch(this);
+  /** Windows have moved: something to say even when nothing has arrived. */
+  consumed(): void {
+    if (this.sinceFlush === 0) this.sinceFlush = 1;
   }
 
-  /** Streams out of order, and many bodies at once: by quiche's list, which costs ten probes and must be used up before anything else. */
-  private readRest(q: Connection): void {
-    const ids = [...q.readable()];
-    for (let i = 0; i < ids.length && this.state === OPEN; i++) {
-      const id = ids[i] as number;
-      const s = this.streams.get(id) ?? this.late(id);
-      if (s === null) this.swallow(q, id);
-      else if (!s.readDone && !s.paused) this.read(q, s);
-    }
+  /** There is more to read than one turn may take. */
+  again(): void {
+    this.turn.touch(this);
   }
 
-  /** A stream that the peer opened out of order; null when it has already ended here. */
-  private late(id: number): Stream | null {
-    const uni = (id & 2) !== 0;
-    if ((id & 1) !== (this.server ? 0 : 1)) return null;
-    let next = uni ? this.nextUni : this.nextBidi;
-    if (id >= next) {
-      for (; next < id; next += 4) this.gaps.add(next);
-      if (uni) this.nextUni = id + 4;
-      else this.nextBidi = id + 4;
-    } else if (!this.gaps.delete(id)) return null;
-    return this.peerStream(id, !uni);
-  }
-
-  private peerStream(id: number, writable: boolean): Stream {
-    const s = new Stream(id, true, writable, true);
-    this.streams.set(id, s);
-    return s;
-  }
-
-  /** Hands over what a stream has; returns how much. Its buffer is lent. */
-  private read(q: Connection, s: Stream): number {
-    const buf = this.turn.readBuffer;
-    let total = 0;
-    while (!s.paused && !s.readDone && total < READ_PER_TURN / 4 && this.state === OPEN) {
-      let got: [number, boolean] | null;
-      try {
-        got = q.streamRecv(s.id, buf);
-      } catch (e) {
-        this.readFailed(s, e);
-        return total;
-      }
-      if (got === null) break;
-      const n = got[0];
-      const fin = got[1];
-      total += n;
-      this.credit += n * CREDIT_DELIVERED;
-      if (fin) s.readDone = true;
-      if (n > 0 || fin) this.handler.onData(this, s.id, buf, 0, n, fin);
-      if (n < buf.length) break;
-    }
-    // Windows have moved: something to say even when nothing has arrived.
-    if (total > 0 && this.sinceFlush === 0) this.sinceFlush = 1;
-    if (s.readDone) this.settled(s);
-    else if (s.body < 0 && this.state === OPEN) this.addBody(s);
-    if (total >= READ_PER_TURN / 4) this.turn.touch(this);
-    return total;
-  }
-
-  private readFailed(s: Stream, e: unknown): void {
-    const name = errorName(e);
-    if (name === 'Done' || s.readDone) return;
-    s.readDone = true;
-    this.unpause(s);
-    this.handler.onReset(this, s.id, name === 'StreamReset' ? errorNumber(e) : 0);
-    this.settled(s);
-  }
-
-  /** Bytes of a stream that has already ended here: quiche lists it until they are taken. */
-  private swallow(q: Connection, id: number): void {
-    try {
-      while (q.streamRecv(id, this.turn.readBuffer) !== null);
-    } catch {
-      // Reset or gone: that is what we want.
-    }
-  }
-
-  private readDatagrams(q: Connection): void {
-    const buf = this.turn.readBuffer;
-    for (let i = 0; i < 64 && this.state === OPEN; i++) {
-      const n = q.dgramRecv(buf) as number | null;
-      if (n === null) return;
-      this.credit += n * CREDIT_DELIVERED;
-      this.handler.onDatagram(this, buf, 0, n);
-    }
-  }
-
-  private addBody(s: Stream): void {
-    s.body = this.bodies.length;
-    this.bodies.push(s);
-  }
-
-  private dropBody(i: number): void {
-    const last = this.bodies.pop();
-    if (last === undefined) return;
-    if (i < this.bodies.length) {
-      (this.bodies[i] as Stream).body = -1;
-      this.bodies[i] = last;
-      last.body = i;
-    } else last.body = -1;
-  }
-
-  /** Whether a peer has lost interest shows only when one asks (quiche raises no event for STOP_SENDING). */
-  private pollStops(q: Connection): void {
-    for (const s of this.streams.values()) {
-      if (s.writeDone || !s.begun) continue;
-      try {
-        q.streamCapacity(s.id);
-      } catch (e) {
-        this.stopped(s, errorNumber(e), errorName(e));
-        if (this.state !== OPEN) return;
-      }
-    }
-  }
-
-  private stopped(s: Stream, code: number, name: string): void {
-    if (s.writeDone) return;
-    this.forget(s);
-    s.writeDone = true;
-    this.handler.onStop(this, s.id, name === 'StreamStopped' ? code : 0);
-    this.settled(s);
-  }
-
-  private settled(s: Stream): void {
-    if (!s.readDone || !s.writeDone) return;
-    if (this.streams.delete(s.id)) this.credit += CREDIT_STREAM;
-    if (s.body >= 0) this.dropBody(s.body);
+  /** A stream whose directions have both ended is forgotten. */
+  settleStream(s: Stream): void {
+    if (s.readDone && s.writeDone && this.streams.delete(s.id)) this.budget.finished();
   }
 
   // What the application says
@@ -436,22 +236,8 @@ export class Conn implements QuicConn {
     if (this.state !== OPEN) return true;
     const s = this.streams.get(id) ?? this.ownStream(id);
     if (s === null || s.writeDone || s.finWaits) return true;
-    const n = end - start;
-    if (n > 0) {
-      const copy = Buffer.allocUnsafe(n);
-      copy.set(start === 0 && end === buf.length ? buf : buf.subarray(start, end));
-      s.push(copy);
-      this.pending += n;
-    } else if (!fin) return !s.owed;
-    if (fin) s.finWaits = true;
-    this.queue.add(s);
     this.turn.want(this);
-    if (fin || (s.pending <= WRITE_MARK && this.pending <= CONN_MARK)) return true;
-    if (!s.owed) {
-      s.owed = true;
-      this.owing++;
-    }
-    return false;
+    return this.outbound.write(s, buf, start, end, fin);
   }
 
   /** Streams that we open come into being with their first write: 0, 4, ... of a client, and the unidirectional ones. */
@@ -462,7 +248,7 @@ export class Conn implements QuicConn {
     this.opened.add(id);
     const s = new Stream(id, !uni, true, false);
     this.streams.set(id, s);
-    if (!uni) this.addBody(s);
+    if (!uni) this.inbound.follow(s);
     return s;
   }
 
@@ -486,7 +272,7 @@ export class Conn implements QuicConn {
     if (this.state === OPEN) this.turn.touch(this);
   }
 
-  private unpause(s: Stream): void {
+  unpause(s: Stream): void {
     if (!s.paused) return;
     s.paused = false;
     this.pausedCount--;
@@ -495,9 +281,10 @@ export class Conn implements QuicConn {
   reset(id: number, code: number): void {
     const s = this.streams.get(id);
     if (s === undefined || s.writeDone || this.state !== OPEN) return;
-    this.forget(s);
+    this.outbound.forget(s);
     s.writeDone = true;
     this.shutdown(s, SHUTDOWN_WRITE, code);
+    this.settleStream(s);
   }
 
   stop(id: number, code: number): void {
@@ -505,10 +292,10 @@ export class Conn implements QuicConn {
     if (s === undefined || s.readDone || this.state !== OPEN) return;
     this.unpause(s);
     s.readDone = true;
-    // What was on its way is thrown away by quiche without being delivered.
-    this.credit += this.streamWindow;
+    this.budget.stopped();
     if (s.begun) this.shutdown(s, SHUTDOWN_READ, code);
     else s.stopWaits = code;
+    this.inbound.ended(s);
   }
 
   private shutdown(s: Stream, direction: number, code: number): void {
@@ -517,7 +304,6 @@ export class Conn implements QuicConn {
     } catch {
       // A stream that quiche does not know (yet or any more) needs no shutdown.
     }
-    this.settled(s);
     this.turn.want(this);
   }
 
@@ -526,14 +312,7 @@ export class Conn implements QuicConn {
     if (s === undefined || (s.urgency === urgency && s.incremental === incremental)) return;
     s.urgency = urgency;
     s.incremental = incremental;
-    this.queue.reorder(s);
-    if (!s.begun) return;
-    try {
-      // quiche's default is 127; what it already holds shall leave in our order, too.
-      this.q?.streamPriority(id, 127 + (urgency - 3) * 8, incremental);
-    } catch {
-      // Collected in the meantime.
-    }
+    this.outbound.priority(s, this.q);
   }
 
   datagram(buf: Uint8Array, start: number, end: number): boolean {
@@ -559,38 +338,11 @@ export class Conn implements QuicConn {
     if (this.state > OPEN || this.q === null) return;
     if (this.why === null) this.why = { side: 'local', app, code, reason };
     try {
-      this.q.close(app, code, Buffer.from(reason).subarray(0, 256));
+      this.q.close(app, code, Buffer.from(reason).subarray(0, REASON_BYTES));
     } catch {
       this.suspect = true;
     }
     this.end();
-  }
-
-  /** Handshaking or open no more: streams are forgotten at once, the ending is told at the end of the turn. */
-  private end(): void {
-    this.failedHandshake = this.state === HANDSHAKING;
-    this.state = ENDING;
-    this.queue.clear();
-    this.streams.clear();
-    this.bodies = [];
-    this.gaps.clear();
-    this.pending = 0;
-    this.turn.want(this);
-  }
-
-  /** An exception of the handler or of ours: this connection ends, nothing else. */
-  crash(where: string, e: unknown): void {
-    this.turn.report(where, e);
-    if (this.state >= ENDING) {
-      this.dispose();
-      return;
-    }
-    try {
-      this.close(true, H3_INTERNAL_ERROR, '');
-    } catch (again) {
-      this.turn.report(where, again);
-      this.dispose();
-    }
   }
 
   info(): ConnInfo {
@@ -599,10 +351,9 @@ export class Conn implements QuicConn {
 
   private readInfo(): ConnInfo {
     const q = this.q;
-    const alpn = q === null ? '' : Buffer.from(q.applicationProto()).toString('latin1');
     return {
       sni: this.sni,
-      alpn,
+      alpn: q === null ? '' : Buffer.from(q.applicationProto()).toString('latin1'),
       tls: this.tls,
       resumed: q?.isResumed() ?? false,
       peerChain: q?.peerCertChain() ?? null,
@@ -631,25 +382,24 @@ export class Conn implements QuicConn {
     this.turn.wheel.disarm(this.ackTimer);
     let room = Math.min(FLUSH_PACKETS, this.turn.packets);
     for (;;) {
-      if (this.queue.length > 0 && this.state === OPEN) this.offer(q);
+      if (this.state === OPEN && this.outbound.waiting) this.outbound.offer(q);
       const sent = this.send(q, room);
       room -= sent;
-      if (this.owing > 0 && this.state === OPEN) this.payDebts();
-      if (sent === 0 || room <= 0 || this.queue.length === 0) break;
+      if (this.state === OPEN) this.outbound.payDebts();
+      if (sent === 0 || room <= 0 || !this.outbound.waiting) break;
     }
     if (room <= 0) this.turn.want(this);
-    if (this.q === null) return;
     if (this.suspect || this.state === ENDING) this.checkEnd(q);
-    this.armQuiche(q);
+    if (this.q !== null) this.armQuiche(q);
   }
 
   private send(q: Connection, room: number): number {
-    let sent = 0;
     if (this.socket.blocked) {
       this.turn.wheel.arm(this.ackTimer, ACK_DELAY_MS);
       return 0;
     }
-    while (sent < room && this.sendCredit >= MAX_SEND) {
+    let sent = 0;
+    while (sent < room && this.rebinding.credit >= MAX_SEND) {
       const slot = nextSlot();
       let made: [number, unknown] | null;
       try {
@@ -661,122 +411,15 @@ export class Conn implements QuicConn {
       if (made === null) break;
       const n = made[0];
       this.socket.send(slot, n, this.port, this.host);
-      this.sendCredit -= n;
+      this.rebinding.credit -= n;
       sent++;
     }
     this.turn.packets -= sent;
-    this.credit += sent * CREDIT_PACKET;
+    this.budget.sent(sent);
     return sent;
   }
 
-  /**
-   * Gives quiche what it takes, in the queue's order, but no more than it can send next: what it holds already leaves in its
-   * own order, and a congestion window may be large.
-   */
-  private offer(q: Connection): void {
-    const items = this.queue.items;
-    this.offerLeft = OFFER;
-    for (let i = 0; i < items.length && this.offerLeft > 0;) {
-      const s = items[i] as Stream;
-      const took = this.offerStream(q, s);
-      if (this.state !== OPEN) return;
-      if (s.owed && s.pending <= WRITE_LOW && this.pending <= CONN_MARK / 2) {
-        // Before anybody behind it has a chance: what is more urgent shall not wait for its own next bytes.
-        this.pay(s);
-        if (this.state !== OPEN) return;
-        if (s.queued >= 0 && !s.stalled) {
-          i = Math.min(i, s.queued);
-          continue;
-        }
-      }
-      if (s.queued !== i) continue;
-      // Not moved: it waits for capacity of its own or of the connection, and the next may have some.
-      if (took && s.incremental && !s.stalled) {
-        this.queue.rotate(s);
-        if (s.queued === i && !s.stalled) continue;
-      } else i++;
-    }
-  }
-
-  /** True when anything was taken. A stream with nothing left leaves the queue. */
-  private offerStream(q: Connection, s: Stream): boolean {
-    const limit = Math.min(s.incremental ? SHARE : OFFER, this.offerLeft);
-    let total = 0;
-    try {
-      if (s.stalled && s.pending > 0 && q.streamCapacity(s.id) === 0) return false;
-      s.stalled = false;
-      do {
-        const chunk = s.pending > 0 ? s.peek(limit - total) : EMPTY;
-        const fin = s.finWaits && chunk.length === s.pending;
-        const n = q.streamSend(s.id, chunk, fin);
-        if (n === null) {
-          // Blocked, or dead: asking for capacity throws for the dead.
-          q.streamCapacity(s.id);
-          s.stalled = true;
-          return total > 0;
-        }
-        if (!s.begun) this.begin(q, s);
-        s.took(n);
-        this.pending -= n;
-        total += n;
-        this.offerLeft -= n;
-        if (n < chunk.length) {
-          s.stalled = true;
-          return total > 0;
-        }
-        if (fin) {
-          this.queue.remove(s);
-          s.writeDone = true;
-          this.settled(s);
-          return true;
-        }
-      } while (s.pending > 0 && total < limit);
-      if (s.pending === 0 && !s.finWaits) this.queue.remove(s);
-      return true;
-    } catch (e) {
-      this.sendFailed(s, e);
-      return false;
-    }
-  }
-
-  private begin(q: Connection, s: Stream): void {
-    s.begun = true;
-    if (s.stopWaits >= 0) q.streamShutdown(s.id, SHUTDOWN_READ, s.stopWaits);
-    if (s.urgency !== 3 || s.incremental) q.streamPriority(s.id, 127 + (s.urgency - 3) * 8, s.incremental);
-  }
-
-  private sendFailed(s: Stream, e: unknown): void {
-    const name = errorName(e);
-    // A stream beyond the peer's limit waits for it to be raised.
-    if (name === 'StreamLimit' || (!s.begun && name === 'InvalidStreamState')) {
-      s.stalled = false;
-      return;
-    }
-    this.stopped(s, errorNumber(e), name);
-  }
-
-  private forget(s: Stream): void {
-    if (s.owed) this.owing--;
-    this.queue.remove(s);
-    this.pending -= s.discard();
-  }
-
-  /** `onWritable` for the streams that are below the mark again, the most urgent first. */
-  private payDebts(): void {
-    if (this.pending > CONN_MARK / 2) return;
-    const due: Stream[] = [];
-    for (const s of this.streams.values()) if (s.owed && s.pending <= WRITE_LOW) due.push(s);
-    if (due.length > 1) due.sort((a, b) => a.urgency - b.urgency || a.id - b.id);
-    for (const s of due) {
-      if (s.owed && this.state === OPEN) this.pay(s);
-    }
-  }
-
-  private pay(s: Stream): void {
-    s.owed = false;
-    this.owing--;
-    this.handler.onWritable(this, s.id);
-  }
+  // Timers
 
   private armQuiche(q: Connection): void {
     const ms = q.timeout();
@@ -808,27 +451,41 @@ export class Conn implements QuicConn {
     else this.turn.want(this);
   }
 
+  /** While requests are open; control streams alone are no reason to wake up. */
   private onPoll(q: Connection): void {
     if (this.state !== OPEN) return;
-    this.pollStops(q);
-    if (this.state === OPEN && this.streams.size > this.idleStreams()) this.turn.wheel.arm(this.pollTimer, POLL_MS);
-  }
-
-  /** Control streams live as long as the connection: no reason to wake up for them. */
-  private idleStreams(): number {
-    let n = 0;
-    for (const s of this.streams.values()) if ((s.id & 2) !== 0) n++;
-    return n;
+    this.outbound.pollStops(q);
+    if (this.state !== OPEN) return;
+    for (const s of this.streams.values()) {
+      if ((s.id & 2) !== 0) continue;
+      this.turn.wheel.arm(this.pollTimer, POLL_MS);
+      return;
+    }
   }
 
   private onHandshakeTimer(): void {
     this.why = { side: 'timeout', app: false, code: 0, reason: 'handshake' };
-    this.end();
-    this.tell();
     this.dispose();
   }
 
   // How it ends
+
+  /** Handshaking or open no more: streams are forgotten at once, the ending is told at the end of the turn. */
+  private end(): void {
+    this.failedHandshake = this.state === HANDSHAKING;
+    this.state = ENDING;
+    this.inbound.clear();
+    this.outbound.clear();
+    this.streams.clear();
+    this.turn.want(this);
+  }
+
+  /** An exception of the handler or of ours: this connection ends, nothing else. */
+  crash(where: string, e: unknown): void {
+    this.turn.report(where, e);
+    if (this.state >= ENDING) this.dispose();
+    else this.close(true, H3_INTERNAL_ERROR, '');
+  }
 
   private checkEnd(q: Connection): void {
     this.suspect = false;

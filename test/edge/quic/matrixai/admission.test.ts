@@ -1,0 +1,93 @@
+import type { RemoteInfo, Socket } from 'node:dgram';
+import { randomBytes } from 'node:crypto';
+import { expect, test } from '@jest/globals';
+import { CidCodec } from '../../../../src/edge/quic/cid.ts';
+import { Admission, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
+import { Counters } from '../../../../src/edge/quic/matrixai/counters.ts';
+import { UdpSocket } from '../../../../src/edge/quic/matrixai/socket.ts';
+import { TlsContexts } from '../../../../src/edge/quic/matrixai/tls.ts';
+import { ManualClock } from '../../../../src/lib/clock.ts';
+import { listenOptions } from '../kit.ts';
+import { clientHello, cryptoFrame, initial } from '../wire.ts';
+
+const from: RemoteInfo = { address: '127.0.0.1', family: 'IPv4', port: 4000, size: 0 };
+const hello = clientHello();
+
+function stand() {
+  const o = listenOptions();
+  const clock = new ManualClock(1000);
+  const counters = new Counters();
+  const accepted: Accepted[] = [];
+  const sent: number[] = [];
+  const socket = new UdpSocket(
+    {
+      address: () => ({ address: '127.0.0.1', family: 'IPv4', port: 443 }),
+      send: (_b: Buffer, _o: number, n: number) => sent.push(n),
+    } as unknown as Socket,
+    0,
+  );
+  const port = { find: () => null, live: 0, handshaking: 0, accept: (a: Accepted) => accepted.push(a) > 0 };
+  const tls = new TlsContexts(o.tls, { limits: o.limits, congestion: 'cubic' }, null);
+  const codec = new CidCodec(o.cid.key, 1, 1);
+  const admission = new Admission({ limits: o.limits, mode: 'off', tokenKeys: o.tokenKeys, tls, clock, codec, counters }, port);
+  const offer = (msg: Buffer, key: string): void => admission.push({ socket, msg, from, key });
+  return { admission, counters, accepted, sent, clock, offer };
+}
+
+test('U9: the queue takes 512, its oldest fall out, and a turn takes 32', () => {
+  const s = stand();
+  const packets = Array.from({ length: 600 }, (_, i) => {
+    const dcid = Buffer.alloc(8);
+    dcid.writeUInt32BE(i);
+    return initial(cryptoFrame(0, hello), { dcid });
+  });
+  packets.forEach((p, i) => s.offer(p, `${i}`));
+  expect(s.counters.dropped.batch).toBe(88);
+  expect(s.admission.run()).toBe(true);
+  expect(s.accepted.length).toBe(32);
+  expect(s.accepted.map((a) => a.arrival.key)).toEqual(Array.from({ length: 32 }, (_, i) => `${88 + i}`));
+  let turns = 1;
+  while (s.admission.run()) turns++;
+  // The rate of handshakes from one prefix bounds the rest.
+  expect(turns).toBe(15);
+  expect(s.accepted.length + s.counters.dropped.handshake_rate).toBe(512);
+  expect(s.sent).toEqual([]);
+});
+
+test('unfinished hellos are at most 1024; the oldest give way', () => {
+  const s = stand();
+  const o = { ...listenOptions().limits, handshakesPerSecond: 1_000_000, halfOpen: 5000, connections: 5000 };
+  s.admission.setLimits(o);
+  s.clock.advance(1000);
+  for (let i = 0; i < 1100; i++) {
+    s.offer(initial(cryptoFrame(0, hello.subarray(0, 50)), { dcid: randomBytes(8) }), `${i}`);
+    s.admission.run();
+  }
+  expect(s.admission.pendingHellos).toBe(1024);
+  expect(s.counters.dropped.half_open).toBe(76);
+  s.clock.advance(5000);
+  s.admission.expire();
+  expect(s.admission.pendingHellos).toBe(0);
+  expect(s.counters.handshakes.client_gone).toBe(1024);
+});
+
+test('one client may not feed pieces for ever', () => {
+  const s = stand();
+  const dcid = randomBytes(8);
+  for (let i = 0; i < 20; i++) s.offer(initial(cryptoFrame(i * 3, hello.subarray(i * 3, i * 3 + 2)), { dcid, number: i }), 'one');
+  s.admission.run();
+  expect(s.admission.pendingHellos).toBe(1);
+  expect(s.counters.dropped.half_open).toBe(8);
+});
+
+test('the certificate is chosen by a hello that came in pieces, and all of its datagrams go on', () => {
+  const s = stand();
+  const dcid = randomBytes(8);
+  for (let i = 0; i < 3; i++)
+    s.offer(initial(cryptoFrame(i * 100, hello.subarray(i * 100, i === 2 ? hello.length : (i + 1) * 100)), { dcid, number: i }), 'one');
+  s.admission.run();
+  expect(s.accepted.length).toBe(1);
+  expect(s.accepted[0]?.hello.sni).toBe('localhost');
+  expect(s.accepted[0]?.datagrams.length).toBe(3);
+  expect(s.accepted[0]?.id).toBeNull();
+});

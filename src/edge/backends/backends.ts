@@ -24,6 +24,8 @@ export class Backends {
   private readonly lists = new Map<GroupId, EndpointList>();
   private readonly groups = new Map<GroupId, Set<Group>>();
   private readonly endpoints = new Map<string, Endpoint>();
+  /** How many groups of an upstream there are: its rows go with the last one. */
+  private readonly upstreams = new Map<string, number>();
 
   constructor(options: BackendsOptions) {
     this.options = options;
@@ -36,11 +38,12 @@ export class Backends {
 
   group(part: GroupPart, balancing: Balancing): Group {
     const group = new Group(part, balancing, this.options.random, this.options.cells);
+    this.upstreams.set(labelOf(part), (this.upstreams.get(labelOf(part)) ?? 0) + 1);
     const alike = this.groups.get(part.id);
     if (alike === undefined) this.groups.set(part.id, new Set([group]));
     else alike.add(group);
     const known = this.lists.get(part.id);
-    if (known !== undefined) this.fill(group, known);
+    if (known !== undefined) this.populate(group, known);
     return group;
   }
 
@@ -48,6 +51,7 @@ export class Backends {
     const alike = this.groups.get(group.part.id);
     if (alike === undefined || !alike.delete(group)) return;
     this.replace(group, []);
+    this.forgetUpstream(labelOf(group.part));
     if (alike.size > 0) return;
     this.groups.delete(group.part.id);
     this.lists.delete(group.part.id);
@@ -58,7 +62,7 @@ export class Backends {
     const known = this.lists.get(list.group);
     if (known !== undefined && known.sequence >= list.sequence) return;
     this.lists.set(list.group, list);
-    for (const group of this.groups.get(list.group) ?? []) this.fill(group, list);
+    for (const group of this.groups.get(list.group) ?? []) this.populate(group, list);
   }
 
   activity(): EndpointActivity[] {
@@ -81,7 +85,7 @@ export class Backends {
     const states = new Map<string, { open: number; connecting: number }>();
     for (const alike of this.groups.values()) {
       for (const group of alike) {
-        const upstream = `${group.part.upstream.namespace}/${group.part.upstream.name}`;
+        const upstream = labelOf(group.part);
         const sum = states.get(upstream) ?? { open: 0, connecting: 0 };
         states.set(upstream, sum);
         for (const { endpoint } of group.members) {
@@ -106,7 +110,19 @@ export class Backends {
     this.lists.clear();
   }
 
-  private fill(group: Group, list: EndpointList): void {
+  private forgetUpstream(label: string): void {
+    const left = (this.upstreams.get(label) ?? 0) - 1;
+    if (left > 0) {
+      this.upstreams.set(label, left);
+      return;
+    }
+    this.upstreams.delete(label);
+    const { cells } = this.options;
+    cells.drop('panic_total', label);
+    for (const state of ['open', 'connecting']) cells.drop('backend_connections', label, state);
+  }
+
+  private populate(group: Group, list: EndpointList): void {
     const members: Member[] = [];
     const seen = new Set<string>();
     for (const info of list.list) {
@@ -129,7 +145,7 @@ export class Backends {
     if (--endpoint.users > 0) return;
     this.endpoints.delete(endpoint.identity);
     endpoint.pool.retire();
-    this.options.cells.drop('endpoint_active_requests', `${group.part.upstream.namespace}/${group.part.upstream.name}`, endpoint.label);
+    this.options.cells.drop('endpoint_active_requests', labelOf(group.part), endpoint.label);
   }
 
   private endpoint(part: GroupPart, info: EndpointInfo): Endpoint {
@@ -148,3 +164,5 @@ export class Backends {
     return endpoint;
   }
 }
+
+const labelOf = (part: GroupPart): string => `${part.upstream.namespace}/${part.upstream.name}`;

@@ -110,7 +110,7 @@ export class Pool implements SessionEvents, TimerOwner {
     this.retired = true;
     if (this.head === null) for (const cancel of this.dials) cancel();
     if (this.head === null) this.dials.clear();
-    for (const s of [...this.sessions]) s.shutdown();
+    for (const s of this.sessions.slice()) s.shutdown();
     this.wheel.release(this.idleTimer);
   }
 
@@ -120,7 +120,7 @@ export class Pool implements SessionEvents, TimerOwner {
     for (const cancel of this.dials) cancel();
     this.dials.clear();
     this.failWaiting({ reason: 'draining', unseen: false, detail: 'the worker is closing' });
-    for (const s of [...this.sessions]) s.destroy();
+    for (const s of this.sessions.slice()) s.destroy();
   }
 
   onReady(session: BackendSession): void {

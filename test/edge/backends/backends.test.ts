@@ -124,3 +124,20 @@ test('the per-endpoint gauge goes with its endpoint', () => {
   backends.setEndpoints({ group: ID, sequence: 2, list: [info(2)] });
   expect(labels()).toEqual(['10.0.0.2:80']);
 });
+
+test('the rows of an upstream go with its last group', () => {
+  const { backends, cells } = rig();
+  const rows = () =>
+    cells
+      .read()
+      .map((r) => r.metric)
+      .sort();
+  const old = backends.group(part(), { type: 'RoundRobin' });
+  const next = backends.group(part(), { type: 'Random' });
+  backends.measure(false);
+  expect(rows()).toEqual(['backend_connections', 'backend_connections', 'panic_total']);
+  backends.release(old);
+  expect(rows()).toHaveLength(3);
+  backends.release(next);
+  expect(rows()).toEqual([]);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { makeBalancer, type Weighted } from '../../../src/edge/backends/balance/index.ts';
 import { Split } from '../../../src/edge/backends/split.ts';
 import { hashText } from '../../../src/lib/hash.ts';

@@ -285,7 +285,7 @@ describe('failures are data', () => {
 });
 
 describe('the deny-list', () => {
-  test('asked before connecting: no packet leaves', async () => {
+  test('K5: asked before connecting: no packet leaves', async () => {
     let connections = 0;
     const port = await listen(createServer(() => connections++));
     const { failure } = await dialOnce(port, null, { deny: { denies: (a) => a === '127.0.0.1' } });
@@ -293,7 +293,7 @@ describe('the deny-list', () => {
     expect(failure?.detail).toContain('may not be a backend');
   });
 
-  test('asked again about where the connection ended up', async () => {
+  test('K5: asked again about where the connection ended up', async () => {
     const port = await listen(createServer());
     const asked: string[] = [];
     const denies = (a: string): boolean => {

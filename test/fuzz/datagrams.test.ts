@@ -76,7 +76,7 @@ test(
     const engine = new MatrixaiEngine({ onInternalError: (where, e) => errors.push([where, e]) });
     const server = echo();
     const ep = await engine.listen(
-      listenOptions({ receiveBuffer: 8 << 20, retry: 'load', limits: { handshakeMs: 300, idleMs: 3000, halfOpen: 100, retryAbove: 50 } }),
+      listenOptions({ receiveBuffer: 8 << 20, retry: 'load', limits: { handshakeMs: 300, idleMs: 10_000, halfOpen: 100, retryAbove: 50 } }),
       server,
     );
     const port = ep.addresses[0]?.port as number;
@@ -126,7 +126,11 @@ test(
       await work();
     };
     const quiet = async (): Promise<void> => {
-      for (let i = 0; i < 400 && ep.stats().halfOpen > 0; i++) await new Promise((done) => setTimeout(done, 10));
+      // Unfinished ClientHellos are kept for four seconds.
+      for (let i = 0; i < 1000 && ep.stats().halfOpen > 0; i++) {
+        await new Promise((done) => setTimeout(done, 10));
+        if (i % 50 === 0) await work();
+      }
       await work();
       collect();
       collect();

@@ -78,7 +78,11 @@ export const REASONS = {
     proxyStatus: 'connection_limit_reached',
     help: 'More than `limits.pending` requests wait for a backend stream.',
   },
-  draining: { status: 503, proxyStatus: null, help: 'The worker is draining.' },
+  draining: {
+    status: 503,
+    proxyStatus: null,
+    help: 'The worker or the listener is draining: it takes no more, or its time to finish is over.',
+  },
   filter: { status: 403, proxyStatus: 'http_request_denied', help: 'A filter refused the request.' },
   unexpected_status: { status: 0, proxyStatus: null, help: 'A health check got a status that is not among its `statuses`.' },
   internal: { status: 500, proxyStatus: 'proxy_internal_error', help: 'A defect of ours; the log has the place.' },

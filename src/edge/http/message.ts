@@ -28,7 +28,7 @@ export interface RequestHead {
 }
 
 /** Why the server side of a request came to its end before the answer did. */
-export type RequestAbort = 'reset' | 'stop' | 'malformed' | 'closed';
+export type RequestAbort = 'reset' | 'stop' | 'malformed' | 'closed' | 'drained';
 
 /** The consumer of one request: what the HTTP/3 stream calls. After `onRequestAbort` it is called no more. */
 export interface RequestHandler {

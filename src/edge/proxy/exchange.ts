@@ -50,6 +50,7 @@ const ABORTS: Readonly<Record<RequestAbort, Reason>> = {
   stop: 'client_reset',
   malformed: 'malformed_request',
   closed: 'client_closed',
+  drained: 'draining',
 };
 
 export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {

@@ -1,6 +1,7 @@
 import type { ConnStats } from '../quic/engine.ts';
 import { millis, quoted } from './accesslog.ts';
 import type { Exchange } from './exchange.ts';
+import { makeRequestId } from './plant.ts';
 
 /** The one end of every exchange: counts, logs and releases what it acquired. */
 export function finish(x: Exchange): void {
@@ -27,10 +28,11 @@ function accessLine(x: Exchange, ms: number): string {
   );
 }
 
-/** Requests that were refused before they were given an id have one only when a trusted peer sent it. */
-function requestIdOf(x: Exchange): string | null {
+/** Requests that were refused before they were given an id get it here: the trusted peer's, or a new one. */
+function requestIdOf(x: Exchange): string {
   if (x.requestId !== '') return x.requestId;
-  return x.peer.trusted ? x.stream.head.fields.get('x-request-id') : null;
+  const given = x.peer.trusted ? x.stream.head.fields.get('x-request-id') : null;
+  return given === null || given === '' ? makeRequestId() : given;
 }
 
 /** 0-RTT is refused, so nothing is ever early. */

@@ -64,7 +64,7 @@ test('what is left at the time-out is closed with H3_NO_ERROR, its backend cance
   expect(await c.closed()).toMatchObject({ app: true, code: 0x100 });
   await r.connection.until(() => r.reset !== null);
   expect(r.connection.closed || r.reset === 8).toBe(true);
-  expect(g.counted('requests_total')).toEqual({ 'edge/public web/up1 0 client_closed': 1 });
+  expect(g.counted('requests_total')).toEqual({ 'edge/public web/up1 0 draining': 1 });
 });
 
 test('an idle edge drains at once and twice', async () => {

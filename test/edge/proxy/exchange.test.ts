@@ -223,6 +223,7 @@ describe('cancellation', () => {
       ['reset', 'client_reset'],
       ['stop', 'client_reset'],
       ['closed', 'client_closed'],
+      ['drained', 'draining'],
       ['malformed', 'malformed_request'],
     ] as const) {
       const rig = new Rig();

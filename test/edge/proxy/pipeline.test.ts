@@ -397,7 +397,7 @@ describe('access log', () => {
       backend: null,
       endpoint: null,
       backend_ms: null,
-      request_id: null,
+      request_id: expect.stringMatching(/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/),
       user_agent: 'a\u001b[2Jb',
       authority: 'bad\u0007\n',
     });

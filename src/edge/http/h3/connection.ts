@@ -293,7 +293,7 @@ export class Connection implements ServerConnection, TimerOwner {
     if (this.isClosed) return;
     this.shared.outbox.flush();
     this.quic.close(true, code, reason);
-    this.shut(code);
+    this.shut(code, 'drained');
   }
 
   /** A connection error of the client. */
@@ -312,7 +312,7 @@ export class Connection implements ServerConnection, TimerOwner {
     this.shut(H3.H3_INTERNAL_ERROR);
   }
 
-  private shut(code: number): void {
+  private shut(code: number, abort: 'closed' | 'drained' = 'closed'): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.closeCode = code;
@@ -322,7 +322,7 @@ export class Connection implements ServerConnection, TimerOwner {
     wheel.release(this.drainTimer);
     for (const stream of this.streams.takeAll()) {
       try {
-        stream.onConnectionEnd(code);
+        stream.onConnectionEnd(code, abort);
       } catch (e) {
         this.shared.onInternalError('request_abort', e);
       }

@@ -375,13 +375,13 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
   }
 
   /** The connection is gone: nothing to send, somebody to tell. */
-  onConnectionEnd(code: number): void {
+  onConnectionEnd(code: number, abort: RequestAbort): void {
     this.receiveState = DONE;
     this.silence();
     this.releaseTimer();
     const { handler } = this;
     this.handler = null;
-    handler?.onRequestAbort('closed', code);
+    handler?.onRequestAbort(abort, code);
   }
 
   private kill(code: number): void {

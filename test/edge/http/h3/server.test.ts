@@ -220,8 +220,8 @@ describe('drain', () => {
     world.server.closeAll();
     for (const c of all) expect(c.closed).toEqual({ app: true, code: H3.H3_NO_ERROR, reason: '' });
     expect(world.requests.map((r) => r.abort)).toEqual([
-      ['closed', H3.H3_NO_ERROR],
-      ['closed', H3.H3_NO_ERROR],
+      ['drained', H3.H3_NO_ERROR],
+      ['drained', H3.H3_NO_ERROR],
     ]);
     for (const c of all) c.finishClose();
     expect([world.closes, world.server.connections()]).toEqual([2, 0]);

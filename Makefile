@@ -37,7 +37,7 @@ check-generate: node_modules/.package-lock.json ## Fail when a generated file is
 golden: node_modules/.package-lock.json ## Write the golden files anew; read the difference before you commit it
 	SPOOKY_GOLDEN=update $(JEST) test/golden
 
-fuzz: node_modules/.package-lock.json ## Random input at the codecs and the socket, a million of each (SPOOKY_FUZZ_COUNT)
+fuzz: build ## Random input at the codecs and the socket, a million of each (SPOOKY_FUZZ_COUNT)
 	SPOOKY_SUITE=fuzz SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz
 
 bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot pieces, per operation

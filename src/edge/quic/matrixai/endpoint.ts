@@ -31,6 +31,8 @@ import { TlsContexts, type Transport } from './tls.ts';
 import { checkTokenKeys } from './token.ts';
 import { Turn } from './turn.ts';
 
+const MAX_BIDI = 65_535;
+const MAX_UNI = 63;
 const ID_ATTEMPTS = 8;
 const KERNEL_MS = 1000;
 
@@ -60,7 +62,9 @@ function checkLimits(l: Limits): void {
     if (name === 'datagrams') continue;
     if (!Number.isSafeInteger(value) || (value as number) < 0) throw new RangeError(`limits.${name}: ${value} is no count`);
   }
-  if (l.bidi > 65535 || l.uni > 65535) throw new RangeError('limits: at most 65535 streams');
+  if (l.bidi > MAX_BIDI) throw new UnsupportedOption('matrixai', 'limits.bidi', `at most ${MAX_BIDI} streams`);
+  if (l.uni > MAX_UNI)
+    throw new UnsupportedOption('matrixai', 'limits.uni', `at most ${MAX_UNI} streams fit into its transport parameters`);
 }
 
 class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {

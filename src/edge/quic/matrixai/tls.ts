@@ -17,7 +17,8 @@ const TICKET_KEY = 48;
 export const INITIAL_STREAM_WINDOW = 256 * 1024;
 /** Connection-level updates of quiche 0.18 get lost: a window that never needs one stands in; the byte budget bounds memory. */
 const CONNECTION_WINDOW = 2 ** 50;
-const UNI_WINDOW = 64 * 1024;
+/** Control streams need little; two bytes on the wire. */
+const UNI_WINDOW = 16_383;
 
 /** One usable pair of a chain and its key, normalised: only what node:crypto has understood goes to the binding. */
 interface Pair {

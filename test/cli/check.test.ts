@@ -56,6 +56,64 @@ describe('spooky check', () => {
     expect(key.stdout).not.toContain('PRIVATE KEY');
   });
 
+  test('what is wrong beside a fault of the schema is told with it', async () => {
+    const text = [
+      'apiVersion: spooky.dev/v1alpha1',
+      'kind: Listener',
+      'metadata: {name: public}',
+      'spec:',
+      '  port: 70000',
+      '  tls:',
+      '    certificateRefs:',
+      '      - files: {cert: gone.pem, key: k.pem}',
+      '      - files: {cert: c.pem, key: other.pem}',
+      '---',
+      'apiVersion: spooky.dev/v1alpha1',
+      'kind: Upstream',
+      'metadata: {name: api}',
+      'spec:',
+      '  hostnames: ["*"]',
+      '  retry: {}',
+      '  matches:',
+      '    - path: {type: Regex, value: "(a"}',
+      '      headers: [{name: x-a, type: Regex, value: "[z"}]',
+      '  backends:',
+      '    - addresses: [{address: "127.0.0.1:7001"}]',
+      '      tls:',
+      '        caRef: {files: {ca: k.pem}}',
+      '        clientCertificateRef: {files: {cert: gone.pem}}',
+      '',
+    ].join('\n');
+    const { stdout } = await run(file('both.yaml', text));
+    expect(stdout.split('\n').map((l) => l.replaceAll(`${dir}/`, ''))).toEqual([
+      'both.yaml:5:3: spec.port: must be a whole number, 1 to 65535, not 70000',
+      'both.yaml:8:9: spec.tls.certificateRefs[0]: gone.pem: cannot be read: no such file or directory',
+      expect.stringMatching(/^both\.yaml:9:9: spec\.tls\.certificateRefs\[1\]: c\.pem: .*key/),
+      'both.yaml:16:3: spec.retry: retry is not supported yet',
+      expect.stringMatching(/^both\.yaml:18:\d+: spec\.matches\[0\]\.path\.value: not a regular expression/),
+      expect.stringMatching(/^both\.yaml:19:\d+: spec\.matches\[0\]\.headers\[0\]\.value: not a regular expression/),
+      expect.stringMatching(/^both\.yaml:23:9: spec\.backends\[0\]\.tls\.caRef: k\.pem: /),
+      'both.yaml:24:9: spec.backends[0].tls.clientCertificateRef: gone.pem: cannot be read: no such file or directory',
+      expect.stringMatching(/^both\.yaml:24:\d+: spec\.backends\[0\]\.tls\.clientCertificateRef\.files\.key: is required/),
+      '9 problems found',
+      '',
+    ]);
+    expect(stdout).not.toContain('PRIVATE KEY');
+  });
+
+  test('a name that is taken is told of documents with other faults, across files', async () => {
+    const [first, second] = [file('one.yaml', listener() + upstream('  retry: {}\n')), file('two.yaml', upstream('  mirror: {}\n'))];
+    const { stdout } = await run(first, second, file('three.yaml', upstream()));
+    expect(stdout.split('\n')).toEqual([
+      'one.yaml:16:3: spec.retry: retry is not supported yet',
+      'three.yaml:4:12: metadata.name: is written twice: first in one.yaml:12',
+      'two.yaml:4:12: metadata.name: is written twice: first in one.yaml:12',
+      'two.yaml:8:3: spec.mirror: mirror is not supported yet',
+      '4 problems found',
+      '',
+    ]);
+  });
+
   test('warnings alone leave 0', async () => {
     const { code, stdout } = await run(file('warn.yaml', listener() + upstream('  matches:\n')));
     expect([code, stdout.split('\n')[0]]).toEqual([0, 'warn.yaml:16:3: spec.matches: warning: has no value and counts as absent']);

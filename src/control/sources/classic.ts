@@ -19,6 +19,7 @@ import { ClassicReading, isMap, type Draft, type Tree } from './classicreading.t
 import { translateUpstreams } from './classicupstreams.ts';
 import { checkServerName } from './classicnames.ts';
 import { anchorListener, anchorUpstream, type Interpreted, type Loaded, type ServerNameCheck, type SourceFile } from './documents.ts';
+import { lookFurther, type Suspect } from './suspects.ts';
 import { DocumentOrigin, placeOf, type Chunk, type YamlDocument } from './yaml.ts';
 
 /** A map at the top without `apiVersion` and `kind`, with a key that only classic files have. */
@@ -60,28 +61,40 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
     problems.push({ severity, file: file.name, ...origin.locate(path), object: '', path, message });
   });
   checkKeys(reading, document.value, ROOT, [], false);
-  const { loaded, names, files } = translate(reading, origin, file.name);
-  return { loaded, problems, settingsProblems: [], files, origins: [origin], classic: names };
+  const { loaded, names, files, suspects } = translate(reading, origin, file.name);
+  return { loaded, problems, settingsProblems: [], files, suspects, refused: [], origins: [origin], classic: names };
 }
 
-function translate(reading: ClassicReading, origin: Origin, file: string): { loaded: Loaded[]; names: ServerNameCheck[]; files: string[] } {
+type Translated = { readonly loaded: Loaded[]; readonly names: ServerNameCheck[]; readonly files: string[]; readonly suspects: Suspect[] };
+
+function translate(reading: ClassicReading, origin: Origin, file: string): Translated {
   const loaded: Loaded[] = [];
+  const suspects: Suspect[] = [];
   const files: string[] = [];
   const absolute = (path: string): string => {
     files.push(path);
     return path;
   };
+  const suspect = (draft: Draft): void => {
+    for (const { path, ...rest } of lookFurther(draft.spec, absolute).references) {
+      const steps = pathText(draft.stepsOf(path));
+      const place = { severity: 'error', file, ...origin.locate(steps), object: '', path: steps } as const;
+      suspects.push({ ...rest, problem: (message) => ({ ...place, message }) });
+    }
+  };
   const { drafts, names } = translateListeners(reading);
   for (const draft of drafts) {
     const { value, faults } = validateListener(draft.spec, { standalone: true, unknown: 'refuse' });
     for (const f of faults) reading.report(draft.stepsOf(f.path), f.message, f.severity);
-    if (value !== null) loaded.push({ kind: 'Listener', object: { meta: metaOf(draft, origin), spec: anchorListener(value, absolute) } });
+    if (value === null) suspect(draft);
+    else loaded.push({ kind: 'Listener', object: { meta: metaOf(draft, origin), spec: anchorListener(value, absolute) } });
   }
   const { drafts: upstreams, routes } = translateUpstreams(reading);
   for (const draft of upstreams) {
     const { value, faults } = validateUpstream(draft.spec, { standalone: true, unknown: 'refuse' });
     for (const f of faults) reading.report(draft.stepsOf(f.path), f.message, f.severity);
-    if (value !== null) loaded.push({ kind: 'Upstream', object: { meta: metaOf(draft, origin), spec: anchorUpstream(value, absolute) } });
+    if (value === null) suspect(draft);
+    else loaded.push({ kind: 'Upstream', object: { meta: metaOf(draft, origin), spec: anchorUpstream(value, absolute) } });
   }
   for (const d of routeDifferences(routes))
     reading.warn(
@@ -93,7 +106,7 @@ function translate(reading: ClassicReading, origin: Origin, file: string): { loa
   for (const f of read.faults) reading.report(settings.stepsOf(`spec.${f.name}`), f.message, 'error');
   // A file that sets nothing leaves room for a document that does.
   if (Object.keys(read.settings).length > 0) loaded.push({ kind: 'Settings', settings: read.settings, origin });
-  return { loaded, names: names.map((n) => n(file, origin)), files };
+  return { loaded, names: names.map((n) => n(file, origin)), files, suspects };
 }
 
 const metaOf = (draft: Draft, origin: Origin): ObjectMeta => ({

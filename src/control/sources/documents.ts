@@ -23,6 +23,7 @@ import {
 } from '../../contract/resources/index.ts';
 import { Secret } from '../../lib/secret.ts';
 import { decodeText } from './read.ts';
+import { lookFurther, type Suspect } from './suspects.ts';
 import { DocumentOrigin, placeOf, type Chunk, type YamlDocument } from './yaml.ts';
 
 export const GROUP_VERSION = 'spooky.dev/v1alpha1';
@@ -49,6 +50,10 @@ export interface Interpreted {
   readonly settingsProblems: readonly Problem[];
   /** Absolute paths of files that specs refer to. */
   readonly files: readonly string[];
+  /** What files of refused specs are still to be judged for. */
+  readonly suspects: readonly Suspect[];
+  /** Objects that were refused: their names are taken all the same. */
+  readonly refused: readonly { readonly kind: string; readonly meta: ObjectMeta }[];
   /** Where the objects were written, to tell them when the text above grows. */
   readonly origins: readonly DocumentOrigin[];
   /** What a classic file asks of its certificates, once they are read; null for documents. */
@@ -98,6 +103,8 @@ export function interpret(file: SourceFile, chunk: Chunk, documents: readonly Ya
     problems: [] as Problem[],
     settingsProblems: [] as Problem[],
     files: [] as string[],
+    suspects: [] as Suspect[],
+    refused: [] as Interpreted['refused'][number][],
     origins: [] as DocumentOrigin[],
     classic: null,
   };
@@ -106,6 +113,8 @@ export function interpret(file: SourceFile, chunk: Chunk, documents: readonly Ya
     if (one.loaded !== null) result.loaded.push(one.loaded);
     (one.kind === 'Settings' ? result.settingsProblems : result.problems).push(...one.problems);
     result.files.push(...one.files);
+    result.suspects.push(...one.suspects);
+    if (one.loaded === null && one.named !== null) result.refused.push({ kind: one.kind, meta: one.named });
     result.origins.push(one.origin);
   }
   return result;
@@ -114,8 +123,11 @@ export function interpret(file: SourceFile, chunk: Chunk, documents: readonly Ya
 class Interpreter {
   readonly problems: Problem[] = [];
   readonly files: string[] = [];
+  readonly suspects: Suspect[] = [];
   readonly origin: DocumentOrigin;
   loaded: Loaded | null = null;
+  /** Of an object that may have been refused since. */
+  named: ObjectMeta | null = null;
   kind = '';
   private readonly file: SourceFile;
   private readonly chunk: Chunk;
@@ -150,8 +162,11 @@ class Interpreter {
   }
 
   private problem(path: string, message: string, severity: 'error' | 'warning' = 'error'): void {
-    if (this.problems.length >= MAX_PROBLEMS) return;
-    this.problems.push({ severity, file: this.file.name, ...this.origin.locate(path), object: this.label, path, message });
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push(this.found(path, message, severity));
+  }
+
+  private found(path: string, message: string, severity: 'error' | 'warning' = 'error'): Problem {
+    return { severity, file: this.file.name, ...this.origin.locate(path), object: this.label, path, message };
   }
 
   /** Whether it is of a kind that we read; says so when not. */
@@ -208,14 +223,26 @@ class Interpreter {
     if (this.kind === 'Listener') {
       const { value: listener, faults } = validateListener(spec, options);
       this.report(faults);
-      if (listener === null || meta === null || this.failed()) return;
+      if (listener === null || meta === null || this.failed()) {
+        this.suspect(spec);
+        return;
+      }
       this.loaded = { kind: 'Listener', object: { meta, spec: anchorListener(listener, this.absolute) } };
     } else {
       const { value: upstream, faults } = validateUpstream(spec, options);
       this.report(faults);
-      if (upstream === null || meta === null || this.failed()) return;
+      if (upstream === null || meta === null || this.failed()) {
+        this.suspect(spec);
+        return;
+      }
       this.loaded = { kind: 'Upstream', object: { meta, spec: anchorUpstream(upstream, this.absolute) } };
     }
+  }
+
+  private suspect(spec: Fields): void {
+    const { faults, references } = lookFurther(spec, this.absolute);
+    for (const f of faults) this.problem(f.path, f.message);
+    for (const { path, ...rest } of references) this.suspects.push({ ...rest, problem: (message) => this.found(path, message) });
   }
 
   private readonly absolute = (path: string): string => {
@@ -261,8 +288,10 @@ class Interpreter {
       return null;
     }
     const labels = this.labels(value['labels']);
-    if (name === null || labels === null) return null;
-    return { namespace, name, uid: '', generation: 0, created: createdAt(value['creationTimestamp']), labels, origin: this.origin };
+    if (name === null) return null;
+    const created = createdAt(value['creationTimestamp']);
+    this.named = { namespace, name, uid: '', generation: 0, created, labels: labels ?? new Map(), origin: this.origin };
+    return labels === null ? null : this.named;
   }
 
   private metaName(name: unknown): string | null {

@@ -19,6 +19,7 @@ import { interpret, type Interpreted, type Loaded, type SourceFile } from './doc
 import type { Result } from '../../lib/result.ts';
 import { decodeText, failureText, kindOf, MAX_CONFIG_BYTES, readBounded, readCredential, signatureOf } from './read.ts';
 import type { SourceState } from './source.ts';
+import { judgeAll } from './suspects.ts';
 import { parseChunk, splitDocuments, type Chunk } from './yaml.ts';
 
 const MAX_DIRECTORY_FILES = 10_000;
@@ -169,6 +170,12 @@ class Loader {
       files.set(path, content);
       this.hash.update(JSON.stringify([path, content.ok || content.problem])).update(content.ok ? content.bytes : '');
     }
+    this.problems.push(
+      ...judgeAll(
+        this.pieces.flatMap((p) => p.suspects),
+        files,
+      ),
+    );
     for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
     const cache = this.options.cache;
     if (cache) for (const file of cache.keys()) if (!this.seen.has(file)) cache.delete(file);
@@ -187,6 +194,8 @@ class Assembly {
   private readonly secrets = new Map<string, SecretObject>();
   private readonly configMaps = new Map<string, ConfigMap>();
   private settings: { document: SettingsDocument; place: string } | null = null;
+  /** Where each name was written first, of objects that were refused, too. */
+  private readonly names = new Map<string, ObjectMeta>();
   private readonly problems: Problem[];
   private readonly settingsProblems: Problem[] = [];
 
@@ -197,6 +206,7 @@ class Assembly {
   add(piece: Interpreted): void {
     this.problems.push(...piece.problems);
     this.settingsProblems.push(...piece.settingsProblems);
+    for (const { kind, meta } of piece.refused) this.isFirst(kind, meta);
     for (const loaded of piece.loaded) this.place(loaded);
   }
 
@@ -220,17 +230,21 @@ class Assembly {
   }
 
   private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
-    const { namespace, name, origin } = object.meta;
-    const key = objectKey(namespace, name);
-    const first = into.get(key);
+    if (this.isFirst(kind, object.meta)) into.set(objectKey(object.meta.namespace, object.meta.name), object);
+  }
+
+  private isFirst(kind: string, meta: ObjectMeta): boolean {
+    const key = `${kind} ${objectKey(meta.namespace, meta.name)}`;
+    const first = this.names.get(key);
     if (first === undefined) {
-      into.set(key, object);
-      return;
+      this.names.set(key, meta);
+      return true;
     }
-    const there = first.meta.origin?.locate('metadata.name');
-    const here = origin?.locate('metadata.name') ?? { line: 0, column: 0 };
-    const message = `is written twice: first in ${first.meta.origin?.file ?? '?'}:${there?.line ?? 0}`;
-    this.problems.push({ severity: 'error', file: origin?.file ?? '', ...here, object: `${kind} ${key}`, path: 'metadata.name', message });
+    const there = first.origin?.locate('metadata.name');
+    const here = meta.origin?.locate('metadata.name') ?? { line: 0, column: 0 };
+    const message = `is written twice: first in ${first.origin?.file ?? '?'}:${there?.line ?? 0}`;
+    this.problems.push({ severity: 'error', file: meta.origin?.file ?? '', ...here, object: key, path: 'metadata.name', message });
+    return false;
   }
 
   private onlySettings(document: SettingsDocument, file: string, at: { line: number; column: number }): void {

@@ -626,6 +626,17 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
         await work();
       });
 
+      test('Q10: a handshake that nobody finishes does not hold a drain', async () => {
+        const s = await stage({ limits: { handshakeMs: 3_600_000 } });
+        await s.w.send(good(), s.port);
+        await s.w.until(() => s.w.got.length > 0);
+        expect(s.ep.stats().halfOpen).toBe(1);
+        s.client.close(true, 0x100, '');
+        await s.ep.drain();
+        expect(s.ep.stats()).toMatchObject({ connections: 0, halfOpen: 0 });
+        expect(s.ep.stats().handshakes.refused_draining).toBe(1);
+      });
+
       test('Q5: a peer whose packets lead to nothing is closed with H3_EXCESSIVE_LOAD', async () => {
         const s = await stage();
         const raw = new RawClient(await wire(), s.port);

@@ -210,5 +210,7 @@ function tlsOptions(tls: DialTls) {
 /** What OpenSSL says when the other side does not begin with a TLS record. */
 function tlsDetail(code: string, message: string): string {
   const cleartext = code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' || code === 'ERR_SSL_HTTP_REQUEST';
-  return cleartext ? `${message} (the endpoint answers in cleartext: protocol H2C?)` : message;
+  return cleartext
+    ? `${message} (the endpoint answers in cleartext: protocol H2C, or h2c:// and verify_certificates in a classic config.yaml)`
+    : message;
 }

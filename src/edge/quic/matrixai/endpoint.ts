@@ -3,7 +3,13 @@ import { randomInt } from 'node:crypto';
 import type { Clock } from '../../../lib/clock.ts';
 import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
 import { CidCodec, connKey, SlotPool } from '../cid.ts';
-import { CRYPTO_CERTIFICATE_REQUIRED, CRYPTO_ILLEGAL_PARAMETER, CRYPTO_NO_APPLICATION_PROTOCOL, NO_ERROR } from '../codes.ts';
+import {
+  CONNECTION_REFUSED,
+  CRYPTO_CERTIFICATE_REQUIRED,
+  CRYPTO_ILLEGAL_PARAMETER,
+  CRYPTO_NO_APPLICATION_PROTOCOL,
+  NO_ERROR,
+} from '../codes.ts';
 import type {
   Address,
   CloseReason,
@@ -67,6 +73,8 @@ function checkLimits(l: Limits): void {
     throw new UnsupportedOption('matrixai', 'limits.uni', `at most ${MAX_UNI} streams fit into its transport parameters`);
 }
 
+const DRAIN_HANDSHAKE_MS = 1000;
+
 class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   readonly addresses: readonly { host: string; port: number }[];
   private readonly clock: Clock;
@@ -89,6 +97,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   private draining = false;
   private closed = false;
   private cancelExpiry: (() => void) | null = null;
+  private cancelGrace: (() => void) | null = null;
   private kernel = 0;
   private kernelAt = -Infinity;
 
@@ -337,12 +346,22 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   }
 
   drain(): Promise<void> {
+    if (!this.draining) this.cancelGrace = this.clock.after(DRAIN_HANDSHAKE_MS, () => this.endHandshakes());
     this.draining = true;
     this.admission.drain();
     return new Promise((done) => {
       this.drained.push(done);
       this.checkDrained();
     });
+  }
+
+  /** Whoever was in mid-handshake when the drain began has had time to finish; one that has left must not hold the drain any longer. */
+  private endHandshakes(): void {
+    try {
+      for (const c of this.conns) if (c.initialKey !== null) c.close(false, CONNECTION_REFUSED, '');
+    } catch (e) {
+      this.report('quic_drain', e);
+    }
   }
 
   private checkDrained(): void {
@@ -357,6 +376,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     this.draining = true;
     this.admission.drain();
     this.cancelExpiry?.();
+    this.cancelGrace?.();
     for (const c of this.conns) c.close(false, NO_ERROR, '');
     // One more turn tells everybody; the sockets close behind what it has sent.
     this.turn.run();
@@ -404,5 +424,6 @@ function outcomeOf(why: CloseReason): Outcome {
   if (why.side === 'timeout') return 'handshake_timeout';
   if (why.code === CRYPTO_NO_APPLICATION_PROTOCOL) return 'alpn_failed';
   if (!why.app && why.code >= 0x100 && why.code <= 0x1ff) return 'tls_failed';
+  if (why.side === 'local' && why.code === CONNECTION_REFUSED) return 'refused_draining';
   return why.side === 'local' && why.code !== NO_ERROR ? 'tls_failed' : 'client_gone';
 }

@@ -27,6 +27,9 @@ let handler: ResponseHandler;
 class IdleSession implements BackendSession {
   capacity = 1000;
   active = 0;
+  opened = 0;
+  answered = 0;
+  taken = -1;
   open(_request: ClientRequest, _end: boolean, h: ResponseHandler): boolean {
     handler = h;
     h.onRequestSent(idle);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
 import { startNginx } from '../kit/backends.ts';
 import { quicgo, type DriverClient } from '../kit/clients.ts';
-import { field, type Answer, type Connection, type RequestSpec } from '../kit/peers.ts';
+import { field, type Answer, type Connection, type Dial, type RequestSpec } from '../kit/peers.ts';
 import { freeUdpPort } from '../kit/process.ts';
 import { startDemo, startSpooky } from '../kit/spooky.ts';
 import { certificateFiles, documents, listener, makeAuthority, makeLeaves, upstream } from './world.ts';
@@ -11,20 +11,23 @@ import { certificateFiles, documents, listener, makeAuthority, makeLeaves, upstr
 const MIB = 1 << 20;
 const file = randomBytes(5 * MIB + 17);
 let client: DriverClient;
+let dial: Dial;
 const connections = new Map<string, Connection>();
 
 beforeAll(async () => {
   const authority = makeAuthority();
-  const [nginx, demo, port] = await Promise.all([startNginx({ large: file }), startDemo(), freeUdpPort()]);
+  const [nginx, brief, demo, port] = await Promise.all([startNginx({ large: file }), startNginx({}, 50), startDemo(), freeUdpPort()]);
   await startSpooky({
     documents: documents(
       listener('open', port),
       upstream('nginx', ['nginx.a.test'], nginx.address),
+      upstream('brief', ['brief.a.test'], brief.address),
       upstream('demo', ['demo.a.test'], demo.address),
     ),
     files: certificateFiles(makeLeaves(authority)),
   });
   client = quicgo();
+  dial = { address: `127.0.0.1:${port}`, name: 'brief.a.test', ca: authority.file };
   for (const name of ['nginx', 'demo']) {
     connections.set(name, await client.driver.open({ address: `127.0.0.1:${port}`, name: `${name}.a.test`, ca: authority.file }));
   }
@@ -35,6 +38,15 @@ const at =
   (name: string) =>
   (request: Omit<RequestSpec, 'authority'>): Promise<Answer> =>
     (connections.get(name) as Connection).request({ authority: `${name}.a.test`, ...request });
+
+test('nginx that ends every connection after 50 requests: no request fails', async () => {
+  const load = await client.driver.load(dial, { authority: 'brief.a.test', path: '/' }, { conns: 4, streams: 16 });
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  const result = await load.halt();
+  expect(result).toMatchObject({ failed: 0, statuses: { 200: expect.any(Number) } });
+  expect(Object.keys(result.statuses)).toEqual(['200']);
+  expect(result.statuses['200']).toBeGreaterThan(1000);
+}, 30_000);
 
 describe('nginx', () => {
   const nginx = at('nginx');

@@ -51,7 +51,7 @@ export async function startGoBackend(name: string, h3?: { cert: string; key: str
 
 export const startGrpcServer = (): Promise<Backend> => startGo('grpc-server', []);
 
-const NGINX = (dir: string, port: number): string => `
+const NGINX = (dir: string, port: number, requests: number): string => `
 daemon off;
 user root;
 worker_processes 1;
@@ -61,7 +61,7 @@ events { worker_connections 1024; }
 http {
   access_log off;
   client_max_body_size 0;
-  keepalive_requests 1000000;
+  keepalive_requests ${requests};
   client_body_temp_path ${dir}/body;
   proxy_temp_path ${dir}/proxy; fastcgi_temp_path ${dir}/fastcgi; uwsgi_temp_path ${dir}/uwsgi; scgi_temp_path ${dir}/scgi;
   server {
@@ -75,13 +75,13 @@ http {
 }
 `;
 
-/** nginx of the Debian sid folder, speaking HTTP/2 without TLS. */
-export async function startNginx(files: Readonly<Record<string, Buffer | string>>): Promise<Backend> {
+/** nginx of the Debian sid folder, speaking HTTP/2 without TLS. `requests`: after so many on one connection it sends GOAWAY. */
+export async function startNginx(files: Readonly<Record<string, Buffer | string>>, requests = 1_000_000): Promise<Backend> {
   const dir = temporaryFolder('spooky-nginx');
   const port = await freeTcpPort();
   mkdirSync(join(dir, 'files'));
   for (const [name, content] of Object.entries({ hello: 'hello\n', ...files })) writeFileSync(join(dir, 'files', name), content);
-  writeFileSync(join(dir, 'nginx.conf'), NGINX(dir, port));
+  writeFileSync(join(dir, 'nginx.conf'), NGINX(dir, port, requests));
   const child = new Child(join(TOOLS, 'sid'), ['run', 'nginx', '-p', dir, '-c', join(dir, 'nginx.conf')]);
   await eventually(async () => (await fetch(`http://127.0.0.1:${port}/`)).text());
   return { child, address: `127.0.0.1:${port}` };

@@ -27,7 +27,7 @@ export class Endpoint {
   }
 
   /** null: `handler.onRequestSent` was called already. Otherwise cancel with `waiting.cancel()`; failures come by `onResponseFailure`. */
-  open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number): Waiting | null {
-    return this.pool.open(request, end, handler, connectTimeoutMs);
+  open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number, again = false): Waiting | null {
+    return this.pool.open(request, end, handler, connectTimeoutMs, again);
   }
 }

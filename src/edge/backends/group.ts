@@ -3,6 +3,8 @@ import type { Balancing, GroupPart } from '../../contract/snapshot/parts.ts';
 import { makeBalancer, type Balancer } from './balance/index.ts';
 import type { Endpoint } from './endpoint.ts';
 
+const POLITE = 4;
+
 export interface Member {
   readonly endpoint: Endpoint;
   readonly weight: number;
@@ -16,6 +18,7 @@ export class Group {
   readonly balancing: Balancing;
   members: readonly Member[] = [];
   private balancer: Balancer<Endpoint> | null = null;
+  private usable: readonly Endpoint[] = [];
   private panic = false;
   private readonly random: () => number;
   private readonly cells: Cells;
@@ -40,6 +43,15 @@ export class Group {
     return this.balancer.pick(hash);
   }
 
+  /** Another one than `tried`; the same only when there is no other. The policy is asked a few times: by weight, it may hardly know the others. */
+  elsewhere(tried: Endpoint, hash: number): Endpoint | null {
+    for (let i = 0; i < POLITE; i++) {
+      const endpoint = this.choose((hash + i * 0x9e3779b9) >>> 0);
+      if (endpoint !== tried) return endpoint;
+    }
+    return this.usable.find((e) => e !== tried) ?? tried;
+  }
+
   /** Healthy ones that do not drain; all that do not drain when none is healthy (panic); draining ones only when nothing else is left. */
   setMembers(members: readonly Member[]): void {
     this.members = members;
@@ -48,6 +60,7 @@ export class Group {
     const healthy = candidates.filter((m) => m.healthy);
     this.panic = healthy.length === 0 && candidates.length > 0;
     const usable = this.panic ? candidates : healthy;
+    this.usable = usable.map((m) => m.endpoint);
     this.balancer =
       usable.length === 0
         ? null

@@ -1,6 +1,7 @@
 import type { TimerOwner, TimerWheel } from '../../lib/wheel.ts';
 import { WheelTimer } from '../../lib/wheel.ts';
 import type { BackendFailure, ClientRequest, ResponseHandler } from '../http/message.ts';
+import { Allowance } from './allowance.ts';
 import type { BackendSession, Connect, SessionEvents, Target } from './session.ts';
 
 /** How many requests wait for a stream, over all pools of a worker. */
@@ -27,15 +28,17 @@ export class Waiting {
   readonly request: ClientRequest;
   readonly end: boolean;
   readonly handler: ResponseHandler;
+  readonly again: boolean;
   pool: Pool | null;
   prev: Waiting | null = null;
   next: Waiting | null = null;
 
-  constructor(pool: Pool, request: ClientRequest, end: boolean, handler: ResponseHandler) {
+  constructor(pool: Pool, request: ClientRequest, end: boolean, handler: ResponseHandler, again: boolean) {
     this.pool = pool;
     this.request = request;
     this.end = end;
     this.handler = handler;
+    this.again = again;
   }
 
   /** Nothing is called afterwards. */
@@ -54,6 +57,7 @@ export class Pool implements SessionEvents, TimerOwner {
   private readonly idleTimer: WheelTimer;
   private readonly sessions: BackendSession[] = [];
   private readonly dials = new Set<() => void>();
+  private readonly allowance = new Allowance();
   private head: Waiting | null = null;
   private tail: Waiting | null = null;
   private quietRounds = 0;
@@ -78,18 +82,22 @@ export class Pool implements SessionEvents, TimerOwner {
     return this.dials.size;
   }
 
-  /** null: the request is on its way, `onRequestSent` was called. Otherwise it waits for a connection or a stream. */
-  open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number): Waiting | null {
-    if (this.head === null) {
-      const session = this.leastBusy();
+  /**
+   * null: the request is on its way, `onRequestSent` was called. Otherwise it waits for a connection or a stream.
+   * `again`: it was refused once and will not be tried a third time, so it goes first.
+   */
+  open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number, again = false): Waiting | null {
+    if (this.head === null || again) {
+      const session = this.leastBusy(again);
       if (session !== null) {
         if (session.active >= this.limits.busy && this.sessions.length + this.dials.size < this.limits.spread) this.dial(connectTimeoutMs);
         if (session.open(request, end, handler)) return null;
       }
     }
-    const waiting = new Waiting(this, request, end, handler);
-    this.append(waiting);
-    if (this.dials.size === 0 && this.sessions.length < this.limits.connections) this.dial(connectTimeoutMs);
+    const waiting = new Waiting(this, request, end, handler, again);
+    if (again) this.putFirst(waiting);
+    else this.append(waiting);
+    this.grow(connectTimeoutMs);
     return waiting;
   }
 
@@ -133,14 +141,18 @@ export class Pool implements SessionEvents, TimerOwner {
 
   /** With other connections or attempts left, the waiting requests have something to wait for; else they fail together. */
   onFailed(failure: BackendFailure): void {
-    if (this.sessions.length === 0 && this.dials.size === 0) this.failWaiting(failure);
+    if (this.dials.size > 0) return;
+    if (this.sessions.length === 0) this.failWaiting(failure);
+    else this.serveAnyhow();
   }
 
   onCapacity(session: BackendSession): void {
+    this.allowance.ended(session);
     this.serve(session);
   }
 
   onClosed(session: BackendSession): void {
+    this.allowance.closed(session);
     const at = this.sessions.indexOf(session);
     if (at >= 0) this.sessions.splice(at, 1);
     if (this.head === null || this.sessions.length > 0) return;
@@ -167,26 +179,39 @@ export class Pool implements SessionEvents, TimerOwner {
     if (this.sessions.length > 0 && !this.retired) this.wheel.arm(this.idleTimer, this.limits.idleMs);
   }
 
-  private leastBusy(): BackendSession | null {
+  private leastBusy(again: boolean): BackendSession | null {
     let best: BackendSession | null = null;
     for (const s of this.sessions) {
-      if (s.capacity > 0 && (best === null || s.active < best.active)) best = s;
+      if (this.allowance.room(s, again) > 0 && (best === null || s.active < best.active)) best = s;
     }
     return best;
   }
 
   private serve(session: BackendSession): void {
-    while (this.head !== null && session.capacity > 0) {
+    while (this.head !== null && this.allowance.room(session, this.head.again) > 0) {
       const w = this.head;
       this.forget(w);
       this.fruitless = 0;
       if (!session.open(w.request, w.end, w.handler)) {
-        this.putBack(w);
+        w.pool = this;
+        this.putFirst(w);
         return;
       }
     }
-    // One attempt at a time while it is not known whether the endpoint answers; more once it does.
-    if (this.head !== null && this.dials.size === 0 && this.sessions.length < this.limits.connections) this.dial(this.lastTimeoutMs);
+    this.grow(this.lastTimeoutMs);
+  }
+
+  /** One attempt at a time while it is not known whether the endpoint answers; more once it does. */
+  private grow(timeoutMs: number): void {
+    if (this.head === null || this.dials.size > 0) return;
+    if (this.sessions.length < this.limits.connections) this.dial(timeoutMs);
+    else this.serveAnyhow();
+  }
+
+  /** There will be no further connection: to be refused is better than to wait for ever. */
+  private serveAnyhow(): void {
+    if (this.head === null || !this.allowance.forget()) return;
+    for (const s of this.sessions.slice()) this.serve(s);
   }
 
   private dial(timeoutMs: number): void {
@@ -210,8 +235,7 @@ export class Pool implements SessionEvents, TimerOwner {
     this.pending.value++;
   }
 
-  private putBack(w: Waiting): void {
-    w.pool = this;
+  private putFirst(w: Waiting): void {
     w.next = this.head;
     if (this.head !== null) this.head.prev = w;
     else this.tail = w;

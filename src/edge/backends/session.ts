@@ -5,6 +5,11 @@ export interface BackendSession {
   /** Streams that may be opened now. */
   readonly capacity: number;
   readonly active: number;
+  /** Streams opened so far, and the latest of them that was answered to its end (1 is the first; 0: none). */
+  readonly opened: number;
+  readonly answered: number;
+  /** How many the peer's GOAWAY says that it took; -1 while there is none. */
+  readonly taken: number;
   /** Calls `handler.onRequestSent` before it returns; false when there is no capacity after all. */
   open(request: ClientRequest, end: boolean, handler: ResponseHandler): boolean;
   /** No new streams; closes when the last one is done. */

@@ -290,7 +290,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     this.sentAt = now;
     if (attempt === 1) this.deadlines.limit(now, timeouts.requestMs);
     this.plan(now);
-    const waiting = endpoint.open(this.request as ClientRequest, this.openedWithEnd, this, timeouts.connectMs);
+    const waiting = endpoint.open(this.request as ClientRequest, this.openedWithEnd, this, timeouts.connectMs, attempt > 1);
     // Anything may have happened within the call.
     if (waiting === null || attempt !== this.attempts || this.endpoint !== endpoint || this.backend !== null) return;
     this.waiting = waiting;
@@ -305,9 +305,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     const group = this.groupView?.group ?? null;
     if (group === null) return null;
     const hash = this.hash < 0 ? 0 : this.hash;
-    let endpoint = group.choose(hash);
-    for (let i = 1; endpoint !== null && endpoint === this.tried && i < 4; i++) endpoint = group.choose((hash + i * 0x9e3779b9) >>> 0);
-    return endpoint;
+    return this.tried === null ? group.choose(hash) : group.elsewhere(this.tried, hash);
   }
 
   private opened(stream: ClientStream): void {

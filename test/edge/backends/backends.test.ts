@@ -72,6 +72,19 @@ test('when all are unhealthy, all are used, and each pick counts as panic', () =
   expect(reading('panic_total')).toBe(10);
 });
 
+test('elsewhere is another one, however little its weight, and the same only when it is alone', () => {
+  for (const type of ['RoundRobin', 'Random'] as const) {
+    const { backends } = rig();
+    const group = backends.group(part(), { type });
+    backends.setEndpoints({ group: ID, sequence: 1, list: [info(1, { weight: 1_000_000 }), info(2, { weight: 1 })] });
+    const heavy = group.members[0]?.endpoint;
+    if (heavy === undefined) throw new Error('no member');
+    for (let i = 0; i < 20; i++) expect(group.elsewhere(heavy, 0)?.address).toBe('10.0.0.2');
+    backends.setEndpoints({ group: ID, sequence: 2, list: [info(1)] });
+    expect(group.elsewhere(heavy, 0)).toBe(heavy);
+  }
+});
+
 test('no endpoints: nothing to choose', () => {
   const { backends } = rig();
   const group = backends.group(part(), { type: 'RoundRobin' });

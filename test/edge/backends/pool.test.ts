@@ -13,6 +13,9 @@ class FakeSession implements BackendSession {
   readonly limit: number;
   readonly events: SessionEvents;
   active = 0;
+  opened = 0;
+  answered = 0;
+  taken = -1;
   ended: 'shutdown' | 'destroyed' | null = null;
 
   constructor(limit: number, events: SessionEvents) {
@@ -27,13 +30,22 @@ class FakeSession implements BackendSession {
   open(_request: ClientRequest, _end: boolean, handler: ResponseHandler): boolean {
     if (this.capacity <= 0) return false;
     this.active++;
+    this.opened++;
     handler.onRequestSent({} as ClientStream);
     return true;
   }
 
-  finishOne(): void {
+  finishOne(answered = 0): void {
     this.active--;
+    this.answered = Math.max(this.answered, answered);
     this.events.onCapacity(this);
+  }
+
+  /** GOAWAY: of what was opened only the first `taken` are served, and nothing more is opened. */
+  goaway(taken: number): void {
+    this.taken = taken;
+    this.ended = 'shutdown';
+    this.events.onClosed(this);
   }
 
   shutdown(): void {
@@ -51,9 +63,11 @@ class Caller implements ResponseHandler {
   sent = 0;
   failure: BackendFailure | null = null;
   onFailure: (() => void) | null = null;
+  onSent: (() => void) | null = null;
 
   onRequestSent(): void {
     this.sent++;
+    this.onSent?.();
   }
 
   onResponseFailure(failure: BackendFailure): void {
@@ -95,9 +109,9 @@ function rig(limits: PoolLimits = LIMITS) {
     dial.events.onReady(session);
     return session;
   };
-  const ask = (): Caller => {
+  const ask = (again = false): Caller => {
     const caller = new Caller();
-    pool.open(REQUEST, true, caller, 250);
+    pool.open(REQUEST, true, caller, 250, again);
     return caller;
   };
   return { clock, pool, dials, pending, ready, ask };
@@ -258,4 +272,81 @@ test('close fails the waiting and gives up attempts', () => {
   pool.close();
   expect(caller.failure?.reason).toBe('draining');
   expect(dials[0]?.cancelled).toBe(true);
+});
+
+describe('an endpoint that ends its connections after some requests', () => {
+  const taught = (connections: number) => {
+    const r = rig({ ...LIMITS, busy: 100, connections });
+    r.ask();
+    const first = r.ready(0, 100);
+    for (let i = 1; i < 8; i++) r.ask();
+    expect(first.opened).toBe(8);
+    first.goaway(5);
+    return r;
+  };
+
+  test('gets no more than it took on the last one, and one to see; the others wait for another connection', () => {
+    const { ask, ready, dials } = taught(4);
+    const callers = Array.from({ length: 8 }, () => ask());
+    const second = ready(1, 100);
+    expect(second.opened).toBe(6);
+    expect(dials.length).toBe(3);
+    const third = ready(2, 100);
+    expect(third.opened).toBe(2);
+    expect(callers.every((c) => c.sent === 1)).toBe(true);
+  });
+
+  test('a request that was refused goes first, and never where it would be the one to see', () => {
+    const { ask, ready, dials } = taught(4);
+    const early = Array.from({ length: 4 }, () => ask());
+    const refused = ask(true);
+    const late = [ask(), ask()];
+    const order: string[] = [];
+    refused.onSent = () => void order.push('refused');
+    for (const c of early) c.onSent = () => void order.push('early');
+    const second = ready(1, 100);
+    expect(order).toEqual(['refused', 'early', 'early', 'early', 'early']);
+    expect(late.map((c) => c.sent)).toEqual([1, 0]);
+    expect(second.opened).toBe(6);
+    const again = ask(true);
+    expect(again.sent).toBe(0);
+    const third = ready(2, 100);
+    expect(again.sent).toBe(1);
+    expect(third.opened).toBe(2);
+    expect(dials.length).toBe(3);
+  });
+
+  test('an answer to the one more shows that it was no rule', () => {
+    const { ask, ready, dials } = taught(4);
+    for (let i = 0; i < 6; i++) ask();
+    const second = ready(1, 100);
+    const waits = ask();
+    second.finishOne(3);
+    expect(waits.sent).toBe(0);
+    second.finishOne(6);
+    expect(waits.sent).toBe(1);
+    expect(second.opened).toBe(7);
+    expect(dials.length).toBe(3);
+  });
+
+  test('with as many connections as there may be, or none to be had, nobody waits for another', () => {
+    const most = taught(1);
+    const callers = Array.from({ length: 9 }, () => most.ask());
+    most.ready(1, 100);
+    expect(callers.every((c) => c.sent === 1)).toBe(true);
+
+    const none = taught(4);
+    const more = Array.from({ length: 9 }, () => none.ask());
+    none.ready(1, 100);
+    none.dials[2]?.events.onFailed(REFUSED);
+    expect(more.every((c) => c.sent === 1 && c.failure === null)).toBe(true);
+  });
+
+  test('a GOAWAY that refuses nothing teaches nothing', () => {
+    const { ask, ready } = rig({ ...LIMITS, busy: 100 });
+    ask();
+    ready(0, 100).goaway(1);
+    for (let i = 0; i < 9; i++) ask();
+    expect(ready(1, 100).opened).toBe(9);
+  });
 });

@@ -189,6 +189,9 @@ export class FakeBackendStream implements ClientStream {
 class FakeSession implements BackendSession {
   capacity = 100;
   active = 0;
+  opened = 0;
+  answered = 0;
+  taken = -1;
   private readonly target: Target;
   private readonly rig: Rig;
   constructor(target: Target, rig: Rig) {

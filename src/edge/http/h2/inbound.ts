@@ -230,6 +230,7 @@ export class Inbound implements FrameSink {
     if (session.dead) return;
     if (lastId > this.goawayId) return session.connectionError(ErrorCode.PROTOCOL_ERROR, 'GOAWAY with a higher stream than before (s6.8)');
     this.goawayId = lastId;
+    session.taken = Math.floor((lastId + 1) / 2);
     session.drain();
     const unseen: H2Stream[] = [];
     for (const stream of session.streams.values()) if (stream.id > lastId) unseen.push(stream);

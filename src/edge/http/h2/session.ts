@@ -42,6 +42,10 @@ export class H2Session {
   /** The backend's SETTINGS_MAX_CONCURRENT_STREAMS. */
   peerStreams = Number.MAX_SAFE_INTEGER;
   dead = false;
+  /** The latest stream that was answered to its end, by its place among all; 0: none. */
+  answered = 0;
+  /** How many streams the peer's GOAWAY says that it took; -1: there was none. */
+  taken = -1;
 
   private readonly socket: Socket;
   private readonly events: SessionEvents;
@@ -81,6 +85,10 @@ export class H2Session {
 
   get active(): number {
     return this.streams.size;
+  }
+
+  get opened(): number {
+    return (this.nextId - 1) / 2;
   }
 
   /** Streams that may be opened now. Those whose reset the peer has not confirmed still count. */
@@ -140,6 +148,7 @@ export class H2Session {
 
   /** The response is complete. A request that is not has become pointless (s8.1). */
   completed(stream: H2Stream): void {
+    this.answered = Math.max(this.answered, (stream.id + 1) / 2);
     this.forget(stream);
     if (stream.localEnded) return;
     this.writer.reset(stream.id, ErrorCode.NO_ERROR);

@@ -1,7 +1,7 @@
 /** What every client does through Spooky; a client leaves out only what it cannot do at all. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Client, Session } from '../kit/clients.ts';
-import { field, type Answer, type Dial, type RequestSpec } from '../kit/peers.ts';
+import { field, PeerError, type Answer, type Dial, type RequestSpec } from '../kit/peers.ts';
 import { eventually } from '../kit/process.ts';
 import { fingerprint, HOSTS, startWorld, type World } from './world.ts';
 
@@ -49,6 +49,18 @@ const OWN_ANSWERS: readonly OwnAnswer[] = [
   { status: 503, name: 'no endpoint', error: 'destination_unavailable', host: HOSTS.empty, request: { path: '/' } },
   { status: 504, name: 'a late response', error: 'http_response_timeout', host: HOSTS.hurried, request: { path: '/slow?ms=5000' } },
 ];
+
+/** The first answer of so many tries; a try that only times out is the client's. */
+async function answered(ask: () => Promise<Answer>, tries: number): Promise<Answer> {
+  for (let left = tries; left > 1; left--) {
+    try {
+      return await ask();
+    } catch (e) {
+      if (!(e instanceof PeerError) || e.failure.kind !== 'timeout') throw e;
+    }
+  }
+  return ask();
+}
 
 export interface Subject {
   readonly client: Client;
@@ -254,9 +266,10 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     test.each(OWN_ANSWERS)(
       '$status: $name',
       async ({ status, error, host, listener, request }) => {
-        const answer = await once(world.dial(host, listener ?? 'open'), (s) =>
-          s.request({ authority: host, timeoutMs: 20_000, ...request }),
-        );
+        const ask = (timeoutMs: number): Promise<Answer> =>
+          once(world.dial(host, listener ?? 'open'), (s) => s.request({ authority: host, timeoutMs, ...request }));
+        const tries = request.body === undefined ? 1 : (client.earlyAnswerTries ?? 1);
+        const answer = await answered(() => ask(20_000 / tries), tries);
         expect(answer.status).toBe(status);
         expect(field(answer, 'proxy-status')).toContain(`error=${error}`);
         expect(field(answer, 'proxy-status')).not.toContain('127.0.0.1');

@@ -29,6 +29,8 @@ export interface Client {
   readonly can: ReadonlySet<Ability>;
   /** Bytes that it takes in although its user does not read, beyond a few MiB. */
   readonly readsAhead?: number;
+  /** It now and then waits for ever when an answer and STOP_SENDING meet its upload, with any server: how often to ask. */
+  readonly earlyAnswerTries?: number;
   open(dial: Dial): Promise<Session>;
   /** All at once, on one connection. */
   parallel(dial: Dial, requests: readonly RequestSpec[]): Promise<readonly Answer[]>;

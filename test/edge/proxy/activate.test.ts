@@ -296,12 +296,10 @@ describe('listeners', () => {
     expect(told).toEqual([['always', 4_000, 5_000, 65_536, 7]]);
     g.switch();
     told.length = 0;
-    await g
-      .route('/', b)
-      .start({
-        quic: { ...quic, retry: 'Never', handshakeTimeoutMs: 3_000 },
-        limits: { connectionsPerAddress: 9, handshakesPerSecond: 8 },
-      });
+    await g.route('/', b).start({
+      quic: { ...quic, retry: 'Never', handshakeTimeoutMs: 3_000 },
+      limits: { connectionsPerAddress: 9, handshakesPerSecond: 8 },
+    });
     expect(told).toEqual([[3_000, 5_000, 65_536, 7, 9, 8], 'off']);
   });
 

@@ -198,7 +198,7 @@ export class Fleet {
     if (this.collectors.receive(workerId, message)) return;
     switch (message.type) {
       case 'hello':
-        return this.greeted(workerId, message);
+        return this.greeted(message);
       case 'heartbeat':
         return this.publisher.heard(workerId);
       case 'loaded':
@@ -219,11 +219,17 @@ export class Fleet {
     }
   }
 
-  private greeted(workerId: number, hello: Extract<FromWorker, { type: 'hello' }>): void {
+  private greeted(hello: Extract<FromWorker, { type: 'hello' }>): void {
     const { build, families, log } = this.o;
     families.set('build_info', [build.version, hello.engine, hello.engineVersion, build.node], 1);
     if (hello.fallback && !this.fallbackSaid) {
-      log.warn('the preferred QUIC engine cannot be used', { worker: workerId, engine: hello.engine, why: hello.why });
+      log.warn('the preferred QUIC engine cannot be used', {
+        why: hello.why,
+        engine: hello.engine,
+        engineVersion: hello.engineVersion,
+        means: `${hello.engine} serves instead: everything works, with more CPU per request and the limits of an older QUIC library (docs/reference/limitations.md)`,
+        todo: `nothing, or --engine ${hello.engine} to choose it on purpose, without this warning; --engine native refuses to start without the native one`,
+      });
     }
     this.fallbackSaid ||= hello.fallback;
   }

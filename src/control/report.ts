@@ -23,7 +23,8 @@ export const logProblems = (log: Log, problems: readonly Problem[]): void => {
   if (problems.length > MAX_LOGGED) log.warn('more configuration problems', { count: problems.length - MAX_LOGGED });
 };
 
-export type ApplyResult = 'applied' | 'invalid' | 'failed';
+export const APPLY_RESULTS = ['applied', 'invalid', 'failed'] as const;
+export type ApplyResult = (typeof APPLY_RESULTS)[number];
 
 export interface ApplyRecord {
   readonly result: ApplyResult;

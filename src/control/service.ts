@@ -16,7 +16,7 @@ import { certificateRows, resourceCounts } from './gauges.ts';
 import type { CheckTransport } from './health/index.ts';
 import { Loop } from './loop.ts';
 import type { Published, WorkerLoad } from './publish.ts';
-import { logProblems, ReadModel, type ApplyResult } from './report.ts';
+import { APPLY_RESULTS, logProblems, ReadModel, type ApplyResult } from './report.ts';
 import type { Resolve } from './sources/dns.ts';
 import type { SourceState } from './sources/source.ts';
 import type { Spawn } from './supervise.ts';
@@ -74,6 +74,7 @@ export class Service implements AdminView {
   private readonly targets: Targets;
   private readonly loop: Loop<SourceState>;
   private readonly documents: AdminDocuments;
+  private readonly smallBuffers = new Set<string>();
   private fatal: ((start: Start) => void) | null = null;
   private serving = false;
   private isDraining = false;
@@ -108,6 +109,8 @@ export class Service implements AdminView {
     });
     this.loop = new Loop({ clock: o.clock, apply: (state, since) => this.apply(state, since), onError: (e) => this.defect('loop', e) });
     this.documents = this.createDocuments();
+    // From zero, so that the first refusal is an increase that an alert can see.
+    for (const result of APPLY_RESULTS) this.families.add('config_apply_total', [result], 0);
   }
 
   /** The first state, which is valid. */
@@ -268,7 +271,17 @@ export class Service implements AdminView {
 
   private loaded(load: WorkerLoad): void {
     this.model.loaded(load);
+    for (const b of load.bound) this.checkBuffer(`${b.namespace}/${b.name}`, b.receiveBuffer);
     for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
+  }
+
+  /** A burst that finds no room is lost without a trace in QUIC: said once per listener. */
+  private checkBuffer(listener: string, granted: number): void {
+    const asked = this.o.start.udpReceiveBuffer;
+    if (granted === 0 || granted * 2 >= asked || this.smallBuffers.has(listener)) return;
+    this.smallBuffers.add(listener);
+    const hint = `sysctl -w net.core.rmem_max=${asked}, or a smaller --udp-receive-buffer`;
+    this.o.log.warn('the kernel grants less than half of the UDP receive buffer', { listener, asked, granted, hint });
   }
 
   private checked(upstream: string, success: boolean, reason: string): void {

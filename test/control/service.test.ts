@@ -329,8 +329,34 @@ describe('workers', () => {
   test('the engine’s fallback is said once', async () => {
     const { said, start } = setUp({ workers: 3 });
     await start(setTo('192.0.2.1:80'));
-    expect(said('the preferred QUIC engine cannot be used')).toHaveLength(1);
+    expect(said('the preferred QUIC engine cannot be used')).toMatchObject([
+      {
+        level: 'warn',
+        engine: 'fake',
+        why: 'a test',
+        means: expect.stringContaining('fake serves instead'),
+        todo: expect.stringContaining('--engine fake'),
+      },
+    ]);
   });
+});
+
+test('a receive buffer of which the kernel grants less than half is said once per listener, with what to set', async () => {
+  const { said, start, change } = setUp({ workers: 2, start: { udpReceiveBuffer: 201 } as Omit<WorkerStart, 'workerId'> });
+  await start(setTo('192.0.2.1:80'));
+  await change(setTo('192.0.2.2:80'));
+  expect(said('the kernel grants less than half of the UDP receive buffer')).toMatchObject([
+    { level: 'warn', listener: 'default/public', asked: 201, granted: 100, hint: expect.stringContaining('net.core.rmem_max=201') },
+  ]);
+  const half = setUp({ start: { udpReceiveBuffer: 200 } as Omit<WorkerStart, 'workerId'> });
+  await half.start(setTo('192.0.2.1:80'));
+  expect(half.said('the kernel grants less than half of the UDP receive buffer')).toEqual([]);
+});
+
+test('changes are counted from zero, so that the first refusal is an increase', () => {
+  const { service } = setUp();
+  const rows = [...service.families.rows('config_apply_total')].map((row) => [row.labels, row.values]);
+  expect(rows).toEqual(['applied', 'invalid', 'failed'].map((result) => [[result], [0]]));
 });
 
 describe('a drain', () => {

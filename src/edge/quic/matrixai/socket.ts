@@ -41,7 +41,7 @@ export class UdpSocket {
   readonly host: string;
   readonly port: number;
   readonly local: Address;
-  /** What the kernel granted. */
+  /** What the kernel granted, in the unit in which it was asked. */
   readonly receiveBuffer: number;
   sentDatagrams = 0;
   sentBytes = 0;
@@ -99,7 +99,8 @@ export async function bindSocket(o: SocketOptions): Promise<UdpSocket> {
   });
   if (o.receiveBuffer > 0) socket.setRecvBufferSize(o.receiveBuffer);
   if (o.sendBuffer > 0) socket.setSendBufferSize(o.sendBuffer);
-  return new UdpSocket(socket, socket.getRecvBufferSize());
+  // Linux says twice what it was asked for: the other half is for its own records (socket(7)).
+  return new UdpSocket(socket, socket.getRecvBufferSize() / 2);
 }
 
 const PORT_ATTEMPTS = 16;

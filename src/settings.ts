@@ -83,7 +83,9 @@ export const readServeSettings = (sources: SettingSources): Result<ServeSettings
     const env = sources.env[setting.env];
     const text = flag ?? env;
     if (text === undefined) {
-      values.set(setting.name, sources.document?.[setting.name] ?? setting.default);
+      const written = sources.document?.[setting.name];
+      // null is a value: what is off.
+      values.set(setting.name, written === undefined ? setting.default : written);
       continue;
     }
     const parsed = setting.parse(text);

@@ -76,6 +76,13 @@ describe('precedence, for every setting', () => {
   });
 });
 
+test('what a document turns off is off, and a flag turns it on again', () => {
+  const off = { metrics: 'off', admin: 'off' };
+  expect(good({}, {}, off)).toMatchObject({ metrics: null, admin: null });
+  expect(good({ '--admin': '127.0.0.1:1' }, {}, off).admin).toEqual({ host: '127.0.0.1', port: 1 });
+  expect(good({}, { SPOOKY_ADMIN: 'off' }, { admin: '127.0.0.1:1' }).admin).toBeNull();
+});
+
 describe('problems', () => {
   test('are all reported at once, each with where it was written', () => {
     const found = problems(

@@ -7,6 +7,7 @@ import { Fields } from '../edge/http/fields.ts';
 import { fetchOnce, type H3Response } from '../edge/http/h3/client.ts';
 import type { ConnectOptions } from '../edge/quic/engine.ts';
 import { chooseEngine, type ChosenEngine } from '../edge/quic/choose.ts';
+import { HandshakeError } from '../edge/quic/failure.ts';
 import { systemClock } from '../lib/clock.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { EXIT, readArguments, usageFault, type Command, type CommandIo } from './command.ts';
@@ -82,6 +83,19 @@ const resolveHost = async (target: ProbeTarget): Promise<string> => {
   return isIP(target.host) === 0 ? (await lookup(target.host)).address : target.host;
 };
 
+/** TLS alerts that a person can do something about (RFC 8446 s6.2), as our side sends them. */
+const ALERTS: ReadonlyMap<number, string> = new Map([
+  [42, 'the certificate does not fit this host, or is damaged'],
+  [45, 'the certificate has expired or is not valid yet'],
+  [48, 'the certificate is from an authority that is not trusted: name it with --ca, or ask with --insecure'],
+]);
+
+/** CRYPTO_ERROR is 0x100 and the alert (RFC 9001 s4.8). */
+export const handshakeHint = (e: unknown): string => {
+  const alert = e instanceof HandshakeError && e.side === 'local' && !e.app ? ALERTS.get(e.code - 0x100) : undefined;
+  return alert === undefined ? '' : `: ${alert}`;
+};
+
 const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 const ask = async (
@@ -108,7 +122,8 @@ const ask = async (
     host: address,
     port: target.port,
     local: null,
-    sni: isIP(target.host) === 0 ? target.host : null,
+    // Without the dot of an absolute name (RFC 6066 s3).
+    sni: isIP(target.host) === 0 ? target.host.replace(/\.$/, '') : null,
     alpn: ['h3'],
     handshakeMs: HANDSHAKE_MS,
     idleMs: TIMEOUT_MS,
@@ -118,7 +133,7 @@ const ask = async (
     io.stdout(report(target, address, resolveMs, await fetchOnce(chosen.engine, connect, request, systemClock, TIMEOUT_MS)));
     return EXIT.ok;
   } catch (e) {
-    io.stderr(`spooky probe: ${formatHostPort({ host: address, port: target.port })}: ${printable(messageOf(e))}\n`);
+    io.stderr(`spooky probe: ${formatHostPort({ host: address, port: target.port })}: ${printable(messageOf(e))}${handshakeHint(e)}\n`);
     return EXIT.invalid;
   }
 };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { probe, readResolve, readTarget } from '../../src/cli/probe.ts';
+import { handshakeHint, probe, readResolve, readTarget } from '../../src/cli/probe.ts';
+import { HandshakeError } from '../../src/edge/quic/failure.ts';
 
 const target = (url: string, resolve: string | null = null) => {
   const read = readTarget(url, resolve);
@@ -56,4 +57,22 @@ test.each([
   const io = { stdout: () => {}, stderr: (text: string) => void (said += text), env: {}, cwd: '/' };
   expect(await probe.run(args, io)).toBe(2);
   expect(said).toContain('usage: spooky probe');
+});
+
+describe('a handshake that failed for the certificate', () => {
+  const hint = (side: 'local' | 'remote', app: boolean, code: number): string => handshakeHint(new HandshakeError(side, app, code, 'x'));
+  test.each([
+    [0x12a, /^: the certificate does not fit this host/],
+    [0x12d, /^: the certificate has expired/],
+    [0x130, /^: the certificate is from an authority that is not trusted: .*--ca.*--insecure/],
+  ])('says what to do: 0x%s', (code, text) => expect(hint('local', false, code)).toMatch(text));
+
+  test('and says nothing of what the other side ended', () => {
+    expect([hint('remote', false, 0x130), hint('local', true, 0x130), hint('local', false, 0x102), handshakeHint(new Error('x'))]).toEqual([
+      '',
+      '',
+      '',
+      '',
+    ]);
+  });
 });

@@ -101,6 +101,23 @@ describe('spooky check', () => {
     expect(stdout).not.toContain('PRIVATE KEY');
   });
 
+  test('a classic file is told of its own keys, whoever finds the fault', async () => {
+    const text = [
+      'version: 1',
+      'listen:',
+      '  tls: {cert: c.pem, key: other.pem}',
+      'upstream:',
+      '  api:',
+      '    route: {path_prefix: /api}',
+      '    backends: [{id: a, address: "h2c://127.0.0.1:7001"}]',
+      '',
+    ].join('\n');
+    const { stdout } = await run(file('config.yaml', text));
+    expect(stdout).toMatch(/^config\.yaml:3:\d+: listen\.tls(?:\.\w+)?: .*\n1 problem found\n$/);
+    const gone = await run(file('config.yaml', text.replace('other.pem', 'gone.pem')));
+    expect(gone.stdout).toContain(`listen.tls.key: names a file that does not exist: "${dir}/gone.pem"\n`);
+  });
+
   test('a name that is taken is told of documents with other faults, across files', async () => {
     const [first, second] = [file('one.yaml', listener() + upstream('  retry: {}\n')), file('two.yaml', upstream('  mirror: {}\n'))];
     const { stdout } = await run(first, second, file('three.yaml', upstream()));

@@ -8,6 +8,8 @@ export interface Origin {
   readonly file: string;
   /** The position of a field path like `spec.backends[0].weight`, or of the nearest ancestor that is written out. 1-based. */
   locate(path: string): { readonly line: number; readonly column: number };
+  /** The same field as the file spells it, where that is another way. */
+  spell?(path: string): string;
 }
 
 export interface ObjectMeta {

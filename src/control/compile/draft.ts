@@ -145,7 +145,7 @@ export class Draft {
       line: place.line,
       column: place.column,
       object: `${kind} ${meta.namespace}/${meta.name}`,
-      path,
+      path: meta.origin?.spell?.(path) ?? path,
       message,
     };
     this.problems.push(problem);

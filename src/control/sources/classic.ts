@@ -109,6 +109,11 @@ function translate(reading: ClassicReading, origin: Origin, file: string): Trans
   return { loaded, names: names.map((n) => n(file, origin)), files, suspects };
 }
 
+const originOf = (draft: Draft, origin: Origin): Origin => {
+  const spell = (path: string): string => pathText(draft.stepsOf(path));
+  return { file: origin.file, locate: (path) => origin.locate(spell(path)), spell };
+};
+
 const metaOf = (draft: Draft, origin: Origin): ObjectMeta => ({
   namespace: 'default',
   name: draft.name,
@@ -116,7 +121,7 @@ const metaOf = (draft: Draft, origin: Origin): ObjectMeta => ({
   generation: 0,
   created: 0,
   labels: new Map(),
-  origin: { file: origin.file, locate: (path) => origin.locate(pathText(draft.stepsOf(path))) },
+  origin: originOf(draft, origin),
 });
 
 /** Every key known, of its type, and at its default where we do not honour it. */

@@ -72,7 +72,10 @@ export class ClassicReading {
     const first = resolve(this.cwd, path);
     if (isAbsolute(path) || existsSync(first)) return first;
     const second = resolve(this.directory, path);
-    if (!existsSync(second)) this.fault(steps, `names a file that does not exist: neither ${show(first)} nor ${show(second)}`);
+    if (!existsSync(second)) {
+      const tried = first === second ? show(first) : `neither ${show(first)} nor ${show(second)}`;
+      this.fault(steps, `names a file that does not exist: ${tried}`);
+    }
     return second;
   }
 }

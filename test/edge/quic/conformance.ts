@@ -242,6 +242,27 @@ export function engineSuite(name: string, make: () => Made, lossy = false): void
       expect(client.seen(c, 4).resets).toEqual([0x102]);
     });
 
+    test('streams that their client resets make room for others, however they are answered', async () => {
+      const server = new Recorder({
+        onData: (x, id) => id % 16 === 4 && send(x, id, text('early'), true),
+        onReset: (x, id) => {
+          if (id % 16 === 0) x.reset(id, 0x10c);
+          else if (id % 16 === 8) send(x, id, text('late'), true);
+          else if (id % 16 === 12) setImmediate(() => x.reset(id, 0x10c));
+        },
+      });
+      const client = new Recorder();
+      const { c, s } = await pair(server, client, { limits: { bidi: 4 } });
+      for (let id = 0; id < 160; id += 4) {
+        send(c, id, text('x'), false);
+        await server.until(() => server.seen(s, id).bytes === 1);
+        if (id % 16 === 4) await client.until(() => client.seen(c, id).fin);
+        c.reset(id, 0x10c);
+        await server.until(() => server.seen(s, id).resets.length > 0);
+      }
+      expect(client.closes).toEqual([]);
+    });
+
     test('a client that stops reading an answer is noticed while the answer waits', async () => {
       const server = new Recorder();
       const client = new Recorder();

@@ -456,11 +456,14 @@ export class Conn implements QuicConn {
     if (this.state !== OPEN) return;
     this.outbound.pollStops(q);
     if (this.state !== OPEN) return;
-    for (const s of this.streams.values()) {
-      if ((s.id & 2) !== 0) continue;
-      this.turn.wheel.arm(this.pollTimer, POLL_MS);
-      return;
-    }
+    const resets = this.inbound.forgetResets(q);
+    if (resets) this.turn.want(this);
+    if (resets || this.hasRequests()) this.turn.wheel.arm(this.pollTimer, POLL_MS);
+  }
+
+  private hasRequests(): boolean {
+    for (const s of this.streams.values()) if ((s.id & 2) === 0) return true;
+    return false;
   }
 
   private onHandshakeTimer(): void {

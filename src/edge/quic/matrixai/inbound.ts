@@ -9,6 +9,8 @@ const PROBES = 50;
 /** What one stream may hand over in one turn. */
 const READ_PER_TURN = 256 * 1024;
 const DATAGRAMS_PER_TURN = 64;
+/** Reset streams that are looked at in one go. */
+const RESETS_PER_LOOK = 32;
 
 /**
  * What quiche has received, to the handler. Its iterator of readable streams costs ten times a question about one stream, so
@@ -26,6 +28,11 @@ export class Inbound {
   private nextBidi: number;
   private nextUni: number;
   private readonly gaps = new Set<number>();
+  /**
+   * Streams that the peer has reset. quiche 0.18 forgets such a stream, and lets the peer open another one, only when it is read
+   * once more after our direction has ended.
+   */
+  private readonly resets: number[] = [];
 
   constructor(conn: Conn, handler: QuicHandler, buffer: Buffer, datagrams: boolean) {
     this.conn = conn;
@@ -104,7 +111,7 @@ export class Inbound {
       try {
         got = q.streamRecv(s.id, buf);
       } catch (e) {
-        this.failed(s, e);
+        this.failed(q, s, e);
         return;
       }
       if (got === null) break;
@@ -123,13 +130,33 @@ export class Inbound {
     else if (s.body < 0) this.follow(s);
   }
 
-  private failed(s: Stream, e: unknown): void {
+  private failed(q: Connection, s: Stream, e: unknown): void {
     const name = errorName(e);
     if (name === 'Done' || s.readDone) return;
     s.readDone = true;
     this.conn.unpause(s);
     this.handler.onReset(this.conn, s.id, name === 'StreamReset' ? errorNumber(e) : 0);
     this.ended(s);
+    if (name === 'StreamReset' && (s.id & 2) === 0 && !this.isForgotten(q, s.id)) this.resets.push(s.id);
+  }
+
+  /** True when there were any: quiche may have something to say about them. */
+  forgetResets(q: Connection): boolean {
+    const n = Math.min(this.resets.length, RESETS_PER_LOOK);
+    for (let i = 0; i < n; i++) {
+      const id = this.resets.shift() as number;
+      if (!this.isForgotten(q, id)) this.resets.push(id);
+    }
+    return n > 0;
+  }
+
+  private isForgotten(q: Connection, id: number): boolean {
+    try {
+      q.streamRecv(id, this.buffer);
+    } catch (e) {
+      return errorName(e) !== 'StreamReset';
+    }
+    return false;
   }
 
   /** The peer's direction is over, for whatever reason. */
@@ -174,6 +201,7 @@ export class Inbound {
   clear(): void {
     for (const s of this.bodies) s.body = -1;
     this.bodies = [];
+    this.resets.length = 0;
     this.gaps.clear();
   }
 }

@@ -250,7 +250,11 @@ export class H2Session {
     if (inlet !== null) inlet.sink = (buf, start, end) => this.onBytes(buf, start, end);
     else socket.on('data', (b: Buffer) => this.onBytes(b, 0, b.length));
     let cause = 'closed';
-    socket.on('error', (e: Error) => (cause = e.message));
+    socket.on('error', (e: NodeJS.ErrnoException) => {
+      cause = e.message;
+      // With TLS 1.3 a server refuses our certificate, or that we have none, when for us the handshake is done (RFC 8446 s4.4.2.4).
+      if (!this.ready && e.code?.startsWith('ERR_SSL_') === true) this.expire('tls_failed', e.message);
+    });
     socket.on('end', () => this.onSocketEnd('closed by the backend'));
     socket.on('close', () => {
       this.onSocketEnd(cause);

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { createServer as createTls } from 'node:tls';
 import { connectH2 } from '../../../../src/edge/http/h2/connect.ts';
 import { dial, dialTls, type DialOptions, type DialTarget, type DialTlsSettings } from '../../../../src/edge/http/h2/dial.ts';
@@ -11,6 +13,9 @@ import { TimerWheel } from '../../../../src/lib/wheel.ts';
 import { makeCa, makeLeaf } from '../../../kit/certs.ts';
 import { Recorder, fieldsOf } from '../../../kit/h2client.ts';
 import { startH2Server } from '../../../kit/h2server.ts';
+import { ROOT } from '../../../kit/peers.ts';
+import { Child } from '../../../kit/process.ts';
+import { temporaryFolder } from '../../../kit/spooky.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -31,6 +36,24 @@ function tls(settings: Partial<DialTlsSettings> = {}): DialTarget['tls'] {
   if (!made.ok) throw new Error(made.error);
   return made.value;
 }
+
+const folder = temporaryFolder();
+function file(name: string, content: Buffer | string): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** A process of its own: what the system trusts is read once. */
+const SYSTEM_DIAL = `
+import { dial, dialTls } from '${ROOT}/src/edge/http/h2/dial.ts';
+import { systemClock } from '${ROOT}/src/lib/clock.ts';
+const tls = dialTls({ serverName: 'api.internal', sni: true, verify: true, ca: null, clientCertificate: null });
+const say = (what) => { console.log(what); process.exit(0); };
+dial({ address: '127.0.0.1', port: Number(process.argv[1]), tls: tls.value },
+  { clock: systemClock, timeoutMs: 5000, deny: null, onInternalError: (where, e) => say(String(e)) },
+  { onConnected: () => say('connected'), onFailure: (failure) => say(failure.reason) });
+`;
 
 type Outcome = { socket: Socket; failure: null } | { socket: null; failure: BackendFailure };
 
@@ -172,9 +195,32 @@ describe('TLS', () => {
     const client = makeLeaf(CA, { names: ['edge'], purpose: 'client' });
     const got = await request({ address: '127.0.0.1', port, tls: tls({ clientCertificate: client }) });
     expect('r' in got && got.r.body.toString()).toBe('hello');
-    // TLS 1.3 refuses a client after its handshake is done: the connection is the one that fails.
+    // This server hangs up on a client without one.
     const without = await request({ address: '127.0.0.1', port, tls: tls() });
     expect('reason' in without).toBe(true);
+  });
+
+  test('a backend that refuses us after the handshake, by an alert: TLS failed', async () => {
+    const files = ['-cert', file('leaf.pem', LEAF.cert), '-key', file('leaf-key.pem', LEAF.key), '-CAfile', file('ca.pem', CA.cert)];
+    const strict = ['-alpn', 'h2', '-tls1_3', '-Verify', '1', '-verify_return_error'];
+    const server = new Child('openssl', ['s_server', '-accept', '127.0.0.1:0', ...strict, ...files]);
+    closers.push(() => server.stop());
+    const port = await server.waitFor('stdout', (line) => /^ACCEPT 127\.0\.0\.1:(\d+)/.exec(line)?.[1]);
+    const without = await request({ address: '127.0.0.1', port: Number(port), tls: tls() });
+    expect(without).toMatchObject({ reason: 'tls_failed', detail: expect.stringContaining('certificate required') });
+  });
+
+  test('the system’s roots are those of the system: SSL_CERT_FILE decides', async () => {
+    const { port } = await tlsServer();
+    const outcome = async (roots: string): Promise<string> => {
+      const env = { SSL_CERT_FILE: roots, SSL_CERT_DIR: temporaryFolder(), NODE_EXTRA_CA_CERTS: undefined };
+      const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', SYSTEM_DIAL, String(port)], { env });
+      closers.push(() => child.stop());
+      return child.waitFor('stdout', (line) => line);
+    };
+    expect(await outcome(file('roots.pem', CA.cert))).toBe('connected');
+    expect(await outcome(file('stranger.pem', makeCa('stranger').cert))).toBe('tls_failed');
+    expect(await outcome(file('none.pem', ''))).toBe('tls_failed');
   });
 
   test.each([[['http/1.1']], [['spdy']]])('ALPN %j instead of h2', async (alpn) => {

@@ -43,7 +43,7 @@ fuzz: build ## Random input at the codecs and the socket, a million of each (SPO
 bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot pieces, per operation
 	@$(NODE) --no-warnings --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 test/bench/run.ts $(BENCH)
 
-typecheck: node_modules/.package-lock.json
+typecheck: node_modules/.package-lock.json ## Types alone
 	$(TSC) -p tsconfig.json
 
 dist/main.js: $(SOURCES) tsconfig.json tsconfig.build.json node_modules/.package-lock.json

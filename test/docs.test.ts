@@ -5,6 +5,8 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { COMMAND_NAMES, loadCommand } from '../src/cli/commands.ts';
 import { readArguments } from '../src/cli/command.ts';
+import { REASON_NAMES } from '../src/contract/reasons.ts';
+import { METRICS, PREFIX, type MetricName } from '../src/control/admin/metrics.ts';
 import { makeCa, makeLeaf } from './kit/certs.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -115,6 +117,66 @@ describe('command lines', () => {
     const targets = new Set(commandLines.map((s) => /^make ([a-z][a-z0-9-]*)/.exec(s.text)?.[1]).filter((t) => t !== undefined));
     expect(targets.size).toBeGreaterThan(3);
     for (const target of targets) expect(makefiles).toMatch(new RegExp(`^${target}:`, 'm'));
+  });
+});
+
+describe('names', () => {
+  const texts = PAGES.map((page) => ({ page: relative(ROOT, page), text: readFileSync(page, 'utf8') }));
+
+  const factsOf = (name: string): { readonly type: string; readonly labels: readonly string[] } | undefined => {
+    const base = name.slice(PREFIX.length);
+    if (Object.hasOwn(METRICS, base)) return METRICS[base as MetricName];
+    const histogram = base.replace(/_(?:bucket|sum|count)$/, '');
+    const facts = Object.hasOwn(METRICS, histogram) ? METRICS[histogram as MetricName] : undefined;
+    return facts?.type === 'histogram' ? facts : undefined;
+  };
+
+  test('of metrics, and of their labels, exist', () => {
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const { page, text } of texts) {
+      for (const [, name = '', selector = ''] of text.matchAll(/\b(spooky_[a-z0-9_]+)(?:\{([^}]*)\})?/g)) {
+        seen++;
+        const facts = factsOf(name);
+        if (facts === undefined) wrong.push(`${page}: ${name}`);
+        for (const [, label = ''] of selector.matchAll(/(\w+)\s*[=!]/g))
+          if (facts?.labels.includes(label) === false) wrong.push(`${page}: ${name}{${label}}`);
+      }
+    }
+    expect(seen).toBeGreaterThan(60);
+    expect(wrong).toEqual([]);
+  });
+
+  test('in alerts: a label that an annotation shows is one of the expression’s metric', () => {
+    const rules = all.find((s) => s.language === 'yaml' && s.text.startsWith('groups:'))?.text ?? '';
+    const alerts = rules.split('- alert:').slice(1);
+    expect(alerts.length).toBeGreaterThan(6);
+    for (const alert of alerts) {
+      const expression = /expr: (.*)/.exec(alert)?.[1] ?? '';
+      const metrics = [...expression.matchAll(/\bspooky_\w+/g)].map(([name]) => factsOf(name));
+      expect({ alert, metrics: metrics.length > 0 && !metrics.includes(undefined) }).toEqual({ alert, metrics: true });
+      const labels = new Set(['instance', 'job', ...metrics.flatMap((facts) => facts?.labels ?? [])]);
+      for (const [, label] of alert.matchAll(/\$labels\.(\w+)/g)) expect([...labels]).toContain(label);
+      // Rows of two metrics have the same labels, or the expression says by which they are matched.
+      if (/ (?:and|unless|or) /.test(expression) && new Set(metrics.map((m) => m?.labels.join())).size > 1 && !expression.includes(' or '))
+        expect(expression).toMatch(/ (?:on|ignoring) \(/);
+    }
+  });
+
+  test('of flags are those of a command', async () => {
+    const FOREIGN = new Set(['--http3-only', '--cacert', '--h3', '--omit', '--server-side']);
+    const ours = new Set(['--help', '--version']);
+    for (const name of COMMAND_NAMES) for (const o of (await loadCommand(name))?.options ?? []) ours.add(o.flag);
+    const used = texts.flatMap(({ page, text }) => [...text.matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g)].map(([flag]) => ({ page, flag })));
+    expect(used.length).toBeGreaterThan(60);
+    expect(used.filter(({ flag }) => !ours.has(flag) && !FOREIGN.has(flag))).toEqual([]);
+  });
+
+  test('of reasons in the table of troubleshooting', () => {
+    const page = readFileSync(join(ROOT, 'docs/operate/troubleshooting.md'), 'utf8');
+    const named = [...page.matchAll(/^\| (`[^|]*)\|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    expect(named.length).toBeGreaterThan(15);
+    expect(named.filter((name) => !(REASON_NAMES as readonly (string | undefined)[]).includes(name))).toEqual([]);
   });
 });
 

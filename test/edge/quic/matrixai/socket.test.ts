@@ -41,7 +41,10 @@ test('port 0 is one port on all addresses; buffers are read back', async () => {
   try {
     expect(new Set(sockets.map((s) => s.port)).size).toBe(1);
     expect(sockets.map((s) => s.host)).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3']);
-    for (const s of sockets) expect(s.receiveBuffer).toBeGreaterThanOrEqual(200_000);
+    for (const s of sockets) {
+      expect(s.receiveBuffer).toBeGreaterThanOrEqual(200_000);
+      expect(s.receiveBuffer).toBeLessThanOrEqual(common.receiveBuffer);
+    }
     await expect(bindAll(['127.0.0.1'], { ...common, port: sockets[0]?.port as number })).rejects.toThrow('EADDRINUSE');
     const shared = await bindAll(['127.0.0.4'], { ...common, port: 0, reusePort: true });
     const again = await bindAll(['127.0.0.4'], { ...common, port: shared[0]?.port as number, reusePort: true });

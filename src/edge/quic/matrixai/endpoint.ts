@@ -56,11 +56,14 @@ export async function listen(o: ListenOptions, h: QuicHandler, clock: Clock, rep
 
 function checkOptions(o: ListenOptions): void {
   if (o.keylog !== undefined) throw new UnsupportedOption('matrixai', 'keylog', 'quiche 0.18 overwrites the file at each connection');
-  if (o.congestion !== 'cubic' && o.congestion !== 'bbr' && o.congestion !== 'reno')
-    throw new UnsupportedOption('matrixai', 'congestion', 'cubic, bbr or reno wanted');
+  checkCongestion(o.congestion);
   if (o.resetKey.length < 16) throw new RangeError('resetKey: at least 16 bytes wanted');
   checkTokenKeys(o.tokenKeys);
   checkLimits(o.limits);
+}
+
+function checkCongestion(c: string): void {
+  if (c !== 'cubic' && c !== 'bbr' && c !== 'reno') throw new UnsupportedOption('matrixai', 'congestion', 'cubic, bbr or reno wanted');
 }
 
 function checkLimits(l: Limits): void {
@@ -89,7 +92,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   private readonly ids = new IdTable();
   private readonly slots: SlotPool;
   private readonly conns = new Set<Conn>();
-  private readonly congestion: ListenOptions['congestion'];
+  private congestion: ListenOptions['congestion'];
   private limits: Limits;
   private half = 0;
   private open = 0;
@@ -337,6 +340,12 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
 
   setRetry(m: RetryMode): void {
     this.admission.mode = m;
+  }
+
+  setCongestion(c: ListenOptions['congestion']): void {
+    checkCongestion(c);
+    this.congestion = c;
+    this.admission.tls.setTransport(this.transport());
   }
 
   setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void {

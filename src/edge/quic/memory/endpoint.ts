@@ -172,6 +172,9 @@ export class MemoryEndpoint implements QuicEndpoint {
     this.retry = m;
   }
 
+  /** Nothing congests in memory. */
+  setCongestion(): void {}
+
   setKeys(): void {}
 
   forward(): void {

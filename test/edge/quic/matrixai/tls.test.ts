@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import type { TlsEntry } from '../../../../src/edge/quic/engine.ts';
 import { quiche } from '../../../../src/edge/quic/matrixai/binding.ts';
 import { MatrixaiEngine } from '../../../../src/edge/quic/matrixai/engine.ts';
 import { parseClientHello } from '../../../../src/edge/quic/matrixai/hello.ts';
 import { TlsContext, TlsContexts } from '../../../../src/edge/quic/matrixai/tls.ts';
 import { makeCa, makeLeaf } from '../../../kit/certs.ts';
-import { entry, LIMITS, listenOptions, Recorder, table } from '../kit.ts';
+import { connectOptions, entry, LIMITS, listenOptions, Recorder, table } from '../kit.ts';
 import { clientHello } from '../wire.ts';
 
 const transport = { limits: LIMITS, congestion: 'cubic' } as const;
@@ -70,4 +70,25 @@ test('an entry keeps its context from table to table; only changed ones are buil
   const before = two.get(a.id).choose(hello);
   two.setTransport({ ...transport, congestion: 'reno' });
   expect(two.get(a.id).choose(hello)).not.toBe(before);
+});
+
+test('another congestion control holds for connections from then on', async () => {
+  const named = jest.spyOn(quiche.Config.prototype, 'setCcAlgorithmName');
+  const engine = new MatrixaiEngine();
+  const ep = await engine.listen(listenOptions({ congestion: 'bbr' }), new Recorder());
+  const client = new Recorder();
+  try {
+    expect(named.mock.calls).toEqual([['bbr']]);
+    ep.setCongestion?.('reno');
+    expect(() => ep.setCongestion?.('vegas' as 'reno')).toThrow('congestion');
+    named.mockClear();
+    const c = await engine.connect(connectOptions((ep.addresses[0] as { port: number }).port), client);
+    expect(named.mock.calls).toContainEqual(['reno']);
+    expect(named.mock.calls).not.toContainEqual(['bbr']);
+    c.close(true, 0x100, '');
+    await client.until(() => client.closes.length === 1);
+  } finally {
+    named.mockRestore();
+    await ep.close();
+  }
 });

@@ -55,7 +55,8 @@ export class ByteQueue {
 
 /**
  * The window of one response. It starts small, so that a client that does not read pins little, and doubles each time
- * that half of it was used quickly by a consumer that never paused: 4 MiB fill 1 Gbit/s at a round trip of 33 ms.
+ * that half of it was used quickly and the consumer waited for bytes longer than they for it: what a round trip brings in
+ * one go takes a moment to pass on. 4 MiB fill 1 Gbit/s at a round trip of 33 ms.
  */
 export const STREAM_WINDOW = 256 * 1024;
 export const STREAM_WINDOW_MOST = 4 * 1024 * 1024;
@@ -72,9 +73,10 @@ export class ReceiveWindow {
   private size = STREAM_WINDOW;
   /** What was taken in and not given back. */
   private owed = 0;
-  private paused = false;
-  /** Since the last credit. */
-  private wasPaused = false;
+  /** When the consumer paused; -1 while it takes. */
+  private pausedAt = -1;
+  /** How long it was paused since the last credit; -1: not at all. */
+  private pausedMs = -1;
   private creditAt = -1;
 
   /** `length` flow-controlled bytes arrived; false when the peer had no window for them. */
@@ -84,32 +86,38 @@ export class ReceiveWindow {
     return this.left >= 0;
   }
 
-  pause(): void {
-    this.paused = true;
-    this.wasPaused = true;
+  pause(now: number): void {
+    if (this.pausedAt < 0) this.pausedAt = now;
   }
 
-  resume(): void {
-    this.paused = false;
+  resume(now: number): void {
+    if (this.pausedAt < 0) return;
+    this.pausedMs = Math.max(0, this.pausedMs) + now - this.pausedAt;
+    this.pausedAt = -1;
   }
 
   /** Whether `credit` has something to give. */
   get due(): boolean {
-    return !this.paused && this.owed * 2 >= this.size;
+    return this.pausedAt < 0 && this.owed * 2 >= this.size;
   }
 
   /** The increment to send. */
   credit(now: number): number {
-    const quick = this.creditAt < 0 || now - this.creditAt < QUICK_MS;
     let increment = this.owed;
-    if (quick && !this.wasPaused && this.size < STREAM_WINDOW_MOST) {
+    if (this.hungry(now) && this.size < STREAM_WINDOW_MOST) {
       increment += this.size;
       this.size *= 2;
     }
     this.owed = 0;
-    this.wasPaused = false;
+    this.pausedMs = -1;
     this.creditAt = now;
     this.left += increment;
     return increment;
+  }
+
+  private hungry(now: number): boolean {
+    if (this.creditAt < 0) return this.pausedMs < 0;
+    const passed = now - this.creditAt;
+    return passed < QUICK_MS && this.pausedMs * 2 < passed;
   }
 }

@@ -75,11 +75,11 @@ export class H2Stream implements ClientStream {
   }
 
   pause(): void {
-    this.window.pause();
+    this.window.pause(this.session.now());
   }
 
   resume(): void {
-    this.window.resume();
+    this.window.resume(this.session.now());
     if (!this.closed && this.window.due) this.session.giveCredit(this);
   }
 

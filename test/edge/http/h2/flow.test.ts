@@ -55,8 +55,8 @@ describe('ReceiveWindow', () => {
 
   test('nothing is given back below half, then all of it', () => {
     const w = new ReceiveWindow();
-    w.pause();
-    w.resume();
+    w.pause(0);
+    w.resume(0);
     expect(w.receive(HALF - 1)).toBe(true);
     expect(w.due).toBe(false);
     w.receive(1);
@@ -83,11 +83,12 @@ describe('ReceiveWindow', () => {
   test('a reader that pauses, or takes its time, keeps the small one', () => {
     const w = new ReceiveWindow();
     for (let i = 0; i < 20; i++) {
-      w.pause();
+      // Half of the time.
+      w.pause(i * 10);
       w.receive(HALF);
       expect(w.due).toBe(false);
-      w.resume();
-      expect(w.credit(i * 10)).toBe(HALF);
+      w.resume(i * 10 + 5);
+      expect(w.credit(i * 10 + 5)).toBe(HALF);
     }
     const slow = new ReceiveWindow();
     slow.receive(HALF);
@@ -95,6 +96,20 @@ describe('ReceiveWindow', () => {
     slow.receive(STREAM_WINDOW);
     expect(slow.credit(5000)).toBe(STREAM_WINDOW);
     expect(slow.left).toBe(2 * STREAM_WINDOW);
+  });
+
+  test('a reader that needs a moment for what comes in one go, and then waits for more, gets the large one', () => {
+    const w = new ReceiveWindow();
+    let size = STREAM_WINDOW;
+    for (let now = 0; now < 1000; now += 20) {
+      w.receive(size / 2);
+      w.pause(now);
+      w.resume(now + 3);
+      w.pause(now + 4);
+      w.resume(now + 8);
+      size += w.credit(now + 8) - size / 2;
+    }
+    expect(size).toBe(STREAM_WINDOW_MOST);
   });
 
   test('beyond the window: false', () => {

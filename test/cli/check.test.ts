@@ -131,6 +131,39 @@ describe('spooky check', () => {
     ]);
   });
 
+  test('a field that is unknown or of later is refused without a value, too', async () => {
+    const text = listener().replace('  tls:\n', '  hostnames:\n  tls:\n    clientAuth:\n') + upstream('  auth: ~\n  fooo:\n');
+    const settings = '---\napiVersion: spooky.dev/v1alpha1\nkind: Settings\nmetadata:\nspec: {logLevl: , logLevel: }\nextra:\n';
+    const { stdout } = await run(file('null.yaml', text + settings));
+    expect(stdout.split('\n').map((l) => l.replace(/^null\.yaml:\d+:\d+: /, ''))).toEqual([
+      'spec.hostnames: warning: has no value and counts as absent',
+      'spec.tls.clientAuth: clientAuth is not supported yet',
+      'spec.auth: auth is not supported yet',
+      expect.stringMatching(/^spec\.fooo: is unknown/),
+      'spec.logLevl: is unknown (did you mean logLevel?)',
+      'spec.logLevel: warning: has no value and counts as absent',
+      expect.stringMatching(/^extra: is unknown/),
+      '5 problems found',
+      '',
+    ]);
+    const classic = 'version: 1\nlisten: {addres: , tls: {cert: c.pem, key: k.pem}}\nresilience:\nsecurty:\n';
+    const pool = 'upstream: {a: {route: {path_prefix: /}, backends: [{id: a, address: "h2c://127.0.0.1:1", wieght: }]}}\n';
+    expect((await run(file('config.yaml', classic + pool))).stdout.split('\n')).toEqual([
+      'config.yaml:2:10: listen.addres: is unknown (did you mean address?)',
+      expect.stringMatching(/^config\.yaml:4:1: securty: is unknown \(did you mean security\?\)/),
+      expect.stringMatching(/^config\.yaml:5:\d+: upstream\.a\.backends\[0\]\.wieght: is unknown \(did you mean weight\?\)/),
+      '3 problems found',
+      '',
+    ]);
+  });
+
+  test('two thousand fields without a value do not hide the one that matters', async () => {
+    const items = Array.from({ length: 2000 }, () => '    - path:\n      methods: [GET]\n').join('');
+    const { stdout } = await run(file('many.yaml', listener() + upstream(`  matches:\n${items}  auth:\n`)));
+    expect(stdout).toContain(': spec.auth: auth is not supported yet\n');
+    expect(stdout.split('\n').length).toBeLessThan(1100);
+  });
+
   test('warnings alone leave 0', async () => {
     const { code, stdout } = await run(file('warn.yaml', listener() + upstream('  matches:\n')));
     expect([code, stdout.split('\n')[0]]).toEqual([0, 'warn.yaml:16:3: spec.matches: warning: has no value and counts as absent']);

@@ -33,6 +33,7 @@ export {
   SHAPES,
   pathText,
   suggestion,
+  validateEmpty,
   validateListener,
   validateUpstream,
   type Fault,

@@ -79,6 +79,24 @@ class Walker {
       if (member.clusterRequired && !Object.hasOwn(value, name)) this.add([...path, name], `is required`);
   }
 
+  /** The same for one member that was written without a value. */
+  member(steps: readonly PathStep[], root: Shape): void {
+    let shape = root;
+    for (const [i, step] of steps.entries()) {
+      if (shape.kind === 'list' || shape.kind === 'map') shape = shape.item;
+      else if (shape.kind === 'leaf') return;
+      else {
+        const member = shape.members.get(String(step));
+        if (member === undefined || (member.standalone && !this.options.standalone)) {
+          // What is in an unknown field is not judged beside it.
+          if (i === steps.length - 1) this.foreign(String(step), shape, ['spec', ...steps]);
+          return;
+        }
+        shape = member.shape;
+      }
+    }
+  }
+
   private foreign(name: string, shape: Shape & { kind: 'object' }, path: readonly PathStep[]): void {
     const later = shape.info.later.get(name);
     if (later === undefined) {
@@ -154,6 +172,13 @@ function found<T>(judge: (value: T) => readonly Found[], value: unknown): Fault[
 
 export const validateListener = (input: unknown, options: ValidateOptions): Validated<Listener> => validate(LISTENER, input, options);
 export const validateUpstream = (input: unknown, options: ValidateOptions): Validated<Upstream> => validate(UPSTREAM, input, options);
+
+/** The fault of a member of a spec that was written without a value; null where the schema has it. `steps` begin below `spec`. */
+export function validateEmpty(kind: 'Listener' | 'Upstream', steps: readonly PathStep[], options: ValidateOptions): Fault | null {
+  const walker = new Walker(options);
+  walker.member(steps, kind === 'Listener' ? LISTENER.shape : UPSTREAM.shape);
+  return walker.faults[0] ?? null;
+}
 
 /** What the CRDs and the reference page are made of. */
 export const SHAPES = {

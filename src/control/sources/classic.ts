@@ -61,6 +61,7 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
     problems.push({ severity, file: file.name, ...origin.locate(path), object: '', path, message });
   });
   checkKeys(reading, document.value, ROOT, [], false);
+  for (const { steps } of document.empty) checkEmpty(reading, steps);
   const { loaded, names, files, suspects } = translate(reading, origin, file.name);
   return { loaded, problems, settingsProblems: [], files, suspects, refused: [], origins: [origin], classic: names };
 }
@@ -141,6 +142,24 @@ function checkKeys(reading: ClassicReading, value: unknown, node: KeyNode, steps
   for (const [name, inner] of Object.entries(value)) checkKey(reading, inner, node, [...steps, name], name, disabled);
 }
 
+/** A key without a value is the same as none, but it must be one. */
+function checkEmpty(reading: ClassicReading, steps: readonly PathStep[]): void {
+  let node = ROOT;
+  for (const [i, step] of steps.entries()) {
+    const child = node.children.get(typeof step === 'number' ? '[]' : step) ?? node.children.get('*');
+    if (child === undefined) {
+      if (i === steps.length - 1) unknownKey(reading, node, steps);
+      return;
+    }
+    node = child;
+  }
+}
+
+function unknownKey(reading: ClassicReading, node: KeyNode, steps: readonly PathStep[]): void {
+  const known = [...node.children.keys()].filter((k) => k !== '[]');
+  reading.fault(steps, `is unknown${suggestion(String(steps.at(-1)), known)}`);
+}
+
 /** Whether a feature's `enabled` is false, written or by default. */
 function isOff(value: Tree, node: KeyNode): boolean {
   const enabled = node.children.get('enabled')?.key;
@@ -150,8 +169,7 @@ function isOff(value: Tree, node: KeyNode): boolean {
 function checkKey(reading: ClassicReading, value: unknown, node: KeyNode, steps: readonly PathStep[], name: string, off: boolean): void {
   const child = node.children.get(name) ?? node.children.get('*');
   if (child === undefined) {
-    const known = [...node.children.keys()].filter((k) => k !== '[]');
-    reading.fault(steps, `is unknown${suggestion(name, known)}`);
+    unknownKey(reading, node, steps);
     return;
   }
   const key = child.key;

@@ -7,6 +7,7 @@ import {
   SETTINGS,
   show,
   suggestion,
+  validateEmpty,
   validateListener,
   validateUpstream,
   type BackendTls,
@@ -147,6 +148,7 @@ class Interpreter {
       this.problem('', `must be a map of fields like apiVersion, kind and spec, not ${show(value)}`);
     const known = isFields(value) && this.known(value);
     this.textFaults();
+    this.emptyMembers();
     if (isFields(value) && known) this.object(value);
     return this;
   }
@@ -158,6 +160,19 @@ class Interpreter {
       const message = f.ambiguous && this.kind === 'Secret' ? 'must be in quotes: without them it is not text in a cluster' : f.message;
       const place = placeOf(this.chunk, f.offset);
       this.problems.push({ severity: f.severity, file: this.file.name, ...place, object: this.label, path: f.path, message });
+    }
+  }
+
+  /** A field that nobody knows is a mistake without a value, too: above all one that was to restrict access. */
+  private emptyMembers(): void {
+    for (const { steps, offset } of this.document.empty) {
+      if (steps[0] !== 'spec' || (this.kind === 'Settings' && steps.length > 1 && !SETTINGS.some((s) => s.name === steps[1]))) continue;
+      const spec = this.kind === 'Listener' || this.kind === 'Upstream' ? this.kind : null;
+      const fault = spec === null ? null : validateEmpty(spec, steps.slice(1), { standalone: true, unknown: 'refuse' });
+      // So many warnings must not hide the first error.
+      if (this.problems.length >= (fault === null ? MAX_PROBLEMS : 2 * MAX_PROBLEMS)) continue;
+      const told = fault ?? { severity: 'warning', path: pathText(steps), message: 'has no value and counts as absent' };
+      this.problems.push({ ...told, file: this.file.name, ...placeOf(this.chunk, offset), object: this.label });
     }
   }
 
@@ -269,7 +284,10 @@ class Interpreter {
 
   /** Refuses members that a document of this kind does not have. */
   private only(value: Fields, known: readonly string[], steps: readonly string[]): void {
-    for (const name of Object.keys(value))
+    const empty = this.document.empty.flatMap((e) =>
+      e.steps.length === steps.length + 1 && steps.every((s, i) => e.steps[i] === s) ? [String(e.steps[steps.length])] : [],
+    );
+    for (const name of [...Object.keys(value), ...empty])
       if (!known.includes(name)) this.problem(pathText([...steps, name]), `is unknown${suggestion(name, known)}`);
   }
 

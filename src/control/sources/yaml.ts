@@ -27,12 +27,20 @@ export interface YamlFault {
   readonly message: string;
 }
 
+export interface EmptyMember {
+  readonly steps: readonly PathStep[];
+  /** In the chunk. */
+  readonly offset: number;
+}
+
 export interface YamlDocument {
   /** Maps as objects without a prototype; undefined for an empty document. */
   readonly value: unknown;
   /** The text did not parse: `value` is not to be trusted. */
   readonly broken: boolean;
   readonly faults: readonly YamlFault[];
+  /** Members without a value (null): they are not in `value`, as a cluster drops them. */
+  readonly empty: readonly EmptyMember[];
   /** Which document of its chunk. */
   readonly index: number;
   readonly offset: number;
@@ -99,6 +107,7 @@ const brokenDocument = (offset: number, message: string): YamlDocument => ({
   value: undefined,
   broken: true,
   faults: [{ severity: 'error', ambiguous: false, path: '', offset, message }],
+  empty: [],
   index: 0,
   offset,
 });
@@ -109,6 +118,7 @@ class Reader {
   private readonly doc: Document.Parsed;
   private readonly index: number;
   private readonly faults: YamlFault[] = [];
+  private readonly empty: EmptyMember[] = [];
   private readonly anchors = new Map<string, ParsedNode>();
   private nodes = 0;
 
@@ -119,7 +129,7 @@ class Reader {
 
   read(): YamlDocument {
     const offset = this.doc.contents?.range[0] ?? this.doc.range[0];
-    const base = { index: this.index, offset };
+    const base = { index: this.index, offset, empty: this.empty };
     for (const e of [...this.doc.errors, ...this.doc.warnings]) this.fault([], e.pos[0], tidy(e.message));
     if (this.faults.length > 0) return { ...base, value: undefined, broken: true, faults: this.faults };
     try {
@@ -147,8 +157,8 @@ class Reader {
   }
 
   private node(node: ParsedNode | null, steps: readonly PathStep[], depth: number): unknown {
-    if (node === null) return null;
     if (++this.nodes > MAX_NODES) throw new TooLarge(`has more than ${MAX_NODES} values, aliases expanded`);
+    if (node === null) return null;
     if (depth > MAX_DEPTH) throw new TooLarge(`is nested more than ${MAX_DEPTH} deep`);
     if (isAlias(node)) {
       const target = this.anchors.get(node.source);
@@ -203,7 +213,7 @@ class Reader {
       const value = this.node(item.value, path, depth + 1);
       // As a cluster has it: an explicit null is dropped.
       if (value !== null) object[name] = value;
-      else if (steps[0] === 'spec' || name === 'spec') this.fault(path, offset, 'has no value and counts as absent', false, 'warning');
+      else this.empty.push({ steps: path, offset });
     }
     return object;
   }

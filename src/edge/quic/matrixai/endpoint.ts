@@ -1,5 +1,6 @@
 import type { RemoteInfo } from 'node:dgram';
 import { randomInt } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
 import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
 import { CidCodec, connKey, SlotPool } from '../cid.ts';
@@ -28,11 +29,12 @@ import { Admission, type Accepted, type AdmissionPort } from './admission.ts';
 import { quiche, type Config, type Connection } from './binding.ts';
 import { Conn, type ConnOwner } from './conn.ts';
 import { Counters } from './counters.ts';
+import { Follower, type Followed } from './follow.ts';
 import { Gate } from './gate.ts';
 import { IdTable } from './idtable.ts';
 import { kernelDrops } from './kernel.ts';
 import { resetTokenNumber } from './reset.ts';
-import { bindAll, type UdpSocket } from './socket.ts';
+import { bindAll, type Interfaces, type UdpSocket } from './socket.ts';
 import { TlsContexts, type Transport } from './tls.ts';
 import { checkTokenKeys } from './token.ts';
 import { Turn } from './turn.ts';
@@ -45,13 +47,19 @@ const KERNEL_MS = 1000;
 export type Report = (where: string, error: unknown) => void;
 
 /** Binds all addresses of `o` and serves them; refuses what it cannot honour before the first socket opens. */
-export async function listen(o: ListenOptions, h: QuicHandler, clock: Clock, report: Report): Promise<QuicEndpoint> {
+export async function listen(
+  o: ListenOptions,
+  h: QuicHandler,
+  clock: Clock,
+  report: Report,
+  interfaces: () => Interfaces = networkInterfaces,
+): Promise<QuicEndpoint> {
   checkOptions(o);
   const transport: Transport = { limits: { ...o.limits }, congestion: o.congestion };
   const tls = new TlsContexts(o.tls, transport, null);
   const codec = new CidCodec(o.cid.key, o.cid.nodeId, o.cid.workerId);
-  const sockets = await bindAll(o.hosts, o);
-  return new Endpoint(o, h, clock, report, tls, codec, sockets);
+  const sockets = await bindAll(o.hosts, o, interfaces());
+  return new Endpoint(o, h, clock, report, tls, codec, sockets, interfaces);
 }
 
 function checkOptions(o: ListenOptions): void {
@@ -78,13 +86,16 @@ function checkLimits(l: Limits): void {
 
 const DRAIN_HANDSHAKE_MS = 1000;
 
-class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
-  readonly addresses: readonly { host: string; port: number }[];
+class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   private readonly clock: Clock;
   private readonly report: Report;
   private readonly handler: QuicHandler;
   private readonly codec: CidCodec;
-  private readonly sockets: readonly UdpSocket[];
+  readonly sockets: UdpSocket[];
+  private readonly follower: Follower;
+  /** Of sockets whose addresses are gone. */
+  private pastDatagrams = 0;
+  private pastBytes = 0;
   private readonly turn: Turn;
   private readonly gate: Gate;
   private readonly admission: Admission;
@@ -111,7 +122,8 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     report: Report,
     tls: TlsContexts,
     codec: CidCodec,
-    sockets: readonly UdpSocket[],
+    sockets: UdpSocket[],
+    interfaces: () => Interfaces,
   ) {
     this.clock = clock;
     this.report = report;
@@ -120,7 +132,6 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
     this.sockets = sockets;
     this.limits = { ...o.limits };
     this.congestion = o.congestion;
-    this.addresses = sockets.map((s) => ({ host: s.host, port: s.port }));
     this.slots = new SlotPool(randomInt(0x1000000));
     this.turn = new Turn(h, clock, report);
     this.admission = new Admission(
@@ -138,11 +149,41 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
       resetKey: o.resetKey,
     });
     this.turn.admit = () => this.admit();
-    for (const s of sockets)
-      s.listen(
-        (socket, msg, from) => this.receive(socket, msg, from, false),
-        (e) => this.fault(e),
-      );
+    for (const s of sockets) this.attend(s);
+    const port = (sockets[0] as UdpSocket).port;
+    this.follower = new Follower(o.hosts, { ...o, port }, this, clock, interfaces);
+  }
+
+  get addresses(): { host: string; port: number }[] {
+    return this.sockets.map((s) => ({ host: s.host, port: s.port }));
+  }
+
+  // What the interfaces' addresses do
+
+  private attend(s: UdpSocket): void {
+    s.listen(
+      (socket, msg, from) => this.receive(socket, msg, from, false),
+      (e) => this.fault(e),
+    );
+  }
+
+  add(s: UdpSocket): void {
+    this.sockets.push(s);
+    this.attend(s);
+  }
+
+  uses(s: UdpSocket): boolean {
+    // The last one stays: it says what the port is.
+    if (this.sockets.length === 1) return true;
+    for (const c of this.conns) if (c.socket === s) return true;
+    return false;
+  }
+
+  remove(s: UdpSocket): void {
+    this.sockets.splice(this.sockets.indexOf(s), 1);
+    this.pastDatagrams += s.sentDatagrams;
+    this.pastBytes += s.sentBytes;
+    void s.close();
   }
 
   // What arrives
@@ -357,6 +398,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   drain(): Promise<void> {
     if (!this.draining) this.cancelGrace = this.clock.after(DRAIN_HANDSHAKE_MS, () => this.endHandshakes());
     this.draining = true;
+    this.follower.stop();
     this.admission.drain();
     return new Promise((done) => {
       this.drained.push(done);
@@ -383,6 +425,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
   async close(): Promise<void> {
     if (this.closed) return;
     this.draining = true;
+    this.follower.stop();
     this.admission.drain();
     this.cancelExpiry?.();
     this.cancelGrace?.();
@@ -399,8 +442,8 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort {
 
   stats(): EndpointStats {
     const c = this.counters;
-    let sent = 0;
-    let sentBytes = 0;
+    let sent = this.pastDatagrams;
+    let sentBytes = this.pastBytes;
     for (const s of this.sockets) {
       sent += s.sentDatagrams;
       sentBytes += s.sentBytes;

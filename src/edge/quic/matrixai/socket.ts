@@ -106,8 +106,12 @@ export async function bindSocket(o: SocketOptions): Promise<UdpSocket> {
 const PORT_ATTEMPTS = 16;
 
 /** One socket per address, all on one port; port 0 asks the kernel for one that is free on all of them. */
-export async function bindAll(hosts: readonly string[], o: Omit<SocketOptions, 'host'>): Promise<UdpSocket[]> {
-  const list = expandHosts(hosts);
+export async function bindAll(
+  hosts: readonly string[],
+  o: Omit<SocketOptions, 'host'>,
+  interfaces: Interfaces = networkInterfaces(),
+): Promise<UdpSocket[]> {
+  const list = expandHosts(hosts, interfaces);
   for (let attempt = 1; ; attempt++) {
     const bound: UdpSocket[] = [];
     try {
@@ -121,22 +125,33 @@ export async function bindAll(hosts: readonly string[], o: Omit<SocketOptions, '
   }
 }
 
+export type Interfaces = ReturnType<typeof networkInterfaces>;
+
 /** `0.0.0.0` and `::` become the addresses of the interfaces: an answer must leave from the address that was asked. */
-export function expandHosts(hosts: readonly string[], interfaces = networkInterfaces()): string[] {
+export function expandHosts(hosts: readonly string[], interfaces: Interfaces = networkInterfaces()): string[] {
   const out = new Set<string>();
   for (const host of hosts) {
-    const a = addressFrom(host, 0);
-    if (a === null) throw new RangeError(`hosts: ${JSON.stringify(host)} is no IP address`);
-    const any = isIPv6(host) ? a.every((b) => b === 0) : host === '0.0.0.0';
-    if (!any) {
-      out.add(host);
-      continue;
-    }
-    const family = isIPv6(host) ? 'IPv6' : 'IPv4';
-    for (const list of Object.values(interfaces)) {
-      for (const i of list ?? []) if (i.family === family && (i.scopeid ?? 0) === 0) out.add(i.address);
-    }
+    const found = addressesOf(host, interfaces);
+    // As the system says it of an address that is written out.
+    if (found.length === 0)
+      throw Object.assign(new Error(`bind EADDRNOTAVAIL ${host}: no interface has an address of this family`), { code: 'EADDRNOTAVAIL' });
+    for (const address of found) out.add(address);
   }
-  if (out.size === 0) throw new RangeError(`hosts: no interface has an address of ${hosts.join(', ')}`);
+  if (out.size === 0) throw new RangeError('hosts: no interface is named');
   return [...out];
+}
+
+export function isWildcard(host: string): boolean {
+  const a = addressFrom(host, 0);
+  if (a === null) throw new RangeError(`hosts: ${JSON.stringify(host)} is no IP address`);
+  return isIPv6(host) ? a.every((b) => b === 0) : host === '0.0.0.0';
+}
+
+/** The host itself, or what it stands for; without link-local addresses, which mean something on one link alone. */
+export function addressesOf(host: string, interfaces: Interfaces): string[] {
+  if (!isWildcard(host)) return [host];
+  const family = isIPv6(host) ? 'IPv6' : 'IPv4';
+  return Object.values(interfaces).flatMap((list) =>
+    (list ?? []).filter((i) => i.family === family && (i.scopeid ?? 0) === 0).map((i) => i.address),
+  );
 }

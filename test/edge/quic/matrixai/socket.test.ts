@@ -1,7 +1,9 @@
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { bindAll, expandHosts } from '../../../../src/edge/quic/matrixai/socket.ts';
+import { listen } from '../../../../src/edge/quic/matrixai/endpoint.ts';
 import { MatrixaiEngine } from '../../../../src/edge/quic/matrixai/engine.ts';
+import { ManualClock } from '../../../../src/lib/clock.ts';
 import { connectOptions, echo, listenOptions, Recorder, send, text } from '../kit.ts';
 
 const face = (address: string, more: Partial<NetworkInterfaceInfo> = {}): NetworkInterfaceInfo =>
@@ -30,7 +32,9 @@ test('wildcards become the addresses of the interfaces, without link-local ones 
 
 test('what is no address, and a wildcard that nobody has, are errors', () => {
   expect(() => expandHosts(['localhost'], interfaces)).toThrow('"localhost" is no IP address');
-  expect(() => expandHosts(['::'], { lo: [face('127.0.0.1')] })).toThrow('no interface');
+  const only = { lo: [face('127.0.0.1')] };
+  expect(() => expandHosts(['::'], only)).toThrow('no interface');
+  expect(() => expandHosts(['0.0.0.0', '::'], only)).toThrow(expect.objectContaining({ code: 'EADDRNOTAVAIL' }));
   expect(() => expandHosts([], interfaces)).toThrow('no interface');
 });
 
@@ -77,4 +81,57 @@ test('a wildcard listener answers from the address that was asked, IPv6 where th
     await ep.close();
   }
   expect(errors).toEqual([]);
+});
+
+describe('a wildcard follows the interfaces', () => {
+  const serve = async (hosts: readonly string[]) => {
+    const clock = new ManualClock();
+    const now = { lo: [face('127.0.0.1'), face('127.0.0.2')] };
+    const errors: unknown[] = [];
+    const report = (...e: unknown[]): unknown => errors.push(e);
+    const server = echo();
+    const ep = await listen(listenOptions({ hosts }), server, clock, report, () => now);
+    const look = async (addresses: readonly string[], served: readonly string[]): Promise<void> => {
+      now.lo = addresses.map((a) => face(a));
+      clock.advance(5000);
+      const hosts = (): string[] => ep.addresses.map((a) => a.host);
+      // Binding takes turns of the loop, and so would a change that must not be.
+      for (let i = 0; i < 500 && (i < 10 || hosts().join() !== served.join()); i++) await new Promise((done) => setImmediate(done));
+      expect(hosts()).toEqual(served);
+    };
+    return { ep, server, errors, look, clock };
+  };
+
+  test('what is new is served, what is gone is left once nobody uses it', async () => {
+    const { ep, server, errors, look } = await serve(['0.0.0.0']);
+    const engine = new MatrixaiEngine();
+    const port = ep.addresses[0]?.port as number;
+    try {
+      const three = ['127.0.0.1', '127.0.0.2', '127.0.0.3'];
+      await look(three, three);
+      expect(new Set(ep.addresses.map((a) => a.port))).toEqual(new Set([port]));
+      const r = new Recorder();
+      const c = await engine.connect(connectOptions(port, { host: '127.0.0.3' }), r);
+      send(c, 0, text('here'), true);
+      await r.until(() => r.seen(c, 0).fin);
+      const { datagrams } = ep.stats();
+      await look(['127.0.0.1'], ['127.0.0.1', '127.0.0.3']);
+      (server.conns[0] as { close(a: boolean, b: number, c: string): void }).close(true, 0x100, '');
+      await r.until(() => r.closes.length === 1);
+      expect(ep.stats().datagrams[1]).toBeGreaterThanOrEqual(datagrams[1]);
+      await look([], ['127.0.0.1', '127.0.0.3']);
+    } finally {
+      await ep.close();
+    }
+    expect(errors).toEqual([]);
+  });
+
+  test('an address that is written out does not', async () => {
+    const { ep, clock } = await serve(['127.0.0.1']);
+    expect(clock.pending()).toBeLessThanOrEqual(1);
+    const { clock: other, ep: any } = await serve(['0.0.0.0']);
+    expect(other.pending()).toBe(clock.pending() + 1);
+    await Promise.all([ep.close(), any.close()]);
+    expect(other.pending()).toBe(clock.pending());
+  });
 });

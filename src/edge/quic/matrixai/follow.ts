@@ -1,0 +1,77 @@
+import { networkInterfaces } from 'node:os';
+import type { Clock } from '../../../lib/clock.ts';
+import { addressFrom, sameAddress } from '../address.ts';
+import type { Address } from '../engine.ts';
+import { addressesOf, bindSocket, isWildcard, type Interfaces, type SocketOptions, type UdpSocket } from './socket.ts';
+
+const EVERY_MS = 5000;
+
+/** Whose sockets follow the interfaces. */
+export interface Followed {
+  readonly sockets: readonly UdpSocket[];
+  uses(s: UdpSocket): boolean;
+  add(s: UdpSocket): void;
+  remove(s: UdpSocket): void;
+}
+
+/** Keeps the sockets of `0.0.0.0` and `::` in step with the addresses of the interfaces, which come and go. */
+export class Follower {
+  private readonly hosts: readonly string[];
+  private readonly options: Omit<SocketOptions, 'host'>;
+  private readonly followed: Followed;
+  private readonly clock: Clock;
+  private readonly interfaces: () => Interfaces;
+  private cancel: (() => void) | null = null;
+  private stopped = false;
+
+  constructor(
+    hosts: readonly string[],
+    options: Omit<SocketOptions, 'host'>,
+    followed: Followed,
+    clock: Clock,
+    interfaces: () => Interfaces = networkInterfaces,
+  ) {
+    this.hosts = hosts;
+    this.options = options;
+    this.followed = followed;
+    this.clock = clock;
+    this.interfaces = interfaces;
+    if (hosts.some(isWildcard)) this.plan();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.cancel?.();
+  }
+
+  private plan(): void {
+    this.cancel = this.clock.after(EVERY_MS, () => void this.look().then(() => this.stopped || this.plan()));
+  }
+
+  /** What fails now (an address that is still being probed, a port that another program holds there) is tried again the next time. */
+  async look(): Promise<void> {
+    const wanted = this.wanted();
+    if (wanted.size === 0) return;
+    const { port } = this.options;
+    for (const host of wanted) {
+      const local = addressFrom(host, port) as Address;
+      if (this.followed.sockets.some((s) => sameAddress(s.local, local))) continue;
+      const socket = await bindSocket({ ...this.options, host }).catch(() => null);
+      if (socket === null) continue;
+      if (this.stopped) await socket.close();
+      else this.followed.add(socket);
+    }
+    const kept = Array.from(wanted, (host) => addressFrom(host, port) as Address);
+    const gone = this.followed.sockets.filter((s) => !kept.some((a) => sameAddress(a, s.local)));
+    for (const s of gone) if (!this.stopped && !this.followed.uses(s)) this.followed.remove(s);
+  }
+
+  private wanted(): Set<string> {
+    try {
+      const interfaces = this.interfaces();
+      return new Set(this.hosts.flatMap((host) => addressesOf(host, interfaces)));
+    } catch {
+      return new Set();
+    }
+  }
+}

@@ -1,9 +1,10 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
 import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cells.ts';
-import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
+import type { BoundListener, EndpointActivity, FromWorker, Handover, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine } from './edge/quic/choose.ts';
+import { TokenBucket } from './edge/quic/limiter.ts';
 import { systemClock } from './lib/clock.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
 
@@ -15,6 +16,8 @@ const MAX_LINES_WAITING = 4 * 1024 * 1024;
 const MAX_PROBLEMS = 100;
 const EXIT_ENGINE = 4;
 const FAULT_DRAIN_MS = 1000;
+const HANDOVERS_PER_SECOND = 4000;
+const MAX_HANDOVERS_WAITING = 256;
 
 const cells = new Cells();
 const delayRow = cells.row('worker_event_loop_delay_seconds');
@@ -27,6 +30,8 @@ const droppedRows: Readonly<Record<'log' | 'access', Row>> = {
 let edge: Edge | null = null;
 let threshold: Level = 'info';
 let waitingLines = 0;
+let handoversWaiting = 0;
+const handovers = new TokenBucket(HANDOVERS_PER_SECOND, HANDOVERS_PER_SECOND / 4, performance.now());
 const chunks = new Map<PartHash, Uint8Array[]>();
 /** Loads and switches take effect in the order of their messages. */
 let order: Promise<void> = Promise.resolve();
@@ -74,6 +79,16 @@ const defect = (where: string, e: unknown): void => {
   log('error', 'internal error', { where, error: error.slice(0, 4000) });
 };
 
+/** To main, which knows the owner. Bounded: whoever sends what is not for us must not keep main busy. */
+const handOver = (datagram: Handover): boolean => {
+  if (handoversWaiting >= MAX_HANDOVERS_WAITING || !handovers.take(performance.now())) return false;
+  handoversWaiting++;
+  send({ type: 'handover', datagram }, () => {
+    handoversWaiting--;
+  });
+  return true;
+};
+
 /** The endpoint of a listener is dead: what still works may finish, then another process takes our place. */
 const faulted = (message: string): void => {
   send({ type: 'fault', message });
@@ -85,7 +100,7 @@ const faulted = (message: string): void => {
 const start = async (options: WorkerStart): Promise<void> => {
   threshold = parseLevel(options.logLevel) ?? threshold;
   const chosen = await chooseEngine(options.engine, { onInternalError: defect });
-  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted });
+  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted, handOver });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });
 };
@@ -189,6 +204,9 @@ const receive = (message: ToWorker): void => {
       }));
     case 'share':
       edge?.share(message.listener, message.connections);
+      return;
+    case 'handover':
+      edge?.forward(message.datagram);
       return;
     case 'level':
       threshold = parseLevel(message.logLevel) ?? threshold;

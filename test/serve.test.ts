@@ -12,6 +12,7 @@ import { fetchOnce, type H3Response } from '../src/edge/http/h3/client.ts';
 import { chooseEngine } from '../src/edge/quic/choose.ts';
 import type { QuicEngine } from '../src/edge/quic/engine.ts';
 import { systemClock } from '../src/lib/clock.ts';
+import { Client } from './kit/gateway.ts';
 import { ROOT } from './kit/peers.ts';
 import { Child, eventually, freeUdpPort, parseLine, run } from './kit/process.ts';
 import { startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
@@ -194,6 +195,31 @@ describe('workers', () => {
     expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'hung' }]);
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   });
+
+  test.each([0, 1])(
+    'of two, number %i killed: the connections of the other go on, also where the kernel now sends their datagrams to the successor',
+    async (victim) => {
+      const { spooky, port } = await start(['--workers', '2']);
+      const clients = await Promise.all(Array.from({ length: 16 }, () => Client.connect(engine, port, 'localhost', { idleMs: 4000 })));
+      for (const c of clients) expect((await c.get('/', [], 'localhost')).status).toBe(200);
+      const open = clients.map((c) => c.get('/slow?ms=2000', [], 'localhost'));
+      const before = await spooky.workers();
+      process.kill(before[victim]?.pid ?? 0, 'SIGKILL');
+      await eventually(async () => {
+        const now = await spooky.workers();
+        expect(now[victim]?.pid).not.toBe(before[victim]?.pid);
+        expect((await spooky.text(`${spooky.metricsUrl}/readyz`)).status).toBe(200);
+      });
+      const answers = await Promise.all(open);
+      const others = clients.filter((_, i) => answers[i]?.status === 200);
+      expect(others.length).toBeGreaterThan(0);
+      expect(others.length).toBeLessThan(clients.length);
+      for (let round = 0; round < 3; round++)
+        expect(await Promise.all(others.map(async (c) => (await c.get('/', [], 'localhost')).status))).toEqual(others.map(() => 200));
+      expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+    },
+    30_000,
+  );
 
   test('when the main process is killed its workers end', async () => {
     const { spooky } = await start(['--workers', '2']);

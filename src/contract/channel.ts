@@ -47,6 +47,17 @@ export interface EndpointActivity {
   readonly active: number;
 }
 
+/** A datagram that reached another worker than the one whose connection it is for. */
+export interface Handover {
+  readonly owner: number;
+  /** What names the sockets of a listener in every worker. */
+  readonly socket: string;
+  readonly bytes: Uint8Array;
+  /** As the seam has addresses: where it came from, and the local one that it was sent to. */
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+}
+
 export type ToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
   /** Bytes of a part that the worker lacks, in order; complete with `last`. */
@@ -61,6 +72,7 @@ export type ToWorker =
   | { readonly type: 'activity'; readonly id: number }
   /** The listener's share of `limits.connections` for this worker. */
   | { readonly type: 'share'; readonly listener: string; readonly connections: number }
+  | { readonly type: 'handover'; readonly datagram: Handover }
   | { readonly type: 'level'; readonly logLevel: string }
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | { readonly type: 'exit' };
@@ -81,5 +93,6 @@ export type FromWorker =
   | { readonly type: 'log'; readonly level: string; readonly msg: string; readonly fields: Readonly<Record<string, unknown>> }
   /** Whole lines of the access log, batched. */
   | { readonly type: 'access'; readonly lines: string }
+  | { readonly type: 'handover'; readonly datagram: Handover }
   | { readonly type: 'drained' }
   | { readonly type: 'fault'; readonly message: string };

@@ -209,6 +209,10 @@ export class Fleet {
         return this.o.log.at(message.level, message.msg, { worker: workerId, ...message.fields });
       case 'access':
         return this.o.access(message.lines);
+      case 'handover':
+        // What waits for a worker that stands still would only pile up.
+        if (this.supervisor.lively(message.datagram.owner)) this.supervisor.send(message.datagram.owner, message);
+        return;
       case 'drained':
         return this.drained(workerId);
       case 'fault':

@@ -137,6 +137,12 @@ export class Supervisor {
     }));
   }
 
+  /** Whether this worker has been heard from within a few heartbeats. */
+  lively(workerId: number): boolean {
+    const slot = this.slots[workerId];
+    return slot?.state === 'up' && this.o.clock.now() - slot.heardAt < 4 * HEARTBEAT_MS;
+  }
+
   /** Every worker is up and has been heard from lately. */
   fresh(): boolean {
     const now = this.o.clock.now();

@@ -1,6 +1,6 @@
 /** A worker's whole data plane behind one object: parts come in, a load builds and binds, a switch replaces one reference. */
 import type { Cells, RowReading } from '../../contract/cells.ts';
-import type { BoundListener, EndpointActivity, LoadProblem, WorkerStart } from '../../contract/channel.ts';
+import type { BoundListener, EndpointActivity, Handover, LoadProblem, WorkerStart } from '../../contract/channel.ts';
 import type { EndpointList, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
@@ -25,6 +25,8 @@ export interface EdgeOptions {
   readonly access: (lines: string) => void;
   /** The endpoint of a listener is dead: the worker is to drain and to be replaced. */
   readonly fault?: (message: string) => void;
+  /** Takes a datagram of another worker's connection, which is borrowed until return; absent: such datagrams are dropped. */
+  readonly handOver?: (datagram: Handover) => boolean;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -42,6 +44,8 @@ export interface Edge {
   switch(version: number): void;
   endpoints(lists: readonly EndpointList[]): void;
   share(listener: string, connections: number): void;
+  /** A datagram for a connection of ours that another worker got. */
+  forward(datagram: Handover): void;
   /** Every row, gauges refreshed. */
   read(): RowReading[];
   activity(): EndpointActivity[];
@@ -149,6 +153,11 @@ class WorkerEdge implements Edge {
     for (const [listener, view] of this.active.views) if (view.label === label) listener.setShare(connections);
   }
 
+  forward(datagram: Handover): void {
+    for (const listener of [...this.active.views.keys(), ...this.retiring.values()])
+      if (listener.key === datagram.socket) return this.guarded('forward', () => listener.forward(datagram));
+  }
+
   read(): RowReading[] {
     for (const listener of this.active.views.keys()) this.guarded('measure', () => listener.measure());
     this.guarded('measure', () => this.plant.backends.measure(this.options.start.metricsDetail === 'endpoint'));
@@ -240,6 +249,7 @@ class WorkerEdge implements Edge {
         this.plant.log('error', 'QUIC endpoint failed', { error: messageOf(e) });
         this.options.fault?.(messageOf(e));
       },
+      handOver: (datagram) => this.options.handOver?.(datagram) ?? false,
     };
   }
 

@@ -1,4 +1,4 @@
-import type { BoundListener } from '../../contract/channel.ts';
+import type { BoundListener, Handover } from '../../contract/channel.ts';
 import type { ListenerPart } from '../../contract/snapshot/index.ts';
 import type { H3Limits } from '../http/h3/options.ts';
 import { createH3Server, type H3Server } from '../http/h3/server.ts';
@@ -22,6 +22,8 @@ export interface Wiring {
   /** The view of a listener in the active snapshot; null when it has none (yet, or any more). */
   readonly active: (listener: Listener) => ListenerView | null;
   readonly onFault: (e: Error) => void;
+  /** Borrowed until return. Whether it is on its way to its owner. */
+  readonly handOver: (datagram: Handover) => boolean;
 }
 
 const ANY = ['0.0.0.0', '::'] as const;
@@ -69,7 +71,8 @@ export class Listener implements ViewSource {
       limits: () => this.h3,
       app: this.app,
       onInternalError: (where, error) => internalError(wiring.plant, `h3.${where}`, error),
-      onForeign: () => this.rows.foreign(),
+      onForeign: (owner, buf, start, end, from, to) =>
+        this.rows.handover('out', wiring.handOver({ owner, socket: this.key, bytes: buf.subarray(start, end), from, to })),
       onFault: (e) => wiring.onFault(e),
     });
   }
@@ -118,6 +121,12 @@ export class Listener implements ViewSource {
     const { namespace, name } = this.own.part;
     const endpoint = this.endpoint as QuicEndpoint;
     return { namespace, name, addresses: endpoint.addresses, receiveBuffer: endpoint.stats().receiveBuffer };
+  }
+
+  /** Another worker got it. */
+  forward(datagram: Handover): void {
+    this.rows.handover('in', this.endpoint !== null);
+    this.endpoint?.forward(datagram.bytes, datagram.from, datagram.to);
   }
 
   /** New connections are refused, open ones asked to go (RFC 9114 s5.2); those that are left after `ms` are closed. */

@@ -56,9 +56,10 @@ export class ListenerRows {
     this.plant.cells.add(this.plant.cells.row('quic_connection_closed_total', why.side, closeCodeName(why)), 1);
   }
 
-  /** Until workers hand over to each other, a datagram of another worker's connection is dropped. */
-  foreign(): void {
-    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', 'out', 'dropped'), 1);
+  /** A datagram of another worker's connection, or one that another worker got. */
+  handover(direction: 'in' | 'out', done: boolean): void {
+    const outcome = !done ? 'dropped' : direction === 'in' ? 'delivered' : 'sent';
+    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', direction, outcome), 1);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The key and the token: small files with requirements. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { err, ok, type Result } from '../../lib/result.ts';
 import { Secret } from '../../lib/secret.ts';
 
@@ -9,20 +9,37 @@ const MAX_KEY_BYTES = 4096;
 const MIN_TOKEN = 16;
 const MAX_TOKEN = 4096;
 
+/** By hand: a device has no end, a pipe no size. */
+const readAtMost = (file: number, path: string, most: number): Result<Buffer, string> => {
+  const bytes = Buffer.alloc(most + 1);
+  let length = 0;
+  while (length <= most) {
+    const n = readSync(file, bytes, length, bytes.length - length, null);
+    if (n === 0) return ok(bytes.subarray(0, length));
+    length += n;
+  }
+  return err(`${path}: more than ${most} bytes`);
+};
+
 const read = (path: string, most: number): Result<Buffer, string> => {
   try {
-    const bytes = readFileSync(path);
-    return bytes.length <= most ? ok(bytes) : err(`${path}: more than ${most} bytes`);
+    const file = openSync(path, 'r');
+    try {
+      return readAtMost(file, path, most);
+    } finally {
+      closeSync(file);
+    }
   } catch (e) {
     return err(`${path}: ${e instanceof Error ? e.message : String(e)}`);
   }
 };
 
-/** The file's bytes as they are; a line end at the end does not count. */
+/** The file's bytes as they are; a line end behind a whole key does not count, but one byte of a random key in 256 is one. */
 export const readKeyFile = (path: string): Result<Uint8Array, string> => {
   const bytes = read(path, MAX_KEY_BYTES);
   if (!bytes.ok) return bytes;
-  const key = bytes.value.at(-1) === 0x0a ? bytes.value.subarray(0, -1) : bytes.value;
+  const lineEnd = bytes.value.at(-1) === 0x0a && bytes.value.length > MIN_KEY_BYTES;
+  const key = lineEnd ? bytes.value.subarray(0, -1) : bytes.value;
   if (key.length < MIN_KEY_BYTES)
     return err(`${path}: ${key.length} bytes, at least ${MIN_KEY_BYTES} wanted (head -c 32 /dev/urandom > ${path})`);
   return ok(new Uint8Array(key));

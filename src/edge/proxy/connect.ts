@@ -13,6 +13,12 @@ import { internalError, type Plant } from './plant.ts';
 /** Failures of one group and kind are told to the operator at most this often. */
 const QUIET_MS = 10_000;
 
+/** What to set when an endpoint answers in HTTP/1.x. */
+const NOT_HTTP2: Readonly<Record<GroupPart['protocol'], string>> = {
+  H2C: 'switch HTTP/2 without TLS on (h2c, prior knowledge) in the endpoint, or set `protocol: H2` here when that port is served with TLS: HTTP/1.1 is not supported yet',
+  H2: 'switch HTTP/2 on in the endpoint: its TLS agrees to h2 and then it answers in HTTP/1.x',
+};
+
 /** `client`: the certificate that the group's TLS settings name. */
 export function connector(plant: Plant, start: WorkerStart, part: GroupPart, client: CertificatePart | null): Connect {
   const deny = new DenyList(start.allowLoopbackEndpoints ? start.endpointDeny : [...start.endpointDeny, ...LOOPBACK]);
@@ -69,8 +75,7 @@ function reporter(plant: Plant, part: GroupPart): Report {
     const now = plant.clock.now();
     const level = now - (told.get(reason) ?? -Infinity) >= QUIET_MS ? 'warn' : 'debug';
     if (level === 'warn') told.set(reason, now);
-    const hint =
-      reason === 'backend_not_http2' ? { hint: 'the endpoint must speak HTTP/2: set `protocol`, or what the endpoint serves' } : {};
+    const hint = reason === 'backend_not_http2' ? { hint: NOT_HTTP2[part.protocol] } : {};
     plant.log(level, 'backend failed', {
       upstream: `${part.upstream.namespace}/${part.upstream.name}`,
       backend: part.name,

@@ -382,7 +382,7 @@ describe('upstream', () => {
     expect(g.counted('requests_total')).toMatchObject({ 'edge/public web/up2 502 backend_not_http2': 1 });
     expect(g.logged.find((l) => l.fields['reason'] === 'backend_not_http2')).toMatchObject({
       level: 'warn',
-      fields: { upstream: 'web/up2', hint: expect.stringContaining('HTTP/2') },
+      fields: { upstream: 'web/up2', hint: expect.stringContaining('set `protocol: H2`') },
     });
   });
 

@@ -1,4 +1,4 @@
-import type { Cells } from '../../contract/cells.ts';
+import type { Cells, Row } from '../../contract/cells.ts';
 import type { EndpointActivity } from '../../contract/channel.ts';
 import type { Balancing, EndpointInfo, EndpointList, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
 import type { TimerWheel } from '../../lib/wheel.ts';
@@ -15,6 +15,8 @@ export interface BackendsOptions {
   /** The dialler for the endpoints of a group: protocol and TLS are the group's. */
   readonly connectFor: (part: GroupPart) => Connect;
   readonly limits?: PoolLimits;
+  /** `listener`: rows have no Upstream; `endpoint`: there are rows per endpoint. Absent: `upstream`. */
+  readonly metricsDetail?: 'listener' | 'upstream' | 'endpoint';
 }
 
 /** Every group and endpoint of a worker. Lists of endpoints arrive by group id and in sequence, before or after the groups that they are for. */
@@ -37,8 +39,8 @@ export class Backends {
   }
 
   group(part: GroupPart, balancing: Balancing): Group {
-    const group = new Group(part, balancing, this.options.random, this.options.cells);
-    this.upstreams.set(labelOf(part), (this.upstreams.get(labelOf(part)) ?? 0) + 1);
+    const group = new Group(part, balancing, this.options.random, this.options.cells, this.labelOf(part));
+    this.upstreams.set(this.labelOf(part), (this.upstreams.get(this.labelOf(part)) ?? 0) + 1);
     const alike = this.groups.get(part.id);
     if (alike === undefined) this.groups.set(part.id, new Set([group]));
     else alike.add(group);
@@ -51,7 +53,7 @@ export class Backends {
     const alike = this.groups.get(group.part.id);
     if (alike === undefined || !alike.delete(group)) return;
     this.replace(group, []);
-    this.forgetUpstream(labelOf(group.part));
+    this.forgetUpstream(this.labelOf(group.part));
     if (alike.size > 0) return;
     this.groups.delete(group.part.id);
     this.lists.delete(group.part.id);
@@ -81,25 +83,29 @@ export class Backends {
   }
 
   /** Refreshes the gauges; called when somebody asks for the counters. */
-  measure(perEndpoint: boolean): void {
-    const states = new Map<string, { open: number; connecting: number }>();
+  measure(): void {
+    const { cells, metricsDetail } = this.options;
+    const sums = new Map<Row, number>();
+    const seen = new Set<Endpoint>();
+    const add = (row: Row, n: number): void => void sums.set(row, (sums.get(row) ?? 0) + n);
     for (const alike of this.groups.values()) {
       for (const group of alike) {
-        const upstream = labelOf(group.part);
-        const sum = states.get(upstream) ?? { open: 0, connecting: 0 };
-        states.set(upstream, sum);
+        const upstream = this.labelOf(group.part);
+        const open = cells.row('backend_connections', upstream, 'open');
+        const connecting = cells.row('backend_connections', upstream, 'connecting');
         for (const { endpoint } of group.members) {
-          sum.open += endpoint.pool.connections;
-          sum.connecting += endpoint.pool.connecting;
-          if (perEndpoint)
-            this.options.cells.set(this.options.cells.row('endpoint_active_requests', upstream, endpoint.label), endpoint.active);
+          // Of the group as it was before a change and as it is now.
+          if (seen.has(endpoint)) continue;
+          seen.add(endpoint);
+          add(open, endpoint.pool.connections);
+          add(connecting, endpoint.pool.connecting);
+          if (metricsDetail === 'endpoint') add(cells.row('endpoint_active_requests', upstream, endpoint.label), endpoint.active);
         }
+        add(open, 0);
+        add(connecting, 0);
       }
     }
-    for (const [upstream, sum] of states) {
-      this.options.cells.set(this.options.cells.row('backend_connections', upstream, 'open'), sum.open);
-      this.options.cells.set(this.options.cells.row('backend_connections', upstream, 'connecting'), sum.connecting);
-    }
+    for (const [row, value] of sums) cells.set(row, value);
   }
 
   /** Ends every connection: requests in flight fail. */
@@ -108,6 +114,10 @@ export class Backends {
     this.endpoints.clear();
     this.groups.clear();
     this.lists.clear();
+  }
+
+  private labelOf(part: GroupPart): string {
+    return this.options.metricsDetail === 'listener' ? '' : `${part.upstream.namespace}/${part.upstream.name}`;
   }
 
   private forgetUpstream(label: string): void {
@@ -145,7 +155,7 @@ export class Backends {
     if (--endpoint.users > 0) return;
     this.endpoints.delete(endpoint.identity);
     endpoint.pool.retire();
-    this.options.cells.drop('endpoint_active_requests', labelOf(group.part), endpoint.label);
+    this.options.cells.drop('endpoint_active_requests', this.labelOf(group.part), endpoint.label);
   }
 
   private endpoint(part: GroupPart, info: EndpointInfo): Endpoint {
@@ -164,5 +174,3 @@ export class Backends {
     return endpoint;
   }
 }
-
-const labelOf = (part: GroupPart): string => `${part.upstream.namespace}/${part.upstream.name}`;

@@ -24,12 +24,12 @@ export class Group {
   private readonly cells: Cells;
   private readonly panicRow: Row;
 
-  constructor(part: GroupPart, balancing: Balancing, random: () => number, cells: Cells) {
+  constructor(part: GroupPart, balancing: Balancing, random: () => number, cells: Cells, upstream: string) {
     this.part = part;
     this.balancing = balancing;
     this.random = random;
     this.cells = cells;
-    this.panicRow = cells.row('panic_total', `${part.upstream.namespace}/${part.upstream.name}`);
+    this.panicRow = cells.row('panic_total', upstream);
   }
 
   get empty(): boolean {

@@ -97,7 +97,7 @@ class WorkerEdge implements Edge {
       wheel,
       cells,
       log,
-      backends: new Backends({ wheel, cells, random: Math.random, connectFor }),
+      backends: new Backends({ wheel, cells, random: Math.random, connectFor, metricsDetail: start.metricsDetail }),
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
@@ -160,7 +160,7 @@ class WorkerEdge implements Edge {
 
   read(): RowReading[] {
     for (const listener of this.active.views.keys()) this.guarded('measure', () => listener.measure());
-    this.guarded('measure', () => this.plant.backends.measure(this.options.start.metricsDetail === 'endpoint'));
+    this.guarded('measure', () => this.plant.backends.measure());
     return this.plant.cells.read();
   }
 

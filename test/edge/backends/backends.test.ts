@@ -26,13 +26,14 @@ const info = (n: number, over: Partial<EndpointInfo> = {}): EndpointInfo => ({
   ...over,
 });
 
-function rig() {
+function rig(metricsDetail: 'listener' | 'upstream' | 'endpoint' = 'upstream') {
   const cells = new Cells();
   const dialled: Target[] = [];
   const backends = new Backends({
     wheel: new TimerWheel(new ManualClock(), () => {}),
     cells,
     random: () => 0,
+    metricsDetail,
     connectFor: () => (target) => {
       dialled.push(target);
       return () => {};
@@ -124,10 +125,10 @@ test('a duplicate address counts once', () => {
 });
 
 test('the per-endpoint gauge goes with its endpoint', () => {
-  const { backends, cells } = rig();
+  const { backends, cells } = rig('endpoint');
   backends.group(part(), { type: 'RoundRobin' });
   backends.setEndpoints({ group: ID, sequence: 1, list: [info(1), info(2)] });
-  backends.measure(true);
+  backends.measure();
   const labels = () =>
     cells
       .read()
@@ -147,10 +148,37 @@ test('the rows of an upstream go with its last group', () => {
       .sort();
   const old = backends.group(part(), { type: 'RoundRobin' });
   const next = backends.group(part(), { type: 'Random' });
-  backends.measure(false);
+  backends.measure();
   expect(rows()).toEqual(['backend_connections', 'backend_connections', 'panic_total']);
   backends.release(old);
   expect(rows()).toHaveLength(3);
   backends.release(next);
   expect(rows()).toEqual([]);
+});
+
+test('detail listener: no row names an upstream, and they stay while there is any group', () => {
+  const { backends, cells } = rig('listener');
+  const of = (name: string) =>
+    backends.group({ ...part(), id: name as GroupId, upstream: { namespace: 'web', name } }, { type: 'RoundRobin' });
+  const a = of('a');
+  of('b');
+  backends.measure();
+  const labels = () => cells.read().map((r) => [r.metric, ...r.labels].join(' '));
+  const rows = ['panic_total ', 'backend_connections  open', 'backend_connections  connecting'];
+  expect(labels()).toEqual(rows);
+  backends.release(a);
+  expect(labels()).toEqual(rows);
+});
+
+test('gauges of endpoints that are alike in two groups of an upstream are sums, and count no endpoint twice', () => {
+  const { backends, reading } = rig('endpoint');
+  const ids = ['v1', 'v2'] as GroupId[];
+  for (const id of ids) {
+    const groups = [backends.group({ ...part(), id }, { type: 'RoundRobin' }), backends.group({ ...part(), id }, { type: 'Random' })];
+    backends.setEndpoints({ group: id, sequence: 1, list: [info(1)] });
+    const endpoint = groups[0]?.choose(0);
+    if (endpoint != null) endpoint.active = id === 'v1' ? 2 : 3;
+  }
+  backends.measure();
+  expect(reading('endpoint_active_requests')).toBe(5);
 });

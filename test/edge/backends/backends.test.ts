@@ -177,7 +177,7 @@ test('gauges of endpoints that are alike in two groups of an upstream are sums, 
     const groups = [backends.group({ ...part(), id }, { type: 'RoundRobin' }), backends.group({ ...part(), id }, { type: 'Random' })];
     backends.setEndpoints({ group: id, sequence: 1, list: [info(1)] });
     const endpoint = groups[0]?.choose(0);
-    if (endpoint != null) endpoint.active = id === 'v1' ? 2 : 3;
+    if (endpoint !== null && endpoint !== undefined) endpoint.active = id === 'v1' ? 2 : 3;
   }
   backends.measure();
   expect(reading('endpoint_active_requests')).toBe(5);

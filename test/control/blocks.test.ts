@@ -38,10 +38,24 @@ test('such a reference that a change brings keeps the good state, one that was b
   expect(refused(state(), broken)).toBe(false);
 });
 
-test('every other error keeps the first state from serving', () => {
-  const loser: Document = { ...upstream('x', 'gone'), spec: { ...upstream('ok', 'gone').spec, tls: undefined, protocol: 'H2C' } };
+test('a conflict keeps no state from serving: the older object has what both want', () => {
+  const loser: Document = {
+    ...upstream('x', 'gone'),
+    spec: { hostnames: ['ok.a.test'], backends: [{ addresses: [{ address: '127.0.0.1:1' }] }] },
+  };
   const conflict = state(loser);
-  expect(conflict.problems.some((p) => p.severity === 'error' && !conflict.bearable.has(p))).toBe(true);
-  expect(refused(conflict, null)).toBe(true);
-  expect(refused(conflict, conflict)).toBe(true);
+  expect(conflict.problems.map((p) => p.severity)).toEqual(['error']);
+  expect(refused(conflict, null)).toBe(false);
+  expect(refused(conflict, state())).toBe(false);
+});
+
+test('every other error keeps a state from serving', () => {
+  const astray: Document = {
+    ...upstream('x', 'gone'),
+    spec: { ...upstream('x', 'gone').spec, listeners: [{ name: 'no', namespace: 'no' }] },
+  };
+  const lost = state(astray);
+  expect(lost.problems.some((p) => p.severity === 'error' && !lost.bearable.has(p))).toBe(true);
+  expect(refused(lost, null)).toBe(true);
+  expect(refused(lost, lost)).toBe(true);
 });

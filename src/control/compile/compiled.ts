@@ -64,4 +64,6 @@ export interface Compiled {
   readonly problems: readonly Problem[];
   /** Those errors that take one backend group out of service: its share answers 500, and everything else is as written. */
   readonly bearable: ReadonlySet<Problem>;
+  /** Those errors whose outcome is laid down: of two objects that want the same, the older has it. */
+  readonly settled: ReadonlySet<Problem>;
 }

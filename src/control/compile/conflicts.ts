@@ -46,9 +46,10 @@ function tell(draft: Draft, upstream: UpstreamDraft): void {
     const winner = draft.options.standalone ? winnerOf(upstream, holder.upstream) : 'an older Upstream';
     const index = (upstream.facts.matches[match] as UpstreamDraft['facts']['matches'][number]).index;
     const path = index < 0 ? 'spec.hostnames' : `spec.matches[${index}]`;
-    draft.report(severity, upstream, path, `${text} is served by ${winner}`);
+    draft.settled.add(draft.report(severity, upstream, path, `${text} is served by ${winner}`));
   }
-  if (lost.size > TOLD) draft.report(severity, upstream, 'spec.matches', `and ${lost.size - TOLD} more pairs of hostname and match`);
+  if (lost.size > TOLD)
+    draft.settled.add(draft.report(severity, upstream, 'spec.matches', `and ${lost.size - TOLD} more pairs of hostname and match`));
 }
 
 /** How the holder came first, for those who may know who it is. */

@@ -123,6 +123,7 @@ export class Draft {
   readonly memo: Memo;
   readonly problems: Problem[] = [];
   readonly bearable = new Set<Problem>();
+  readonly settled = new Set<Problem>();
   /** Those that groups show to backends. */
   readonly clientCertificates = new Map<PartHash, CertificatePart>();
   /** Oldest first, as the upstreams. */
@@ -165,9 +166,9 @@ export class Draft {
   }
 
   /** The object is out of service as a whole. The first fault gives the condition, every one a problem. */
-  refuse(of: ListenerDraft | UpstreamDraft, path: string, fault: AcceptedFault): void {
+  refuse(of: ListenerDraft | UpstreamDraft, path: string, fault: AcceptedFault): Problem {
     of.refused ??= { reason: fault.reason, message: path === '' ? fault.message : `${path}: ${fault.message}` };
-    this.report('error', of, path, fault.message);
+    return this.report('error', of, path, fault.message);
   }
 }
 

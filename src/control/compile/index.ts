@@ -43,6 +43,7 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
     statuses: statuses(draft),
     problems: draft.problems,
     bearable: draft.bearable,
+    settled: draft.settled,
   };
 }
 

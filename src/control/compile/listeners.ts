@@ -16,10 +16,11 @@ export function listeners(draft: Draft): void {
     if (holder === undefined) serving.push(listener);
     else {
       const where = draft.options.standalone ? ` (Listener ${holder.name.namespace}/${holder.name.name})` : '';
-      draft.refuse(listener, 'spec.port', {
+      const problem = draft.refuse(listener, 'spec.port', {
         reason: 'PortConflict',
         message: `port ${listener.resource.spec.port} of the same address is taken by an older Listener${where}`,
       });
+      draft.settled.add(problem);
     }
   }
 }

@@ -6,6 +6,7 @@ import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine } from './edge/quic/choose.ts';
 import { TokenBucket } from './edge/quic/limiter.ts';
 import { systemClock } from './lib/clock.ts';
+import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
 
 const HEARTBEAT_MS = 250;
@@ -239,3 +240,4 @@ process.on('unhandledRejection', (e) => defect('rejection', e));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 process.on('disconnect', () => process.exit(1));
 heartbeat(performance.now());
+collectWhenIdle({ clock: systemClock, utilization: processUtilization, collect: processCollector() });

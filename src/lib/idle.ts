@@ -1,0 +1,49 @@
+import { performance, type EventLoopUtilization } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { Clock } from './clock.ts';
+
+const PERIOD_MS = 5000;
+/** The share of its time that an idle process may work. */
+const IDLE = 0.02;
+/** How much work since the last collection is worth one, in milliseconds. */
+const WORTH_MS = 2000;
+
+export interface IdleOptions {
+  readonly clock: Clock;
+  /** Of the time since `since`; how much the loop worked. */
+  readonly utilization: (since: EventLoopUtilization | undefined) => EventLoopUtilization;
+  readonly collect: () => void;
+}
+
+/**
+ * V8 collects when it needs room, not when it has time: after a burst a quiet process keeps the garbage, and the connections behind it, for as long as
+ * it stays quiet. This collects once after every burst, when the loop has been idle for a period.
+ */
+export function collectWhenIdle(o: IdleOptions): () => void {
+  let last: EventLoopUtilization | undefined;
+  let owed = 0;
+  let cancel = (): void => {};
+  const look = (): void => {
+    const now = o.utilization(undefined);
+    const used = last === undefined ? now : o.utilization(last);
+    last = now;
+    owed += used.active;
+    if (owed >= WORTH_MS && used.utilization <= IDLE) {
+      owed = 0;
+      o.collect();
+    }
+    cancel = o.clock.after(PERIOD_MS, look);
+  };
+  cancel = o.clock.after(PERIOD_MS, look);
+  return () => cancel();
+}
+
+/** The collector of this process. */
+export function processCollector(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
+}
+
+export const processUtilization = (since: EventLoopUtilization | undefined): EventLoopUtilization =>
+  since === undefined ? performance.eventLoopUtilization() : performance.eventLoopUtilization(since);

@@ -100,7 +100,7 @@ export class Fleet {
     return this.supervisor.facts();
   }
 
-  phaseOf(workerId: number): { readonly phase: string; readonly version: number } {
+  phaseOf(workerId: number): { readonly phase: string; readonly version: number; readonly serves: boolean } {
     return this.publisher.phaseOf(workerId);
   }
 
@@ -114,8 +114,8 @@ export class Fleet {
 
   unready(): string[] {
     return this.facts().flatMap((w) => {
-      const { phase } = this.phaseOf(w.workerId);
-      return phase === 'serving' ? [] : [`worker ${w.workerId} is ${phase}`];
+      const { phase, serves } = this.phaseOf(w.workerId);
+      return serves ? [] : [`worker ${w.workerId} is ${phase}`];
     });
   }
 

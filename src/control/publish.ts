@@ -56,6 +56,8 @@ type Phase = 'idle' | 'loading' | 'loaded' | 'switching' | 'serving';
 class Seat {
   readonly link: Link;
   phase: Phase = 'idle';
+  /** Some version of ours: while it takes up another one it goes on with that. */
+  serves = false;
   load: WorkerLoad | null = null;
   version = 0;
   /** Present when the version under way was begun: the barrier waits for it. */
@@ -164,9 +166,11 @@ export class Publisher {
     return true;
   }
 
-  phaseOf(workerId: number): { readonly phase: string; readonly version: number } {
+  phaseOf(workerId: number): { readonly phase: string; readonly version: number; readonly serves: boolean } {
     const seat = this.seats.get(workerId);
-    return seat === undefined ? { phase: 'absent', version: 0 } : { phase: seat.phase, version: seat.version };
+    return seat === undefined
+      ? { phase: 'absent', version: 0, serves: false }
+      : { phase: seat.phase, version: seat.version, serves: seat.serves };
   }
 
   /** One at a time. */
@@ -233,6 +237,7 @@ export class Publisher {
     seat.cancelSilence?.();
     seat.cancelSilence = null;
     seat.phase = 'serving';
+    seat.serves = true;
     // A worker keeps what its version reaches and no more; so does our notion of it.
     seat.known = new Set(target.state.encoded.keys());
     for (const group of seat.sequences.keys()) if (!target.state.groups.has(group)) seat.sequences.delete(group);

@@ -32,6 +32,7 @@ class FakeWorker {
   readonly sent: ToWorker[] = [];
   problems: LoadProblem[] = [];
   dieAtLoad = false;
+  silentAtLoad = false;
   rows: RowReading[] = [];
   ended = false;
   readonly events: ProcessEvents;
@@ -70,6 +71,7 @@ class FakeWorker {
     const { onMessage } = this.events;
     if (m.type === 'start') onMessage({ type: 'hello', engine: 'fake', engineVersion: '1', fallback: true, why: 'a test' });
     else if (m.type === 'load' && this.dieAtLoad) this.exit(1, null);
+    else if (m.type === 'load' && this.silentAtLoad) return;
     else if (m.type === 'load') {
       const bound = [{ namespace: 'default', name: 'public', addresses: [{ host: '127.0.0.1', port: 8443 }], receiveBuffer: 100 }];
       onMessage({ type: 'loaded', version: m.version, bound, problems: this.problems });
@@ -302,6 +304,15 @@ describe('endpoints', () => {
 });
 
 describe('workers', () => {
+  test('one that takes its time with a change serves on: ready stays', async () => {
+    const { workers, service, start, change } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    (workers[1] as FakeWorker).silentAtLoad = true;
+    await change(setTo('192.0.2.2:80'));
+    expect(workers[1]?.sent.at(-1)?.type).toBe('load');
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+  });
+
   test('a worker that died makes the service unready and unwell until its successor serves', async () => {
     const { clock, workers, service, start } = setUp({ workers: 2 });
     await start(setTo('192.0.2.1:80'));

@@ -28,6 +28,8 @@ export class FakeConn implements QuicConn {
   closed: { app: boolean; code: number; reason: string } | null = null;
   /** Streams above their mark: `write` says false. */
   readonly full = new Set<number>();
+  /** Makes it the connection of an engine that says which streams the peer has had no room for. */
+  stuck?: (ms: number) => readonly number[];
   private nextUni = 3;
   private readonly handler: QuicHandler;
 

@@ -162,6 +162,11 @@ export interface QuicConn {
   priority(id: number, urgency: number, incremental: boolean): void;
   datagram(buf: Uint8Array, start: number, end: number): boolean;
   ping(): void;
+  /**
+   * Streams with bytes for which the peer has had no room for `ms`; not those that only wait for their turn. An engine without it
+   * cannot tell, and whoever waits for `onWritable` has to measure that.
+   */
+  stuck?(ms: number): readonly number[];
   close(app: boolean, code: number, reason: string): void;
 }
 

@@ -15,6 +15,10 @@ export class Stream {
   owed = false;
   /** quiche took nothing last time: ask for capacity before offering again. */
   stalled = false;
+  /** Since when the peer has had no room for its bytes though it was its turn; -1 when it moves, or others are served before it. */
+  refusedAt = -1;
+  /** The pass over the send queue in which bytes of it were last taken. */
+  pass = 0;
   /** quiche knows this stream: bytes or fin went either way. */
   begun: boolean;
   /** Its place among the open bodies; -1 when it is none. */

@@ -21,7 +21,7 @@ const MAX_EARLY_PRIORITIES = 64;
 /** Further ahead than any engine lets a client open streams. */
 const MAX_SKIPPED = 65_536;
 
-const TIMER = { NO_REQUEST: 0, KEEP_ALIVE: 1, DRAIN: 2 } as const;
+const TIMER = { NO_REQUEST: 0, KEEP_ALIVE: 1, DRAIN: 2, STALL: 3 } as const;
 
 const SERVING = 0;
 /** The first GOAWAY is out: the client knows, nothing is refused yet. */
@@ -35,6 +35,9 @@ const MAX_WARNING_MS = 1000;
 /** How long the last answer's bytes may take to get through before the connection is looked at again; engines cache their counters for a second. */
 const LINGER_MS = 1100;
 const MAX_LINGERS = 30;
+/** How often in its time a stalled answer is looked for, and at least; the time may have become shorter since. */
+const STALL_LOOKS = 4;
+const STALL_LOOK_MS = 5000;
 /** How often a connection without keep-alive looks whether that has changed. */
 const KEEP_ALIVE_OFF_MS = 30_000;
 
@@ -68,6 +71,7 @@ export class Connection implements ServerConnection, TimerOwner {
   private readonly noRequest = new WheelTimer(this, TIMER.NO_REQUEST);
   private readonly keepAlive = new WheelTimer(this, TIMER.KEEP_ALIVE);
   private readonly drainTimer = new WheelTimer(this, TIMER.DRAIN);
+  private readonly stallTimer = new WheelTimer(this, TIMER.STALL);
 
   constructor(shared: Shared, quic: QuicConn) {
     this.shared = shared;
@@ -96,6 +100,7 @@ export class Connection implements ServerConnection, TimerOwner {
     this.idleSince = this.shared.now();
     wheel.arm(this.noRequest, limits.noRequestTimeoutMs);
     wheel.arm(this.keepAlive, limits.keepAliveMs || KEEP_ALIVE_OFF_MS);
+    if (this.quic.stuck !== undefined) wheel.arm(this.stallTimer, stallLook(limits));
     this.shared.app.onConnection(this);
   }
 
@@ -320,6 +325,7 @@ export class Connection implements ServerConnection, TimerOwner {
     wheel.release(this.noRequest);
     wheel.release(this.keepAlive);
     wheel.release(this.drainTimer);
+    wheel.release(this.stallTimer);
     for (const stream of this.streams.takeAll()) {
       try {
         stream.onConnectionEnd(code, abort);
@@ -342,6 +348,7 @@ export class Connection implements ServerConnection, TimerOwner {
     if (this.isClosed) return;
     if (kind === TIMER.NO_REQUEST) this.onNoRequest();
     else if (kind === TIMER.KEEP_ALIVE) this.onKeepAlive();
+    else if (kind === TIMER.STALL) this.onStallLook();
     else if (this.phase === WARNED) this.onWarned();
     else this.onLinger();
   }
@@ -357,9 +364,29 @@ export class Connection implements ServerConnection, TimerOwner {
     this.drain();
   }
 
+  /** Also answers that were given to the engine whole: their bytes wait there as long as the client lets them. */
+  private onStallLook(): void {
+    const limits = this.limits();
+    const { responseStallMs } = limits;
+    for (const id of this.quic.stuck?.(responseStallMs) ?? []) {
+      if (this.isClosed) return;
+      const stream = this.streams.get(id);
+      if (stream !== null && !stream.isSendDone) stream.onStall();
+      else if ((id & 3) === 0) {
+        this.shared.app.onLimit(this, 'responseStall');
+        this.quic.reset(id, H3.H3_REQUEST_CANCELLED);
+      }
+    }
+    if (!this.isClosed) this.shared.wheel.arm(this.stallTimer, stallLook(limits));
+  }
+
   private onKeepAlive(): void {
     const { keepAliveMs } = this.limits();
     if (keepAliveMs > 0 && this.streams.size > 0) this.quic.ping();
     this.shared.wheel.arm(this.keepAlive, keepAliveMs || KEEP_ALIVE_OFF_MS);
   }
+}
+
+function stallLook({ responseStallMs }: H3Limits): number {
+  return Math.min(responseStallMs / STALL_LOOKS, STALL_LOOK_MS);
 }

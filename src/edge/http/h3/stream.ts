@@ -341,7 +341,8 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
     this.reject('header_timeout');
   }
 
-  private onStall(): void {
+  /** The client has not read for too long. */
+  onStall(): void {
     const { connection } = this;
     connection.shared.app.onLimit(connection, 'responseStall');
     this.abort('stop', H3.H3_REQUEST_CANCELLED, H3.H3_REQUEST_CANCELLED);
@@ -417,7 +418,8 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
   // --- one timer: for the head first, for a stalled answer later
 
   protected override startStall(): void {
-    this.arm(this.connection.limits().responseStallMs);
+    // An engine that knows a client that does not read from a turn that has not come is asked by the connection.
+    if (this.quic.stuck === undefined) this.arm(this.connection.limits().responseStallMs);
   }
 
   protected override stopStall(): void {

@@ -141,7 +141,7 @@ export class Conn implements QuicConn {
     this.bornAt = turn.clock.now();
     this.budget = new ByteBudget(this.bornAt, o.streamWindow, o.connWindow);
     this.inbound = new Inbound(this, turn.handler, turn.readBuffer, o.datagrams);
-    this.outbound = new Outbound(this, turn.handler);
+    this.outbound = new Outbound(this, turn.handler, turn.clock);
     // Always the same: quiche 0.18 must never see a second path (it can be sent into an endless loop then).
     this.recvInfo = Object.freeze({
       from: Object.freeze({ host: hostOf(o.remote), port: o.port }),
@@ -332,6 +332,10 @@ export class Conn implements QuicConn {
     if (this.state !== OPEN) return;
     this.q?.sendAckEliciting();
     this.turn.want(this);
+  }
+
+  stuck(ms: number): readonly number[] {
+    return this.outbound.stuck(this.turn.clock.now() - ms);
   }
 
   close(app: boolean, code: number, reason: string): void {

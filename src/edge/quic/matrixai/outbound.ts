@@ -1,3 +1,4 @@
+import type { Clock } from '../../../lib/clock.ts';
 import type { QuicHandler } from '../engine.ts';
 import { SendQueue } from '../sendqueue.ts';
 import { EMPTY, type Stream } from '../stream.ts';
@@ -27,10 +28,15 @@ export class Outbound {
   /** How many `onWritable` are owed. */
   private owing = 0;
   private left = 0;
+  private pass = 0;
+  /** In this pass somebody further ahead has got room and wants more: what is refused now is refused for their sake. */
+  private outdone = false;
+  private readonly clock: Clock;
 
-  constructor(conn: Conn, handler: QuicHandler) {
+  constructor(conn: Conn, handler: QuicHandler, clock: Clock) {
     this.conn = conn;
     this.handler = handler;
+    this.clock = clock;
   }
 
   get waiting(): boolean {
@@ -70,10 +76,14 @@ export class Outbound {
   offer(q: Connection): void {
     const items = this.queue.items;
     this.left = OFFER;
-    for (let i = 0; i < items.length && this.left > 0;) {
+    this.pass++;
+    this.outdone = false;
+    let i = 0;
+    while (i < items.length && this.left > 0) {
       const s = items[i] as Stream;
       const took = this.offerStream(q, s);
       if (this.conn.state !== OPEN) return;
+      this.judge(s, took);
       if (s.owed && s.pending <= WRITE_LOW && this.pending <= CONN_MARK / 2) {
         // Before anybody behind it has a chance: what is more urgent shall not wait for its own next bytes.
         this.pay(s);
@@ -90,6 +100,24 @@ export class Outbound {
         if (s.queued === i) continue;
       } else i++;
     }
+    // Their turn has not come.
+    for (; i < items.length; i++) (items[i] as Stream).refusedAt = -1;
+  }
+
+  /** Tells a peer that does not read from streams that wait behind others: a connection's window, and its path, serve one after the other. */
+  private judge(s: Stream, took: boolean): void {
+    if (took) s.pass = this.pass;
+    if (s.pass === this.pass) {
+      s.refusedAt = -1;
+      if (s.queued >= 0) this.outdone = true;
+    } else if (this.outdone) s.refusedAt = -1;
+    else if (s.refusedAt < 0) s.refusedAt = this.clock.now();
+  }
+
+  stuck(before: number): readonly number[] {
+    const ids: number[] = [];
+    for (const s of this.queue.items) if (s.refusedAt >= 0 && s.refusedAt <= before) ids.push(s.id);
+    return ids;
   }
 
   /** True when anything was taken. A stream with nothing left leaves the queue. */

@@ -463,6 +463,53 @@ describe('HTTP/3 framing', () => {
     expect(world.isHonest(c, 4)).toBe(true);
   });
 
+  test('H17: by an engine that tells: a stream that waits for its turn lives, one that nobody reads goes, even when its answer is complete', () => {
+    const world = new World({ responseStallMs: 4000 });
+    const stuck: number[] = [];
+    const asked = new Set<number>();
+    const c = world.connect(true, (ms) => {
+      asked.add(ms);
+      return stuck;
+    });
+    world.onEnd = () => {};
+    c.full.add(0).add(4);
+    for (const id of [0, 4]) {
+      c.feed(id, request(), true);
+      const { stream } = world.requests.at(-1) as Seen;
+      stream.respond(200, stream.head.fields, false);
+      expect(stream.write(Buffer.alloc(65_536), 0, 65_536)).toBe(false);
+    }
+    world.onEnd = (s) => answer(s);
+    c.feed(8, request(), true);
+    world.clock.advance(60_000);
+    expect(world.limitsHit).toEqual([]);
+    // 2, 3: no answers. 8 is complete here and waits in the engine.
+    stuck.push(0, 2, 3, 8);
+    world.clock.advance(1010);
+    stuck.length = 0;
+    world.clock.advance(60_000);
+    expect([...asked]).toEqual([4000]);
+    expect(world.requests.map((r) => r.abort)).toEqual([['stop', H3.H3_REQUEST_CANCELLED], null, null]);
+    expect(c.resets).toEqual([
+      [0, H3.H3_REQUEST_CANCELLED],
+      [8, H3.H3_REQUEST_CANCELLED],
+    ]);
+    expect(world.limitsHit).toEqual(['responseStall', 'responseStall']);
+    expect(world.isHonest(c, 12)).toBe(true);
+  });
+
+  test('H17: a shorter time holds for connections that are open, too', () => {
+    const world = new World({ responseStallMs: 3_600_000 });
+    const asked: number[] = [];
+    world.connect(true, (ms) => {
+      asked.push(ms);
+      return [];
+    });
+    world.limits = { ...world.limits, responseStallMs: 1000 };
+    world.clock.advance(5100);
+    expect(asked).toEqual([1000]);
+  });
+
   test('H18: DATA after RESET in the same batch, FIN with RESET, RESET after the answer', () => {
     const world = new World();
     const c = world.connect();

@@ -105,8 +105,10 @@ export class World implements ServerApp {
   }
 
   /** A connection whose handshake is done; with the client's control stream unless told otherwise. */
-  connect(withSettings = true): FakeConn {
-    const c = new FakeConn(this.server.handler, ++this.keys).open();
+  connect(withSettings = true, stuck?: (ms: number) => readonly number[]): FakeConn {
+    const c = new FakeConn(this.server.handler, ++this.keys);
+    if (stuck !== undefined) c.stuck = stuck;
+    c.open();
     if (withSettings) c.feed(2, concat(bytes(0), frame(0x04)));
     return c;
   }

@@ -15,7 +15,7 @@ export interface Issued {
 
 export interface CertificateOptions {
   readonly subject?: string;
-  /** `DNS:` names and `IP:` literals (IPv4); absent: no extension. */
+  /** `DNS:` names and `IP:` literals; absent: no extension. */
   readonly names?: readonly string[];
   readonly type?: 'ecdsa' | 'rsa' | 'ed25519';
   readonly curve?: string;
@@ -85,10 +85,19 @@ function extensions(o: CertificateOptions): Buffer[] {
 
 const extension = (id: string, value: Buffer): Buffer => sequence(oid(id), element(0x04, value));
 
+/** Four bytes or sixteen. */
+function addressBytes(text: string): Buffer {
+  if (!text.includes(':')) return Buffer.from(text.split('.').map(Number));
+  const [head = '', tail = ''] = text.split('::');
+  const groups = (part: string): number[] => (part === '' ? [] : part.split(':').map((g) => Number.parseInt(g, 16)));
+  const all = text.includes('::')
+    ? [...groups(head), ...Array.from({ length: 8 - groups(head).length - groups(tail).length }, () => 0), ...groups(tail)]
+    : groups(text);
+  return Buffer.from(all.flatMap((g) => [g >> 8, g & 0xff]));
+}
+
 const generalName = (name: string): Buffer =>
-  name.startsWith('IP:')
-    ? element(0x87, Buffer.from(name.slice(3).split('.').map(Number)))
-    : element(0x82, Buffer.from(name.replace(/^DNS:/, ''), 'latin1'));
+  name.startsWith('IP:') ? element(0x87, addressBytes(name.slice(3))) : element(0x82, Buffer.from(name.replace(/^DNS:/, ''), 'latin1'));
 
 const distinguishedName = (cn: string): Buffer => sequence(element(0x31, sequence(oid('2.5.4.3'), element(0x0c, Buffer.from(cn, 'utf8')))));
 

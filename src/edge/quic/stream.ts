@@ -27,8 +27,9 @@ export class Stream {
   stopWaits = -1;
   /** Where it stands in the send queue; -1 when it is not in it. */
   queued = -1;
-  /** For incremental streams: when it had its last turn. */
+  /** For incremental streams: when it had its last turn, and what it has got in this one. */
   turn = 0;
+  share = 0;
   /** Bytes that quiche has not taken. */
   pending = 0;
   private chunks: Uint8Array[] = [];

@@ -9,7 +9,7 @@ import { OPEN } from './state.ts';
 const WRITE_MARK = 128 * 1024;
 const WRITE_LOW = 32 * 1024;
 const CONN_MARK = 1024 * 1024;
-/** What an incremental stream gives to quiche before its equals have their turn. */
+/** What an incremental stream gives to quiche before its equals have their turn, in however many passes. */
 const SHARE = 8 * 1024;
 /** Stream bytes that quiche gets before it has to send. */
 const OFFER = 32 * 1024;
@@ -94,11 +94,13 @@ export class Outbound {
         }
       }
       if (s.queued !== i) continue;
-      // Not moved: it waits for capacity of its own or of the connection, and the next may have some.
-      if (took && s.incremental && !s.stalled) {
+      if (s.incremental && s.share >= SHARE) {
+        s.share = 0;
         this.queue.rotate(s);
-        if (s.queued === i) continue;
-      } else i++;
+        if (s.queued !== i || !s.stalled) continue;
+      }
+      // Not moved: it waits for capacity of its own or of the connection, and the next may have some.
+      i++;
     }
     // Their turn has not come.
     for (; i < items.length; i++) (items[i] as Stream).refusedAt = -1;
@@ -122,7 +124,9 @@ export class Outbound {
 
   /** True when anything was taken. A stream with nothing left leaves the queue. */
   private offerStream(q: Connection, s: Stream): boolean {
-    const limit = Math.min(s.incremental ? SHARE : OFFER, this.left);
+    // It was not incremental, or ran out of bytes, when its share was up.
+    if (s.share >= SHARE) s.share = 0;
+    const limit = Math.min(s.incremental ? SHARE - s.share : OFFER, this.left);
     let total = 0;
     try {
       if (s.stalled && s.pending > 0 && q.streamCapacity(s.id) === 0) return false;
@@ -142,6 +146,7 @@ export class Outbound {
         this.pending -= n;
         total += n;
         this.left -= n;
+        s.share += n;
         if (n < chunk.length) {
           s.stalled = true;
           return total > 0;

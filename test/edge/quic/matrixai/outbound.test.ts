@@ -90,6 +90,24 @@ test('equals that share are not stuck, nor is a path that is slow', () => {
   expect(p.stuck(5000)).toEqual([]);
 });
 
+test('equals share a path however little room it has at a time', () => {
+  for (const room of [13_000, 130_000, 1_300_000]) {
+    const p = new Path().stream(0, 3, true).stream(4, 3, true).stream(8, 3, true).stream(12, 7, true);
+    for (const id of [0, 4, 8, 12]) p.write(id, 4 * MIB);
+    p.run(Math.floor((2 * MIB) / room) + 1, room);
+    const left = [0, 4, 8].map((id) => (p.streams[id] as Stream).pending);
+    expect(Math.max(...left) - Math.min(...left)).toBeLessThanOrEqual(2 * 8192);
+    expect((p.streams[12] as Stream).pending).toBe(4 * MIB);
+    // One that is stopped by its own window keeps nobody else.
+    p.windows.set(4, 0);
+    p.run(Math.floor(MIB / room) + 1, room);
+    const after = [0, 8].map((id) => (p.streams[id] as Stream).pending);
+    expect(Math.abs((after[0] as number) - (after[1] as number))).toBeLessThanOrEqual(2 * 8192);
+    expect((p.streams[4] as Stream).pending).toBe(left[1]);
+    expect(after[0]).toBeLessThan((left[0] as number) - MIB / 3);
+  }
+});
+
 test('who has no window is stuck, in front of others that move and behind others that are done', () => {
   const p = new Path().stream(0).stream(4).stream(8);
   p.windows.set(0, 1000);

@@ -10,6 +10,8 @@ const RETRY_MS = 1000;
 const MAX_RETRY_MS = 30_000;
 /** Of one name: what a hostile or broken zone can make us hold. */
 export const MAX_ADDRESSES = 64;
+/** Names whose families are remembered; more begin anew. */
+const MAX_NAMES = 20_000;
 /** What the hosts file says has no time to live. */
 const HOSTS_TTL = 30;
 
@@ -25,14 +27,35 @@ export type Resolve = (name: string) => Promise<readonly Answer[]>;
 const NEGATIVE = new Set(['ENOTFOUND', 'ENODATA', 'ECONNREFUSED', 'EBADNAME']);
 const codeOf = (e: unknown): string => (typeof e === 'object' && e !== null && 'code' in e ? String(e.code) : 'unknown');
 
+/**
+ * What each family of a name answered last: while one of the two cannot be asked, the other's answer alone would look as if
+ * half of the endpoints were gone.
+ */
+export class FamilyMemory {
+  private readonly last = new Map<string, readonly (readonly Answer[])[]>();
+
+  /** `asked`: A, then AAAA. */
+  complete(name: string, asked: readonly PromiseSettledResult<readonly Answer[]>[]): Answer[] {
+    const before = this.last.get(name);
+    const now = asked.map((a, i): readonly Answer[] => {
+      if (a.status === 'fulfilled') return a.value;
+      return NEGATIVE.has(codeOf(a.reason)) ? [] : (before?.[i] ?? []);
+    });
+    if (this.last.size >= MAX_NAMES) this.last.clear();
+    this.last.set(name, now);
+    return now.flat();
+  }
+}
+
 /** DNS by TTL first; the system's resolver (hosts file, search domains) for names that DNS itself does not know. */
 export const systemResolve = (servers: readonly string[] | null = null): Resolve => {
   const resolver = new Resolver({ timeout: 2000, tries: 2 });
+  const families = new FamilyMemory();
   if (servers !== null) resolver.setServers(servers);
   return async (name) => {
     const asked = await Promise.allSettled([resolver.resolve4(name, { ttl: true }), resolver.resolve6(name, { ttl: true })]);
     const answers = asked.flatMap((a) => (a.status === 'fulfilled' ? a.value : []));
-    if (answers.length > 0) return answers;
+    if (answers.length > 0) return families.complete(name, asked);
     const failed = asked.flatMap((a) => (a.status === 'rejected' ? [a.reason as unknown] : []));
     const serious = failed.find((e) => !NEGATIVE.has(codeOf(e)));
     if (serious !== undefined) throw serious;

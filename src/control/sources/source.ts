@@ -17,7 +17,3 @@ export interface Source {
   reread(): void;
   stop(): Promise<void>;
 }
-
-/** What stops a first start: any fault that is not a warning. */
-export const hasErrors = (state: SourceState): boolean =>
-  state.problems.some((p) => p.severity === 'error') || state.settingsProblems.some((p) => p.severity === 'error');

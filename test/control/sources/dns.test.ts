@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { Dns, MAX_ADDRESSES, systemResolve, type Answer } from '../../../src/control/sources/dns.ts';
+import { Dns, FamilyMemory, MAX_ADDRESSES, systemResolve, type Answer } from '../../../src/control/sources/dns.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
 
 const settle = async (): Promise<void> => {
@@ -168,6 +168,19 @@ test('settled waits for the first answer of every name, good or bad, but not for
   expect(done).toBe(false);
   clock.advance(1);
   await waiting;
+});
+
+test('a family that cannot be asked keeps its last answer beside the other one’s new answer; one that is gone does not', () => {
+  const memory = new FamilyMemory();
+  const given = (address: string) => ({ status: 'fulfilled' as const, value: [a(address)] });
+  const failed = (code: string) => ({ status: 'rejected' as const, reason: Object.assign(new Error(code), { code }) });
+  const addresses = (...asked: Parameters<FamilyMemory['complete']>[1]) => memory.complete('a.test', asked).map((x) => x.address);
+  expect(addresses(given('192.0.2.1'), failed('ESERVFAIL'))).toEqual(['192.0.2.1']);
+  expect(addresses(given('192.0.2.1'), given('2001:db8::1'))).toEqual(['192.0.2.1', '2001:db8::1']);
+  expect(addresses(given('192.0.2.2'), failed('ETIMEOUT'))).toEqual(['192.0.2.2', '2001:db8::1']);
+  expect(addresses(given('192.0.2.2'), failed('ESERVFAIL'))).toEqual(['192.0.2.2', '2001:db8::1']);
+  expect(addresses(given('192.0.2.2'), failed('ENODATA'))).toEqual(['192.0.2.2']);
+  expect(addresses(given('192.0.2.2'), failed('ESERVFAIL'))).toEqual(['192.0.2.2']);
 });
 
 describe('over a real socket', () => {

@@ -3,7 +3,9 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSource } from '../../../src/control/sources/files.ts';
-import { hasErrors, type Source, type SourceState } from '../../../src/control/sources/source.ts';
+import type { Source, SourceState } from '../../../src/control/sources/source.ts';
+
+const hasErrors = (state: SourceState): boolean => [...state.problems, ...state.settingsProblems].some((p) => p.severity === 'error');
 
 const TIME_LIMIT_MS = 5000;
 

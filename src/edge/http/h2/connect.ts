@@ -14,12 +14,14 @@ export interface ConnectEvents {
   onClosed(session: H2Session): void;
 }
 
-/** Dials and waits for the backend's SETTINGS, within `dialOptions.timeoutMs` each; the function that it returns gives up. */
+/** Dials and waits for the backend's SETTINGS, within `dialOptions.timeoutMs` in all; the function that it returns gives up. */
 export function connectH2(target: DialTarget, dialOptions: DialOptions, sessionOptions: SessionOptions, events: ConnectEvents): () => void {
   const attempt = new Connecting(events);
+  const { clock, timeoutMs } = dialOptions;
+  const deadline = clock.now() + timeoutMs;
   const cancel = dial(target, dialOptions, {
     onConnected: (socket, inlet) => {
-      attempt.session = new H2Session(socket, { ...sessionOptions, readyMs: dialOptions.timeoutMs }, attempt, inlet);
+      attempt.session = new H2Session(socket, { ...sessionOptions, readyMs: Math.max(1, deadline - clock.now()) }, attempt, inlet);
     },
     onFailure: (failure) => events.onFailed(failure),
   });

@@ -92,7 +92,7 @@ export class Liveness implements TimerOwner {
   }
 
   private due(kind: number): void {
-    if (kind === READY) this.session.expire('connect_timeout', `no SETTINGS within ${this.session.options.readyMs} ms`);
+    if (kind === READY) this.session.expire('connect_timeout', `no SETTINGS in time`);
     else if (kind === KEEP_ALIVE) this.keepAlive();
     else if (kind === CLOSE) this.session.closeNow();
     else if (this.session.resets.confirm()) this.confirmed();

@@ -126,6 +126,29 @@ test('cleartext: a request over the connection', async () => {
   expect('r' in got && [got.r.status, got.r.body.toString()]).toEqual([200, 'hello']);
 });
 
+test('TCP and SETTINGS share one time-out', async () => {
+  const clock = new ManualClock();
+  const wheel = new TimerWheel(clock, (e) => internal.push(['wheel', e]));
+  let heard = (): void => {};
+  const preface = new Promise<void>((resolve) => (heard = resolve));
+  const port = await listen(createServer((s) => s.once('data', heard)));
+  const failed = new Promise<BackendFailure>((resolve) => {
+    const onInternalError = OPTIONS.onInternalError;
+    const events = { onReady: () => undefined, onFailed: resolve, onCapacity: () => undefined, onClosed: () => undefined };
+    connectH2(
+      { address: '127.0.0.1', port, tls: null },
+      { ...OPTIONS, clock, timeoutMs: 1000 },
+      { ...SESSION_DEFAULTS, wheel, onInternalError },
+      events,
+    );
+  });
+  // Before the connection is there, which the loop has not seen yet.
+  clock.advance(700);
+  await preface;
+  clock.advance(320);
+  expect(await failed).toMatchObject({ reason: 'connect_timeout' });
+});
+
 describe('TLS', () => {
   async function tlsServer(options: { ca?: Buffer; alpn?: string[] } = {}) {
     const names: (string | false)[] = [];

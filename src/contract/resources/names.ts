@@ -40,6 +40,3 @@ export function isCidr(text: string): boolean {
   const bits = text.slice(slash + 1);
   return family !== 0 && !text.includes('%') && /^(?:0|[1-9][0-9]{0,2})$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128);
 }
-
-/** RFC 3986 s3.3: a path with `.` or `..` between slashes never arrives, since requests are normalised before matching. */
-export const hasDotSegment = (path: string): boolean => path.split('/').some((s) => s === '.' || s === '..');

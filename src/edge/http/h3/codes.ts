@@ -23,7 +23,6 @@ export const H3 = {
 } as const;
 
 export type H3CodeName = keyof typeof H3;
-export type H3Code = (typeof H3)[H3CodeName];
 
 const NAMES = new Map<number, H3CodeName>(Object.entries(H3).map(([name, code]) => [code, name as H3CodeName]));
 

@@ -2,8 +2,6 @@ import { readVarint, varintLength } from '../../../lib/bytes/varint.ts';
 
 /** Long-header packet types of version 1 (RFC 9000 s17.2). */
 export const INITIAL = 0;
-export const ZERO_RTT = 1;
-export const HANDSHAKE = 2;
 export const RETRY = 3;
 
 export const QUIC_V1 = 1;

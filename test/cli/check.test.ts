@@ -118,6 +118,38 @@ describe('spooky check', () => {
     expect(gone.stdout).toContain(`listen.tls.key: names a file that does not exist: "${dir}/gone.pem"\n`);
   });
 
+  test('objects that a refused document names are looked for as well; one that was refused itself is there', async () => {
+    const secret = (name: string, more: string): string =>
+      `apiVersion: v1\nkind: Secret\nmetadata: {name: ${name}}\ntype: kubernetes.io/tls\n${more}---\n`;
+    const text = [
+      'apiVersion: spooky.dev/v1alpha1',
+      'kind: Listener',
+      'metadata: {name: public}',
+      'spec:',
+      '  port: 70000',
+      '  tls: {certificateRefs: [{name: here}, {name: broken}, {name: gone}, {name: far, namespace: other}]}',
+      '---',
+      'apiVersion: spooky.dev/v1alpha1',
+      'kind: Upstream',
+      'metadata: {name: api, namespace: web}',
+      'spec:',
+      '  hostnames: ["*"]',
+      '  retry: {}',
+      '  backends:',
+      '    - addresses: [{address: "127.0.0.1:7001"}]',
+      '      tls: {caRef: {name: ca}, clientCertificateRef: {name: client}}',
+      '',
+    ].join('\n');
+    const { stdout } = await run(file('named.yaml', secret('here', '') + secret('broken', 'nonsense: 1\n') + text));
+    const missing = stdout.split('\n').filter((l) => l.includes('there is no'));
+    expect(missing.map((l) => l.replace(/^.*?: /, ''))).toEqual([
+      'spec.tls.certificateRefs[2]: there is no Secret default/gone',
+      'spec.tls.certificateRefs[3]: there is no Secret other/far',
+      'spec.backends[0].tls.caRef: there is no ConfigMap web/ca',
+      'spec.backends[0].tls.clientCertificateRef: there is no Secret web/client',
+    ]);
+  });
+
   test('a name that is taken is told of documents with other faults, across files', async () => {
     const [first, second] = [file('one.yaml', listener() + upstream('  retry: {}\n')), file('two.yaml', upstream('  mirror: {}\n'))];
     const { stdout } = await run(first, second, file('three.yaml', upstream()));

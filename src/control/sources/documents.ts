@@ -239,7 +239,7 @@ class Interpreter {
       const { value: listener, faults } = validateListener(spec, options);
       this.report(faults);
       if (listener === null || meta === null || this.failed()) {
-        this.suspect(spec);
+        this.suspect(spec, meta);
         return;
       }
       this.loaded = { kind: 'Listener', object: { meta, spec: anchorListener(listener, this.absolute) } };
@@ -247,15 +247,15 @@ class Interpreter {
       const { value: upstream, faults } = validateUpstream(spec, options);
       this.report(faults);
       if (upstream === null || meta === null || this.failed()) {
-        this.suspect(spec);
+        this.suspect(spec, meta);
         return;
       }
       this.loaded = { kind: 'Upstream', object: { meta, spec: anchorUpstream(upstream, this.absolute) } };
     }
   }
 
-  private suspect(spec: Fields): void {
-    const { faults, references } = lookFurther(spec, this.absolute);
+  private suspect(spec: Fields, meta: ObjectMeta | null): void {
+    const { faults, references } = lookFurther(spec, this.absolute, meta?.namespace);
     for (const f of faults) this.problem(f.path, f.message);
     for (const { path, ...rest } of references) this.suspects.push({ ...rest, problem: (message) => this.found(path, message) });
   }

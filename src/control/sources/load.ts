@@ -19,7 +19,7 @@ import { interpret, type Interpreted, type Loaded, type SourceFile } from './doc
 import type { Result } from '../../lib/result.ts';
 import { decodeText, failureText, kindOf, MAX_CONFIG_BYTES, readBounded, readCredential, signatureOf } from './read.ts';
 import type { SourceState } from './source.ts';
-import { judgeAll } from './suspects.ts';
+import { judgeAll, type NamedObject } from './suspects.ts';
 import { parseChunk, splitDocuments, type Chunk } from './yaml.ts';
 
 const MAX_DIRECTORY_FILES = 10_000;
@@ -174,6 +174,7 @@ class Loader {
       ...judgeAll(
         this.pieces.flatMap((p) => p.suspects),
         files,
+        (object) => assembly.has(object),
       ),
     );
     for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
@@ -231,6 +232,11 @@ class Assembly {
 
   private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
     if (this.isFirst(kind, object.meta)) into.set(objectKey(object.meta.namespace, object.meta.name), object);
+  }
+
+  /** Whether such an object was written, if only to be refused. */
+  has({ kind, namespace, name }: NamedObject): boolean {
+    return this.names.has(`${kind} ${objectKey(namespace, name)}`);
   }
 
   private isFirst(kind: string, meta: ObjectMeta): boolean {

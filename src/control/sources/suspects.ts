@@ -1,10 +1,17 @@
-/** What else is wrong with a spec that its schema refused: expressions and files, each judged for itself, so that everything is told at once. */
+/** What else is wrong with a spec that its schema refused: expressions, files and named objects, each judged for itself, so that everything is told at once. */
 import { pathText, type FileContent, type PathStep, type Problem } from '../../contract/resources/index.ts';
 import { compilePattern } from '../../contract/routes/regex.ts';
 import { inspectBundle, inspectCertificate } from '../../contract/tls.ts';
 
-/** A certificate with its key, or a bundle, that a refused spec refers to. */
+export interface NamedObject {
+  readonly kind: 'Secret' | 'ConfigMap';
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** A certificate with its key, or a bundle, that a refused spec refers to: by its files or by an object's name. */
 export interface Suspect {
+  readonly object: NamedObject | null;
   readonly files: Readonly<Partial<Record<Member, string>>>;
   readonly purpose: 'server' | 'client';
   readonly problem: (message: string) => Problem;
@@ -15,7 +22,7 @@ const MEMBERS = ['cert', 'key', 'ca'] as const;
 
 export interface Findings {
   readonly faults: readonly { readonly path: string; readonly message: string }[];
-  readonly references: readonly { readonly path: string; readonly files: Suspect['files']; readonly purpose: Suspect['purpose'] }[];
+  readonly references: readonly (Omit<Suspect, 'problem'> & { readonly path: string })[];
 }
 
 /** More of either no accepted spec has. */
@@ -23,8 +30,15 @@ const MAX_EXPRESSIONS = 1088;
 const MAX_REFERENCES = 96;
 const MAX_PATTERN = 1024;
 
-/** `absolute` makes a path of the spec one that can be read, and notes it. */
-export function lookFurther(spec: unknown, absolute: (path: string) => string): Findings {
+/** The members that refer to objects, and the kind that is meant where none is given. */
+const REFERRING: ReadonlyMap<PathStep, NamedObject['kind']> = new Map([
+  ['certificateRefs', 'Secret'],
+  ['clientCertificateRef', 'Secret'],
+  ['caRef', 'ConfigMap'],
+]);
+
+/** `absolute` makes a path of the spec one that can be read, and notes it; `namespace` is the object's own. */
+export function lookFurther(spec: unknown, absolute: (path: string) => string, namespace = 'default'): Findings {
   const faults: { path: string; message: string }[] = [];
   const references: Findings['references'][number][] = [];
   let expressions = 0;
@@ -44,12 +58,23 @@ export function lookFurther(spec: unknown, absolute: (path: string) => string): 
         (MEMBERS as readonly string[]).includes(e[0]) && typeof e[1] === 'string' && e[1] !== '' && !e[1].includes('\0'),
     );
     const files = Object.fromEntries(given.map(([member, path]) => [member, absolute(path)]));
-    references.push({ path: pathText(steps), files, purpose: steps.includes('clientCertificateRef') ? 'client' : 'server' });
+    references.push({ path: pathText(steps), object: null, files, purpose: purposeOf(steps) });
+  };
+
+  const named = (value: object, steps: readonly PathStep[]): void => {
+    const last = steps.at(-1) as PathStep;
+    const meant = REFERRING.get(typeof last === 'number' ? (steps.at(-2) as PathStep) : last);
+    const given = value as { name?: unknown; namespace?: unknown; kind?: unknown };
+    if (meant === undefined || typeof given.name !== 'string' || given.name === '' || references.length >= MAX_REFERENCES) return;
+    const kind = given.kind === 'Secret' || given.kind === 'ConfigMap' ? given.kind : meant;
+    const object = { kind, namespace: typeof given.namespace === 'string' ? given.namespace : namespace, name: given.name };
+    references.push({ path: pathText(steps), object, files: {}, purpose: purposeOf(steps) });
   };
 
   const walk = (value: unknown, steps: readonly PathStep[]): void => {
     if (typeof value !== 'object' || value === null) return;
     if (steps[1] === 'matches') expression(value, steps);
+    else named(value, steps);
     const entries: [PathStep, unknown][] = Array.isArray(value) ? value.map((item: unknown, i) => [i, item]) : Object.entries(value);
     for (const [step, inner] of entries) {
       if (step === 'files') reference(inner, steps);
@@ -60,11 +85,21 @@ export function lookFurther(spec: unknown, absolute: (path: string) => string): 
   return { faults, references };
 }
 
+const purposeOf = (steps: readonly PathStep[]): Suspect['purpose'] => (steps.includes('clientCertificateRef') ? 'client' : 'server');
+
 /** Several specs may have one reference from one place, as those of a classic file do: it is told once. */
-export function judgeAll(suspects: readonly Suspect[], contents: ReadonlyMap<string, FileContent>): Problem[] {
+export function judgeAll(
+  suspects: readonly Suspect[],
+  contents: ReadonlyMap<string, FileContent>,
+  exists: (object: NamedObject) => boolean,
+): Problem[] {
   const all = new Map<string, Problem>();
-  for (const suspect of suspects)
-    for (const p of judge(suspect, contents)) all.set(JSON.stringify([p.file, p.line, p.column, p.path, p.message]), p);
+  for (const suspect of suspects) {
+    const { object } = suspect;
+    const missing =
+      object === null || exists(object) ? [] : [suspect.problem(`there is no ${object.kind} ${object.namespace}/${object.name}`)];
+    for (const p of [...missing, ...judge(suspect, contents)]) all.set(JSON.stringify([p.file, p.line, p.column, p.path, p.message]), p);
+  }
   return [...all.values()];
 }
 

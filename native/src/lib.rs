@@ -1,0 +1,26 @@
+//! Spooky's QUIC engine. From the UDP socket to ordered stream bytes, everything happens in here, in batches; JavaScript is called
+//! once per turn with records (`records.rs`) and answers with records.
+//!
+//! `socket` -> `gate` (`packet`, `ids`, `tokens`, `limits`) -> `connection` (`tls`) -> `records` -> JavaScript, driven by `turn`.
+//! `host` is the only file that knows Node (N-API, libuv), `exports` what JavaScript can call.
+
+pub mod address;
+pub mod connection;
+pub mod counters;
+#[cfg(feature = "node")]
+pub mod exports;
+pub mod gate;
+#[cfg(feature = "node")]
+pub mod host;
+pub mod ids;
+pub mod limits;
+pub mod options;
+pub mod packet;
+pub mod records;
+pub mod socket;
+pub mod tls;
+pub mod tokens;
+pub mod turn;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

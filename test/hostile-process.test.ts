@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { chooseEngine } from '../src/edge/quic/choose.ts';
-import type { QuicEngine } from '../src/edge/quic/engine.ts';
 import { backend, type RecordingBackend } from './kit/backend.ts';
+import { ENGINE } from './kit/engine.ts';
 import { Client, head } from './kit/gateway.ts';
 import { bytes, concat, data, frame, headers, varint, varint8, type Pair } from './kit/h3bytes.ts';
 import { ROOT } from './kit/peers.ts';
@@ -19,12 +18,10 @@ const leaf = makeCertificate({ names: [`DNS:${HOST}`], issuer: ca });
 const inSecret = makeCertificate({ names: ['DNS:other.example'], issuer: ca });
 const towardsBackend = makeCertificate({ subject: 'edge', issuer: ca });
 
-let engine: QuicEngine;
 let b: RecordingBackend;
 
 beforeAll(async () => {
   if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
-  engine = (await chooseEngine('auto')).engine;
   b = await backend((r) => {
     r.respond(200, [['set-cookie', 'canary-set-cookie-6d21']]);
     r.write(concat(Buffer.from('canary-response-body-91aa'), r.body));
@@ -192,10 +189,10 @@ async function secretRequests(client: Client): Promise<void> {
   expect((await client.get('/', [...fields, [CANARIES.cookie.toUpperCase(), CANARIES.cookie]])).status).toBe(-0x10e);
 }
 
-describe('secrets', () => {
+describe(`secrets on ${ENGINE.name}`, () => {
   test('K13: planted secrets are in no log, no access log, no metric and no page, whatever goes wrong', async () => {
     const { spooky, port, installationKey } = await start(['--log-level', 'trace']);
-    const client = await Client.connect(engine, port, null);
+    const client = await Client.connect(ENGINE, port, null);
     await secretRequests(client);
     const before = await outputs(spooky);
     // Changes that cannot be used: a key cut short, a key for another certificate, a secret that is no certificate.
@@ -229,7 +226,7 @@ describe('secrets', () => {
   }, 60_000);
 });
 
-describe('exceptions', () => {
+describe(`exceptions on ${ENGINE.name}`, () => {
   const get = headers(head('GET', '/', HOST));
   const H2_FRAMES = [0x02, 0x06, 0x08, 0x09];
   /** Bytes on a request stream, or on a new stream of the client's. */
@@ -256,10 +253,10 @@ describe('exceptions', () => {
   test('J2: none ends a process, is left unhandled, or is needed: 300 connections that break every rule, beside an honest one', async () => {
     const { spooky, port } = await start();
     const [worker] = await workersOf(spooky);
-    const honest = await Client.connect(engine, port, null);
+    const honest = await Client.connect(ENGINE, port, null);
     for (let round = 0; round < 300 / ATTACKS.length; round++) {
       for (const [, on, raw] of ATTACKS) {
-        const evil = await Client.connect(engine, port, null);
+        const evil = await Client.connect(ENGINE, port, null);
         if (on === 'uni') evil.raw(evil.conn.openUni(), raw, false);
         else evil.raw(0, raw, round % 2 === 0);
         if (round % 3 === 2) evil.close();

@@ -9,13 +9,12 @@ import { join } from 'node:path';
 import { startDemo as startDemoHere, type Demo } from '../src/cli/demo.ts';
 import { Fields } from '../src/edge/http/fields.ts';
 import { fetchOnce, type H3Response } from '../src/edge/http/h3/client.ts';
-import { chooseEngine } from '../src/edge/quic/choose.ts';
-import type { QuicEngine } from '../src/edge/quic/engine.ts';
 import { systemClock } from '../src/lib/clock.ts';
+import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
 import { ROOT } from './kit/peers.ts';
 import { Child, eventually, freeUdpPort, parseLine, run } from './kit/process.ts';
-import { startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
+import { alive, startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
 import { makeCertificate } from './kit/x509.ts';
 
 const BIN = join(ROOT, 'bin', 'spooky');
@@ -23,12 +22,10 @@ const ca = makeCertificate({ subject: 'serve test CA', ca: true });
 const leaf = makeCertificate({ names: ['DNS:localhost'], issuer: ca });
 const files = { 'leaf.pem': leaf.chain, 'leaf-key.pem': leaf.key };
 
-let engine: QuicEngine;
 let demo: Demo;
 afterAll(() => demo.close());
 beforeAll(async () => {
   if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
-  engine = (await chooseEngine('auto')).engine;
   demo = await startDemoHere('127.0.0.1', 0);
 });
 
@@ -53,7 +50,7 @@ const ask = (port: number, path: string, headers: Record<string, string> = {}, t
   const fields = new Fields();
   for (const [name, value] of Object.entries(headers)) fields.add(name, value);
   return fetchOnce(
-    engine,
+    ENGINE,
     {
       host: '127.0.0.1',
       port,
@@ -82,17 +79,7 @@ const folderWith = (config: string): string => {
   writeFileSync(join(dir, 'c.yaml'), config);
   return dir;
 };
-const alive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    // A zombie that its parent has not reaped is dead all the same.
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-};
-
-describe('serving', () => {
+describe(`serving on ${ENGINE.name}`, () => {
   test('ready says what is bound; requests go through; each has its line', async () => {
     const { spooky, port } = await start(['--access-log', 'all']);
     expect(spooky.ready).toMatchObject({
@@ -169,7 +156,7 @@ describe('serving', () => {
   });
 });
 
-describe('workers', () => {
+describe(`workers on ${ENGINE.name}`, () => {
   test('one killed with -9 is replaced in under a second, and counters go on from where they were', async () => {
     const { spooky, port } = await start();
     for (let i = 0; i < 3; i++) await ask(port, '/');
@@ -200,7 +187,7 @@ describe('workers', () => {
     'of two, number %i killed: the connections of the other go on, also where the kernel now sends their datagrams to the successor',
     async (victim) => {
       const { spooky, port } = await start(['--workers', '2']);
-      const clients = await Promise.all(Array.from({ length: 16 }, () => Client.connect(engine, port, 'localhost', { idleMs: 4000 })));
+      const clients = await Promise.all(Array.from({ length: 16 }, () => Client.connect(ENGINE, port, 'localhost', { idleMs: 4000 })));
       for (const c of clients) expect((await c.get('/', [], 'localhost')).status).toBe(200);
       const open = clients.map((c) => c.get('/slow?ms=2000', [], 'localhost'));
       const before = await spooky.workers();
@@ -231,7 +218,7 @@ describe('workers', () => {
   });
 });
 
-describe('the end', () => {
+describe(`the end on ${ENGINE.name}`, () => {
   test('TERM: not ready from the first moment, everything still accepted for --drain-delay, then exit 0', async () => {
     const { spooky, port } = await start(['--drain-delay', '1s']);
     const slow = ask(port, '/slow?ms=1500');

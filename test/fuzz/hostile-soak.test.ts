@@ -6,8 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { H3, type H3CodeName } from '../../src/edge/http/h3/codes.ts';
-import { chooseEngine } from '../../src/edge/quic/choose.ts';
-import type { QuicEngine } from '../../src/edge/quic/engine.ts';
+import { ENGINE } from '../kit/engine.ts';
 import { backend, type RecordingBackend } from '../kit/backend.ts';
 import { Client, head } from '../kit/gateway.ts';
 import { bytes, concat, data, frame, headers, section, varint, varint8, type Pair } from '../kit/h3bytes.ts';
@@ -112,7 +111,6 @@ const BACKENDS: readonly (readonly [path: string, act: (r: H2Request) => void])[
   ['/m14', (r) => r.respond(99)],
 ];
 
-let engine: QuicEngine;
 let evil: RecordingBackend;
 let good: RecordingBackend;
 let spooky: Spooky;
@@ -129,7 +127,6 @@ function forget(b: RecordingBackend, r: H2Request): void {
 
 beforeAll(async () => {
   if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
-  engine = (await chooseEngine('auto')).engine;
   const acts = new Map(BACKENDS);
   evil = await backend((r) => {
     acts.get(r.path)?.(r);
@@ -169,7 +166,7 @@ spec:
     files: { 'leaf.pem': leaf.chain, 'leaf-key.pem': leaf.key },
     args: ['--access-log', 'off', '--log-level', 'warn'],
   });
-  honest = await Client.connect(engine, port, null);
+  honest = await Client.connect(ENGINE, port, null);
 }, 60_000);
 
 afterAll(async () => {
@@ -194,7 +191,7 @@ async function times(n: number, each: () => Promise<void>): Promise<void> {
 }
 
 async function fatal([name, on, raw, code, fin]: Fatal): Promise<void> {
-  const c = await Client.connect(engine, port, null);
+  const c = await Client.connect(ENGINE, port, null);
   c.raw(on === 'request' ? 0 : on === 'control' ? 2 : c.conn.openUni(), raw, fin ?? false);
   const why = await c.closed();
   if (!why.app || why.code !== H3[code]) throw new Error(`${name}: ${JSON.stringify(why)}`);
@@ -203,7 +200,7 @@ async function fatal([name, on, raw, code, fin]: Fatal): Promise<void> {
 /** Four on one connection: five heads over a limit end it. */
 async function ended([name, what, body, status]: Ended, n: number): Promise<void> {
   await times(n / 4, async () => {
-    const c = await Client.connect(engine, port, null);
+    const c = await Client.connect(ENGINE, port, null);
     for (let i = 0; i < 4; i++) {
       let id = i * 4;
       if (what instanceof Uint8Array) c.raw(id, what, true);
@@ -218,7 +215,7 @@ async function ended([name, what, body, status]: Ended, n: number): Promise<void
 /** Requests that come to nothing, in bundles: 200 of them end their connection. */
 async function resets(n: number, begin: (c: Client) => number, end: (c: Client, id: number) => void): Promise<void> {
   for (let i = 0; i < n / 200; i++) {
-    const c = await Client.connect(engine, port, null);
+    const c = await Client.connect(ENGINE, port, null);
     for (let k = 0; k < 60 && c.recorder.closes.length === 0; k++) {
       const ids = Array.from({ length: 10 }, () => begin(c));
       // A stream that is reset in the turn in which it was opened leaves nothing on the wire; the worker answers somebody meanwhile.
@@ -250,7 +247,7 @@ async function messages(n: number): Promise<void> {
 
 async function backends(n: number): Promise<void> {
   for (const [path] of BACKENDS) {
-    const c = await Client.connect(engine, port, null);
+    const c = await Client.connect(ENGINE, port, null);
     await times(n, async () => {
       const { status } = await c.answer(c.send(head('GET', path, HOST)));
       if (status !== 502 && status !== -H3.H3_INTERNAL_ERROR) throw new Error(`${path}: ${status}`);

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll } from '@jest/globals';
+import { ENGINE } from './engine.ts';
 import { Child, eventually, parseLine, type Exit } from './process.ts';
 import { ROOT } from './peers.ts';
 
@@ -27,6 +28,8 @@ export interface SpookyOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly readyMs?: number;
+  /** Where another one ran before: its files stay as they are. */
+  readonly dir?: string;
 }
 
 const CONFIG = 'spooky.yaml';
@@ -45,7 +48,7 @@ export interface WorkerRow {
   readonly state: string;
 }
 
-/** A running `spooky serve` with a configuration of its own. */
+/** A running `spooky serve` with a configuration and an engine of its own: ENGINE, unless its arguments say another. */
 export class Spooky {
   readonly dir: string;
   readonly child: Child;
@@ -120,19 +123,36 @@ export class Spooky {
     return this.child.stderr.map(parseLine).filter((line): line is Record<string, unknown> => line !== undefined && line['msg'] === msg);
   }
 
+  /** The process id of the only worker. */
+  async worker(): Promise<number> {
+    const workers = await this.workers();
+    if (workers.length !== 1) throw new Error(`${workers.length} workers`);
+    return workers[0]?.pid as number;
+  }
+
   stop(): Promise<Exit> {
     return this.child.stop(45_000);
+  }
+
+  /** As a power cut would: the main process and its workers are gone when it returns. */
+  async kill(): Promise<void> {
+    const pids = [this.child.pid, ...(await this.workers()).map((w) => w.pid)];
+    for (const pid of pids) if (alive(pid)) process.kill(pid, 'SIGKILL');
+    await this.child.exited;
+    await eventually(() => (pids.some(alive) ? Promise.reject(new Error('still there')) : Promise.resolve()));
   }
 }
 
 export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
-  const dir = temporaryFolder();
+  const dir = options.dir ?? temporaryFolder();
   for (const [name, content] of Object.entries({ ...options.files, [CONFIG]: options.documents })) {
     mkdirSync(dirname(join(dir, name)), { recursive: true });
     writeFileSync(join(dir, name), content);
   }
   const fixed = ['serve', '--config', join(dir, CONFIG), '--log-format', 'json', '--metrics', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
-  const child = new Child(BIN, [...fixed, ...(options.args ?? [])], { cwd: dir, env: options.env });
+  const args = options.args ?? [];
+  if (!args.includes('--engine')) fixed.push('--engine', ENGINE.name);
+  const child = new Child(BIN, [...fixed, ...args], { cwd: dir, env: options.env });
   const ready = await child.waitFor(
     'stderr',
     (line) => {
@@ -142,6 +162,20 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
     options.readyMs ?? 30_000,
   );
   return new Spooky(dir, child, ready);
+}
+
+/** A zombie that nobody has reaped yet is dead all the same. */
+export function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** Resident memory of a process, in bytes. */
+export function residentMemory(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
 }
 
 /** `spooky demo` on a port of its own; answers its address. */

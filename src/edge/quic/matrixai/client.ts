@@ -1,5 +1,5 @@
 import { randomFillSync, X509Certificate } from 'node:crypto';
-import { isIP, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { Clock } from '../../../lib/clock.ts';
 import { inspectBundle } from '../../../contract/tls.ts';
@@ -7,10 +7,11 @@ import { addressFrom, hostOf } from '../address.ts';
 import { CID_LENGTH } from '../cid.ts';
 import { CRYPTO_BAD_CERTIFICATE } from '../codes.ts';
 import type { Address, CloseReason, ConnectOptions, Limits, QuicConn, QuicHandler, TlsId } from '../engine.ts';
-import { HandshakeError } from '../failure.ts';
+import { handshakeError } from '../failure.ts';
+import { serverName } from '../options.ts';
 import { quiche, type Config } from './binding.ts';
 import { Conn, type ConnOwner } from './conn.ts';
-import type { Report } from './endpoint.ts';
+import type { Report } from '../report.ts';
 import { bindSocket, type UdpSocket } from './socket.ts';
 import { applyTransport } from './tls.ts';
 import { Turn } from './turn.ts';
@@ -38,11 +39,6 @@ export async function connect(o: ConnectOptions, h: QuicHandler, clock: Clock, r
       socket.close().catch((again: unknown) => report('quic_socket', again));
     }
   });
-}
-
-/** A DNS name to be sent and verified by TLS; an address is verified here, since it must not be sent as a name (RFC 6066 s3). */
-function nameOf(o: ConnectOptions): string | null {
-  return o.sni === null || isIP(o.sni) !== 0 ? null : o.sni;
 }
 
 function clientConfig(o: ConnectOptions): Config {
@@ -100,7 +96,7 @@ class Client implements ConnOwner {
     this.fail = fail;
     const scid = randomFillSync(Buffer.alloc(CID_LENGTH));
     const q = quiche.Connection.connect(
-      nameOf(o),
+      serverName(o.sni),
       scid,
       { host: hostOf(socket.local), port: socket.port },
       { host: hostOf(remote), port: o.port },
@@ -117,7 +113,7 @@ class Client implements ConnOwner {
         remote,
         tls: 0 as TlsId,
         needsCertificate: false,
-        sni: nameOf(o),
+        sni: serverName(o.sni),
         handshakeMs: o.handshakeMs,
         streamWindow: STREAM_WINDOW,
         connWindow: STREAM_WINDOW,
@@ -151,19 +147,15 @@ class Client implements ConnOwner {
   }
 
   private nameVerified(c: Conn): boolean {
-    if (this.options.insecure || nameOf(this.options) !== null) return true;
+    if (this.options.insecure || serverName(this.options.sni) !== null) return true;
     const leaf = c.q?.peerCertChain()?.[0];
     const address = this.options.sni ?? this.options.host;
     return leaf !== undefined && new X509Certificate(leaf).checkIP(address) !== undefined;
   }
 
   failed(_c: Conn, why: CloseReason): void {
-    const what =
-      why.side === 'timeout'
-        ? 'no handshake in time'
-        : `handshake failed (${why.side}, code 0x${why.code.toString(16)}${why.reason === '' ? '' : `: ${why.reason}`})`;
     this.leave();
-    this.fail(new HandshakeError(why.side, why.app, why.code, what));
+    this.fail(handshakeError(why));
   }
 
   ended(): void {

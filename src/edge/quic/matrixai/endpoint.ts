@@ -24,6 +24,8 @@ import type {
   TlsTable,
 } from '../engine.ts';
 import { UnsupportedOption } from '../failure.ts';
+import { checkCongestion, checkCounts, checkResetKey, checkTokenKeys } from '../options.ts';
+import type { Report } from '../report.ts';
 import { canonicalName } from '../sni.ts';
 import { Admission, type Accepted, type AdmissionPort } from './admission.ts';
 import { quiche, type Config, type Connection } from './binding.ts';
@@ -36,15 +38,12 @@ import { kernelDrops } from './kernel.ts';
 import { resetTokenNumber } from './reset.ts';
 import { bindAll, type Interfaces, type UdpSocket } from './socket.ts';
 import { TlsContexts, type Transport } from './tls.ts';
-import { checkTokenKeys } from './token.ts';
 import { Turn } from './turn.ts';
 
 const MAX_BIDI = 65_535;
 const MAX_UNI = 63;
 const ID_ATTEMPTS = 8;
 const KERNEL_MS = 1000;
-
-export type Report = (where: string, error: unknown) => void;
 
 /** Binds all addresses of `o` and serves them; refuses what it cannot honour before the first socket opens. */
 export async function listen(
@@ -64,21 +63,14 @@ export async function listen(
 
 function checkOptions(o: ListenOptions): void {
   if (o.keylog !== undefined) throw new UnsupportedOption('matrixai', 'keylog', 'quiche 0.18 overwrites the file at each connection');
-  checkCongestion(o.congestion);
-  if (o.resetKey.length < 16) throw new RangeError('resetKey: at least 16 bytes wanted');
+  checkCongestion('matrixai', o.congestion);
+  checkResetKey(o.resetKey);
   checkTokenKeys(o.tokenKeys);
   checkLimits(o.limits);
 }
 
-function checkCongestion(c: string): void {
-  if (c !== 'cubic' && c !== 'bbr' && c !== 'reno') throw new UnsupportedOption('matrixai', 'congestion', 'cubic, bbr or reno wanted');
-}
-
 function checkLimits(l: Limits): void {
-  for (const [name, value] of Object.entries(l)) {
-    if (name === 'datagrams') continue;
-    if (!Number.isSafeInteger(value) || (value as number) < 0) throw new RangeError(`limits.${name}: ${value} is no count`);
-  }
+  checkCounts(l);
   if (l.bidi > MAX_BIDI) throw new UnsupportedOption('matrixai', 'limits.bidi', `at most ${MAX_BIDI} streams`);
   if (l.uni > MAX_UNI)
     throw new UnsupportedOption('matrixai', 'limits.uni', `at most ${MAX_UNI} streams fit into its transport parameters`);
@@ -384,7 +376,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   }
 
   setCongestion(c: ListenOptions['congestion']): void {
-    checkCongestion(c);
+    checkCongestion('matrixai', c);
     this.congestion = c;
     this.admission.tls.setTransport(this.transport());
   }

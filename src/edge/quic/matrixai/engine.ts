@@ -2,7 +2,8 @@ import { systemClock, type Clock } from '../../../lib/clock.ts';
 import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler } from '../engine.ts';
 import { QUICHE_VERSION } from './binding.ts';
 import { connect } from './client.ts';
-import { listen, type Report } from './endpoint.ts';
+import { guarded, type Report } from '../report.ts';
+import { listen } from './endpoint.ts';
 
 export interface MatrixaiOptions {
   readonly clock?: Clock;
@@ -30,15 +31,4 @@ export class MatrixaiEngine implements QuicEngine {
   connect(o: ConnectOptions, h: QuicHandler): Promise<QuicConn> {
     return connect(o, h, this.clock, this.report);
   }
-}
-
-/** Whoever hears of defects must not add one. */
-function guarded(report: Report | undefined): Report {
-  return (where, error) => {
-    try {
-      report?.(where, error);
-    } catch {
-      // There is nobody left to tell.
-    }
-  };
 }

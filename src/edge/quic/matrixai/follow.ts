@@ -2,7 +2,8 @@ import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
 import { addressFrom, sameAddress } from '../address.ts';
 import type { Address } from '../engine.ts';
-import { addressesOf, bindSocket, isWildcard, type Interfaces, type SocketOptions, type UdpSocket } from './socket.ts';
+import { isWildcard } from '../options.ts';
+import { addressesOf, bindSocket, type Interfaces, type SocketOptions, type UdpSocket } from './socket.ts';
 
 const EVERY_MS = 5000;
 

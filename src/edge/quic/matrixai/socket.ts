@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { addressFrom } from '../address.ts';
 import type { Address } from '../engine.ts';
+import { isWildcard } from '../options.ts';
 import { MAX_SEND } from './binding.ts';
 
 /**
@@ -139,12 +140,6 @@ export function expandHosts(hosts: readonly string[], interfaces: Interfaces = n
   }
   if (out.size === 0) throw new RangeError('hosts: no interface is named');
   return [...out];
-}
-
-export function isWildcard(host: string): boolean {
-  const a = addressFrom(host, 0);
-  if (a === null) throw new RangeError(`hosts: ${JSON.stringify(host)} is no IP address`);
-  return isIPv6(host) ? a.every((b) => b === 0) : host === '0.0.0.0';
 }
 
 /** The host itself, or what it stands for; without link-local addresses, which mean something on one link alone. */

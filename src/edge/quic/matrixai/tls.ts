@@ -1,6 +1,6 @@
 import { createHash, createPrivateKey, hkdfSync, type KeyObject } from 'node:crypto';
-import { inspectBundle, inspectCertificate } from '../../../contract/tls.ts';
 import type { Limits, ListenOptions, TlsEntry, TlsId, TlsTable } from '../engine.ts';
+import { checkAlpn, checkNames, checkTicketKeys, readCa, readPairs, TICKET_KEY } from '../entry.ts';
 import { UnsupportedOption } from '../failure.ts';
 import { quiche, MAX_SEND, type Config } from './binding.ts';
 import type { Hello } from './hello.ts';
@@ -11,8 +11,6 @@ export interface Transport {
   readonly congestion: ListenOptions['congestion'];
 }
 
-const TICKET_KEY = 48;
-
 /** Streams begin with at most this window and grow to the configured one as they are read. */
 export const INITIAL_STREAM_WINDOW = 256 * 1024;
 /** Connection-level updates of quiche 0.18 get lost: a window that never needs one stands in; the byte budget bounds memory. */
@@ -20,8 +18,8 @@ const CONNECTION_WINDOW = 2 ** 50;
 /** Control streams need little; two bytes on the wire. */
 const UNI_WINDOW = 16_383;
 
-/** One usable pair of a chain and its key, normalised: only what node:crypto has understood goes to the binding. */
-interface Pair {
+/** One usable pair of a chain and its key, and what it can sign. */
+interface SigningPair {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly signatures: readonly number[];
@@ -30,7 +28,7 @@ interface Pair {
 /** The configs of one entry: one per certificate and ticket key, made when first used. */
 export class TlsContext {
   readonly entry: TlsEntry;
-  private readonly pairs: readonly Pair[];
+  private readonly pairs: readonly SigningPair[];
   private readonly ca: Buffer | null;
   private readonly tickets: readonly Buffer[];
   private transport: Transport;
@@ -38,14 +36,18 @@ export class TlsContext {
 
   constructor(entry: TlsEntry, transport: Transport) {
     this.entry = entry;
-    this.pairs = readPairs(entry);
-    this.ca = readCa(entry);
+    this.pairs = readPairs(entry).map(({ cert, key }) => ({
+      cert: Buffer.from(cert),
+      key: Buffer.from(key),
+      signatures: signaturesOf(entry.id, createPrivateKey(key)),
+    }));
+    const ca = readCa(entry);
+    this.ca = ca === null ? null : Buffer.from(ca);
+    checkTicketKeys(entry);
     this.tickets = entry.ticketKeys.map((k) => policyKey(entry, k));
     this.transport = transport;
     this.configs = [];
-    if (entry.alpn.length === 0) throw new RangeError(`TLS entry ${entry.id}: no ALPN protocol`);
-    for (const p of entry.alpn)
-      if (p.length === 0 || p.length > 255) throw new RangeError(`TLS entry ${entry.id}: ALPN protocol of ${p.length} bytes`);
+    checkAlpn(entry);
     if (entry.earlyData) throw new UnsupportedOption('matrixai', 'earlyData', 'quiche 0.18 has no replay protection');
     // Whatever the binding still refuses is refused here and not in the middle of a handshake.
     this.config(0, 0);
@@ -73,13 +75,13 @@ export class TlsContext {
     const i = pair * Math.max(1, this.tickets.length) + ticket;
     let c = this.configs[i] ?? null;
     if (c === null) {
-      c = this.make(this.pairs[pair] as Pair, this.tickets[ticket] ?? null);
+      c = this.make(this.pairs[pair] as SigningPair, this.tickets[ticket] ?? null);
       this.configs[i] = c;
     }
     return c;
   }
 
-  private make(pair: Pair, ticket: Buffer | null): Config {
+  private make(pair: SigningPair, ticket: Buffer | null): Config {
     const auth = this.entry.clientAuth;
     const c = quiche.Config.withBoringSslCtx(auth !== 'none', false, this.ca, [pair.key], [pair.cert]);
     // The binding's mode is "ask and insist"; quiche's own call takes the insisting away again.
@@ -127,11 +129,7 @@ export class TlsContexts {
       const known = before?.byId.get(e.id);
       this.byId.set(e.id, known !== undefined && known.entry === e ? known : new TlsContext(e, transport));
     }
-    if (table.fallback !== null && !this.byId.has(table.fallback))
-      throw new RangeError(`TLS table: the fallback ${table.fallback} is no entry`);
-    for (const [name, id] of table.names) {
-      if (!this.byId.has(id)) throw new RangeError(`TLS table: ${JSON.stringify(name)} names ${id}, which is no entry`);
-    }
+    checkNames(table);
   }
 
   get(id: TlsId): TlsContext {
@@ -148,36 +146,12 @@ export class TlsContexts {
  * (quiche sets no session id context, so a ticket of a lax config would pass a strict one that shares its key).
  */
 function policyKey(entry: TlsEntry, key: Uint8Array): Buffer {
-  if (key.length !== TICKET_KEY) throw new RangeError(`TLS entry ${entry.id}: ticket keys have ${TICKET_KEY} bytes, not ${key.length}`);
   const ca = createHash('sha256')
     .update(entry.ca ?? '')
     .digest('hex');
   return Buffer.from(
     hkdfSync('sha256', key, '', `ticket ${entry.clientAuth} ${entry.earlyData} ${ca} ${JSON.stringify(entry.alpn)}`, TICKET_KEY),
   );
-}
-
-function readPairs(entry: TlsEntry): Pair[] {
-  if (entry.certs.length === 0) throw new RangeError(`TLS entry ${entry.id}: no certificate`);
-  return entry.certs.map(({ cert, key }) => {
-    const facts = inspectCertificate(cert, key);
-    if (!facts.ok) throw new RangeError(`TLS entry ${entry.id}: ${facts.error}`);
-    const pem = facts.value.key.reveal();
-    return {
-      cert: Buffer.from(facts.value.cert),
-      key: Buffer.from(pem),
-      signatures: signaturesOf(entry.id, createPrivateKey(Buffer.from(pem))),
-    };
-  });
-}
-
-/** The CA as clean PEM. Without one nobody could be refused: that is closed, not open. */
-function readCa(entry: TlsEntry): Buffer | null {
-  if (entry.clientAuth === 'none') return null;
-  if (entry.ca === undefined) throw new RangeError(`TLS entry ${entry.id}: clientAuth ${entry.clientAuth} without a CA`);
-  const bundle = inspectBundle(entry.ca);
-  if (!bundle.ok) throw new RangeError(`TLS entry ${entry.id}: CA: ${bundle.error}`);
-  return Buffer.from(bundle.value);
 }
 
 /** The signature schemes (RFC 8446 s4.2.3) that this key can serve in TLS 1.3. */

@@ -23,11 +23,6 @@ const NONE: TokenVerdict = { kind: 'none' };
 const INVALID: TokenVerdict = { kind: 'invalid' };
 const EXPIRED: TokenVerdict = { kind: 'expired' };
 
-export function checkTokenKeys(keys: readonly Uint8Array[]): void {
-  if (keys.length === 0) throw new RangeError('tokenKeys: at least one key wanted');
-  for (const k of keys) if (k.length !== 32) throw new RangeError('tokenKeys: 32 bytes wanted');
-}
-
 export function sealToken(keys: readonly Uint8Array[], from: Address, id: Uint8Array, odcid: Uint8Array, wallMs: number): Buffer {
   const nonce = randomFillSync(Buffer.allocUnsafeSlow(12));
   const body = Buffer.alloc(BODY);

@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { ABI } from './records.ts';
+
+/** `events` records wait in the buffers; the answer is how many commands do. */
+export type Turn = (events: number) => number;
+
+export interface Opened {
+  readonly handle: number;
+  /** JSON: [{host, port}]. */
+  readonly addresses: string;
+  readonly eventRecords: ArrayBuffer;
+  readonly eventData: ArrayBuffer;
+  readonly commandRecords: ArrayBuffer;
+  readonly commandData: ArrayBuffer;
+}
+
+/** What the addon exports (native/src/exports.rs). Everything throws on misuse, and at a dead endpoint. */
+export interface Addon {
+  abi(): number;
+  /** quiche's. */
+  version(): string;
+  open(options: string, turn: Turn, fault: (message: string) => void): Opened;
+  dial(options: string, turn: Turn, fault: (message: string) => void): Opened;
+  /** Runs the first `commands` records, nothing else. */
+  submit(handle: number, commands: number): void;
+  /** Runs commands, then timers and sending; calls `turn` when that leaves events. Never from inside `turn`. */
+  flush(handle: number, commands: number): void;
+  forward(handle: number, datagram: Uint8Array, from: Uint8Array, to: Uint8Array): void;
+  setTls(handle: number, json: string): void;
+  setLimits(handle: number, json: string): void;
+  setRetry(handle: number, mode: string): void;
+  setCongestion(handle: number, name: string): void;
+  setKeys(handle: number, json: string): void;
+  drain(handle: number): void;
+  close(handle: number): void;
+  stats(handle: number): string;
+  info(handle: number, slot: number, generation: number): string;
+  connStats(handle: number, slot: number, generation: number): readonly number[] | null;
+  stuck(handle: number, slot: number, generation: number, ms: number): number[];
+  /** Only with the cargo feature `inject`. */
+  inject?(handle: number, kind: string): void;
+}
+
+/** Beside the package's root, whether this runs from src or from dist. */
+export const ADDON_FILE = fileURLToPath(new URL('../../../../native/spooky-quic.node', import.meta.url));
+
+/** The addon in `file`. Errors say what is missing and what to do. */
+export function loadAddon(file = ADDON_FILE): Addon {
+  if (!existsSync(file)) throw new Error(`${file} is not there: \`make native\` builds it`);
+  let addon: Addon;
+  try {
+    addon = createRequire(import.meta.url)(file) as Addon;
+  } catch (e) {
+    throw new Error(`${file} cannot be loaded (${(e as Error).message}): \`make native\` builds it for this machine`, { cause: e });
+  }
+  const abi = addon.abi();
+  if (abi !== ABI) throw new Error(`${file} speaks version ${abi} of our records, not ${ABI}: \`make native\` builds it anew`);
+  return addon;
+}

@@ -1,0 +1,140 @@
+/** Programs that a benchmark starts: each on a core of its own, each ended with the benchmark. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { createServer, type AddressInfo } from 'node:net';
+
+const KEPT_LINES = 2_000;
+const running = new Set<Program>();
+
+export interface ProgramOptions {
+  readonly cpu: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+type Take = (line: string) => void;
+
+export class Program {
+  readonly name: string;
+  readonly pid: number;
+  readonly lines: string[] = [];
+  readonly ended: Promise<number>;
+  #process: ChildProcess;
+  #over = false;
+  #listeners = new Set<Take>();
+
+  constructor(command: string, args: readonly string[], options: ProgramOptions) {
+    this.name = command;
+    // taskset becomes the command: the pid is that of the program.
+    this.#process = spawn('taskset', ['-c', String(options.cpu), command, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+    });
+    this.pid = this.#process.pid ?? 0;
+    running.add(this);
+    this.#read(this.#process.stdout);
+    this.#read(this.#process.stderr);
+    this.ended = new Promise((resolve) => {
+      const end = (code: number): void => {
+        this.#over = true;
+        running.delete(this);
+        resolve(code);
+      };
+      this.#process.once('error', (e) => {
+        this.lines.push(e.message);
+        end(127);
+      });
+      this.#process.once('close', (code) => end(code ?? 1));
+    });
+  }
+
+  /** What `pick` makes of the first line, past or coming, of which it makes something. */
+  waitFor<T>(pick: (line: string) => T | undefined, timeoutMs = 30_000): Promise<T> {
+    for (const line of this.lines) {
+      const found = pick(line);
+      if (found !== undefined) return Promise.resolve(found);
+    }
+    return new Promise((resolve, reject) => {
+      const done = (settle: () => void): void => {
+        clearTimeout(timer);
+        this.#listeners.delete(take);
+        settle();
+      };
+      const take = (line: string): void => {
+        const found = pick(line);
+        if (found !== undefined) done(() => resolve(found));
+      };
+      const fail = (why: string): void => done(() => reject(new Error(`${this.name} ${why}\n${this.lines.slice(-20).join('\n')}`)));
+      const timer = setTimeout(() => fail(`did not become ready within ${timeoutMs} ms`), timeoutMs);
+      this.#listeners.add(take);
+      void this.ended.then((code) => fail(`ended with ${code}`));
+    });
+  }
+
+  signal(name: NodeJS.Signals): void {
+    if (!this.#over) this.#process.kill(name);
+  }
+
+  async stop(): Promise<void> {
+    this.signal('SIGTERM');
+    const timer = setTimeout(() => this.signal('SIGKILL'), 5_000);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  #read(stream: NodeJS.ReadableStream | null): void {
+    let rest = '';
+    stream?.setEncoding('utf8');
+    stream?.on('data', (text: string) => {
+      const parts = (rest + text).split('\n');
+      rest = parts.pop() ?? '';
+      for (const line of parts) this.#line(line);
+    });
+  }
+
+  #line(line: string): void {
+    this.lines.push(line);
+    if (this.lines.length > KEPT_LINES) this.lines.shift();
+    // One that takes the line leaves the set: a Set may shrink while it is walked.
+    for (const take of this.#listeners) take(line);
+  }
+}
+
+/** To its end: what it printed. */
+export async function runProgram(command: string, args: readonly string[], options: ProgramOptions, timeoutMs: number): Promise<string> {
+  const program = new Program(command, args, options);
+  const timer = setTimeout(() => program.signal('SIGKILL'), timeoutMs);
+  const code = await program.ended;
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`${command} ended with ${code}\n${program.lines.slice(-20).join('\n')}`);
+  return program.lines.join('\n');
+}
+
+export function stopAll(): Promise<unknown> {
+  return Promise.all([...running].map((program) => program.stop()));
+}
+
+process.on('exit', () => {
+  for (const program of running) program.signal('SIGKILL');
+});
+
+export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function freeTcpPort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export function freeUdpPort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket('udp4').once('error', reject);
+    socket.bind(0, '127.0.0.1', () => {
+      const { port } = socket.address();
+      socket.close(() => resolve(port));
+    });
+  });
+}

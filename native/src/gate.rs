@@ -1,0 +1,273 @@
+//! Every datagram's first stop: to its connection, to another worker, to those who want to become connections, or out.
+//!
+//! ```text
+//! short header   id of ours -> Deliver    id of another worker -> Foreign    else a stateless reset, smaller than the datagram
+//! long header    another version -> Version Negotiation
+//!                version 1: id of ours, or a client in its handshake -> Deliver    another worker's -> Foreign
+//!                           Initial -> admission (`gate/admission.rs`)    else Drop
+//! ```
+//!
+//! Nothing is kept of what is dropped, what is delivered or dropped allocates nothing, and an answer has at most three times the bytes
+//! of its question.
+
+mod admission;
+mod waiting;
+
+pub use waiting::{Arrival, Waiting};
+
+use crate::counters::Counters;
+use crate::ids::{CID_LENGTH, Cid, CidCodec, CidParts, NO_SLOT, Random, reset_token};
+use crate::limits::TokenBucket;
+use crate::options::{EndpointKeys, Key, Limits, ListenOptions, RetryMode};
+use crate::packet::answers::{MIN_RESET_TRIGGER, stateless_reset, version_negotiation};
+use crate::packet::{Invariant, Kind, LongHeader, MIN_INITIAL, MIN_INITIAL_DCID, QUIC_V1, is_fixed, is_long};
+use admission::Admission;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+const VERSIONS_PER_SECOND: f64 = 1_000.0;
+const RESETS_PER_SECOND: f64 = 1_000.0;
+const MIN_RESET_KEY: usize = 16;
+
+/// What the gate asks of the connections that there are.
+pub trait Population {
+    /// A live connection with this slot and generation.
+    fn alive(&self, slot: u32, generation: u32) -> bool;
+    /// The connection in its handshake that this client's first id began (or the id that our Retry gave it).
+    fn young(&self, from: SocketAddr, dcid: &[u8]) -> Option<u32>;
+    /// All connections, those that are ending as well.
+    fn live(&self) -> usize;
+    fn handshaking(&self) -> usize;
+    fn of_address(&self, key: &[u8; 8]) -> usize;
+}
+
+/// A client that may begin its handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    pub dcid: Vec<u8>,
+    pub scid: Vec<u8>,
+    /// After a Retry: the first id that the client chose; `dcid` is then the one that our Retry gave it.
+    pub odcid: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the connection in this slot.
+    Deliver {
+        slot: u32,
+    },
+    /// To another worker of this node.
+    Foreign {
+        worker: u8,
+    },
+    Begin(Newcomer),
+    /// This turn has begun enough handshakes: into `Waiting`, and here again in a later one.
+    Wait,
+    /// An answer of this many bytes is in `out`.
+    Answer(usize),
+    Drop,
+}
+
+/// What comes with a datagram and goes with its verdict.
+struct Case<'a> {
+    from: SocketAddr,
+    forwarded: bool,
+    population: &'a dyn Population,
+    counters: &'a mut Counters,
+    now: Instant,
+    wall_ms: u64,
+    out: &'a mut [u8],
+}
+
+pub struct Gate {
+    codec: CidCodec,
+    random: Random,
+    reset_key: Key,
+    admission: Admission,
+    versions: TokenBucket,
+    resets: TokenBucket,
+}
+
+impl Gate {
+    pub fn new(o: &ListenOptions, now: Instant) -> Result<Self, String> {
+        let bucket = |rate: f64| TokenBucket::new(rate, rate / 4.0, now);
+        Ok(Gate {
+            codec: CidCodec::new(&o.cid.key.0, o.cid.node_id, o.cid.worker_id)?,
+            random: Random::new(),
+            reset_key: usable_reset_key(&o.reset_key)?,
+            admission: Admission::new(o, now)?,
+            versions: bucket(VERSIONS_PER_SECOND),
+            resets: bucket(RESETS_PER_SECOND),
+        })
+    }
+
+    /// Judges one datagram. Counts what it drops, refuses and answers: `dropped`, `answered`, `handshakes.refused_*`. Received datagrams
+    /// and bytes are the caller's to count. `out` has room for 1,500 bytes.
+    #[allow(clippy::too_many_arguments)]
+    pub fn judge(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        forwarded: bool,
+        population: &dyn Population,
+        counters: &mut Counters,
+        now: Instant,
+        wall_ms: u64,
+        out: &mut [u8],
+    ) -> Verdict {
+        let c = Case { from, forwarded, population, counters, now, wall_ms, out };
+        match datagram.first() {
+            None => {
+                c.counters.dropped.empty += 1;
+                Verdict::Drop
+            }
+            Some(&first) if is_long(first) => self.long(datagram, c),
+            Some(&first) => self.short(first, datagram, c),
+        }
+    }
+
+    fn short(&mut self, first: u8, datagram: &[u8], c: Case<'_>) -> Verdict {
+        let Some(id) = datagram.get(1..=CID_LENGTH).filter(|_| is_fixed(first)) else {
+            c.counters.dropped.malformed += 1;
+            return Verdict::Drop;
+        };
+        let parts = self.codec.decode(id);
+        if let Some(verdict) = parts.and_then(|p| self.own(&p, &c)).or_else(|| self.foreign(parts, &c)) {
+            return settled(verdict, c.counters);
+        }
+        c.counters.dropped.unknown_connection += 1;
+        if datagram.len() < MIN_RESET_TRIGGER || !self.resets.take(c.now) {
+            return Verdict::Drop;
+        }
+        let token = reset_token(&self.reset_key.0, id);
+        let written = stateless_reset(&token, datagram.len(), &mut self.random, c.out);
+        answer(written, &mut c.counters.answered.reset)
+    }
+
+    fn long(&mut self, datagram: &[u8], c: Case<'_>) -> Verdict {
+        let invariant = Invariant::parse(datagram);
+        if let Some(h) = invariant.as_ref().filter(|h| h.version != QUIC_V1) {
+            return self.other_version(datagram, h, c);
+        }
+        let Some(h) = invariant.as_ref().and_then(LongHeader::parse) else {
+            c.counters.dropped.malformed += 1;
+            return Verdict::Drop;
+        };
+        if h.kind == Kind::Initial && datagram.len() < MIN_INITIAL {
+            c.counters.dropped.short_initial += 1;
+            return Verdict::Drop;
+        }
+        let parts = if h.dcid.len() == CID_LENGTH { self.codec.decode(h.dcid) } else { None };
+        if let Some(verdict) = parts.and_then(|p| self.own(&p, &c)) {
+            return verdict;
+        }
+        if h.kind == Kind::Initial && h.dcid.len() < MIN_INITIAL_DCID {
+            c.counters.dropped.malformed += 1;
+            return Verdict::Drop;
+        }
+        if let Some(slot) = c.population.young(c.from, h.dcid) {
+            return Verdict::Deliver { slot };
+        }
+        if let Some(verdict) = self.foreign(parts, &c) {
+            return settled(verdict, c.counters);
+        }
+        if h.kind == Kind::Initial {
+            return self.admission.consider(&h, c, &mut self.codec, &mut self.random);
+        }
+        c.counters.dropped.unknown_connection += 1;
+        Verdict::Drop
+    }
+
+    /// Version Negotiation for what may be a client of another version (RFC 9000 s5.2.2, s6.1); never for Version Negotiation itself.
+    fn other_version(&mut self, datagram: &[u8], h: &Invariant<'_>, c: Case<'_>) -> Verdict {
+        let dropped = &mut c.counters.dropped;
+        let why = if h.version == 0 {
+            &mut dropped.malformed
+        } else if datagram.len() < MIN_INITIAL {
+            &mut dropped.short_version
+        } else if !self.versions.take(c.now) {
+            &mut dropped.version_limited
+        } else {
+            let written = version_negotiation(h.dcid, h.scid, &mut self.random, c.out);
+            return answer(written, &mut c.counters.answered.version);
+        };
+        *why += 1;
+        Verdict::Drop
+    }
+
+    /// The connection that an id of this worker names.
+    fn own(&self, p: &CidParts, c: &Case<'_>) -> Option<Verdict> {
+        let ours = p.worker_id == self.codec.worker_id() && p.slot != NO_SLOT;
+        (ours && c.population.alive(p.slot, p.generation)).then_some(Verdict::Deliver { slot: p.slot })
+    }
+
+    /// An id that another worker of this node gave out; what was handed over already must not go round: Drop.
+    fn foreign(&self, parts: Option<CidParts>, c: &Case<'_>) -> Option<Verdict> {
+        let worker = parts?.worker_id;
+        if worker == self.codec.worker_id() {
+            return None;
+        }
+        Some(if c.forwarded { Verdict::Drop } else { Verdict::Foreign { worker } })
+    }
+
+    /// Once per turn, before what waits is judged, and before what has arrived.
+    pub fn start_turn(&mut self) {
+        self.admission.start_turn();
+    }
+
+    /// Newcomers would only wait.
+    pub fn is_full(&self) -> bool {
+        self.admission.is_full()
+    }
+
+    pub fn new_id(&mut self, slot: u32, generation: u32, sequence: u8) -> Cid {
+        self.codec.encode(slot, generation, sequence)
+    }
+
+    pub fn reset_token(&self, id: &[u8]) -> [u8; 16] {
+        reset_token(&self.reset_key.0, id)
+    }
+
+    pub fn set_limits(&mut self, l: &Limits) {
+        self.admission.set_limits(l);
+    }
+
+    pub fn set_retry(&mut self, m: RetryMode) {
+        self.admission.set_retry(m);
+    }
+
+    /// All or nothing.
+    pub fn set_keys(&mut self, k: &EndpointKeys) -> Result<(), String> {
+        let reset_key = usable_reset_key(&k.reset_key)?;
+        self.admission.set_token_keys(&k.token_keys)?;
+        self.reset_key = reset_key;
+        Ok(())
+    }
+
+    pub fn drain(&mut self) {
+        self.admission.drain();
+    }
+}
+
+fn usable_reset_key(key: &Key) -> Result<Key, String> {
+    if key.0.len() < MIN_RESET_KEY { Err("resetKey: at least 16 bytes wanted".into()) } else { Ok(key.clone()) }
+}
+
+/// Counts a datagram that was about to go round.
+fn settled(verdict: Verdict, counters: &mut Counters) -> Verdict {
+    if verdict == Verdict::Drop {
+        counters.dropped.foreign += 1;
+    }
+    verdict
+}
+
+/// What did not fit into `out` was not answered.
+fn answer(written: Option<usize>, counter: &mut u64) -> Verdict {
+    match written {
+        Some(n) => {
+            *counter += 1;
+            Verdict::Answer(n)
+        }
+        None => Verdict::Drop,
+    }
+}

@@ -1,0 +1,192 @@
+//! Decides about clients that are new: draining, tokens, Retry, limits, rates. Nothing is kept of a client here but, of one that came
+//! back with a token, that the token was used.
+
+use super::{Case, Newcomer, Verdict, answer};
+use crate::address::limit_key;
+use crate::counters::Dropped;
+use crate::ids::{CID_LENGTH, CidCodec, NO_SLOT, Random};
+use crate::limits::{PrefixBuckets, TokenBucket};
+use crate::options::{Key, Limits, ListenOptions, RetryMode};
+use crate::packet::LongHeader;
+use crate::packet::answers::{CONNECTION_REFUSED, INVALID_TOKEN, RetryWriter, initial_close};
+use crate::tokens::{TokenKeys, TokenVerdict, UsedTokens};
+use std::time::Instant;
+
+/// Handshakes begun per turn: each costs as much as a hundred packets of those who are already here.
+const PER_TURN: u32 = 32;
+const RETRIES_PER_SECOND: f64 = 20_000.0;
+const REFUSALS_PER_SECOND: f64 = 1_000.0;
+/// A prefix may take this share of all handshakes, and never less than the least.
+const PREFIX_SHARE: f64 = 0.25;
+const PREFIX_LEAST: f64 = 64.0;
+
+pub struct Admission {
+    draining: bool,
+    begun: u32,
+    mode: RetryMode,
+    limits: Limits,
+    tokens: TokenKeys,
+    used: UsedTokens,
+    retry: RetryWriter,
+    rate: TokenBucket,
+    prefixes: PrefixBuckets,
+    retries: TokenBucket,
+    refusals: TokenBucket,
+}
+
+/// What a token said.
+enum Proof {
+    /// No token of ours.
+    None,
+    /// The client's first id.
+    Good(Vec<u8>),
+    Bad(Verdict),
+}
+
+impl Admission {
+    pub fn new(o: &ListenOptions, now: Instant) -> Result<Self, String> {
+        let bucket = |rate: f64, burst: f64| TokenBucket::new(rate, burst, now);
+        let rate = f64::from(o.limits.handshakes_per_second);
+        Ok(Admission {
+            draining: false,
+            begun: 0,
+            mode: o.retry,
+            limits: o.limits.clone(),
+            tokens: TokenKeys::new(&o.token_keys)?,
+            used: UsedTokens::new(now),
+            retry: RetryWriter::new().map_err(|e| e.to_string())?,
+            rate: bucket(rate, rate),
+            prefixes: PrefixBuckets::new(prefix_rate(rate), prefix_rate(rate), now),
+            retries: bucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4.0),
+            refusals: bucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4.0),
+        })
+    }
+
+    pub fn set_limits(&mut self, l: &Limits) {
+        let rate = f64::from(l.handshakes_per_second);
+        self.limits = l.clone();
+        self.rate.set(rate, rate);
+        self.prefixes.set(prefix_rate(rate), prefix_rate(rate));
+    }
+
+    pub fn set_retry(&mut self, m: RetryMode) {
+        self.mode = m;
+    }
+
+    pub fn set_token_keys(&mut self, keys: &[Key]) -> Result<(), String> {
+        self.tokens = TokenKeys::new(keys)?;
+        Ok(())
+    }
+
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    pub fn start_turn(&mut self) {
+        self.begun = 0;
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.begun >= PER_TURN
+    }
+
+    /// An Initial that belongs to no connection. What waits has left no trace yet: its token is not used up.
+    pub fn consider(&mut self, h: &LongHeader<'_>, mut c: Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Verdict {
+        if self.draining {
+            c.counters.dropped.draining += 1;
+            c.counters.handshakes.refused_draining += 1;
+            return self.close(h, &mut c, CONNECTION_REFUSED);
+        }
+        if self.is_full() {
+            return Verdict::Wait;
+        }
+        let odcid = match self.proof(h, &mut c) {
+            Proof::Bad(verdict) => return verdict,
+            Proof::Good(odcid) => Some(odcid),
+            Proof::None => {
+                if let Some(verdict) = self.without_proof(h, &mut c, codec, random) {
+                    return verdict;
+                }
+                None
+            }
+        };
+        if let Some(limit) = self.limit(&c) {
+            *limit(&mut c.counters.dropped) += 1;
+            c.counters.handshakes.refused_limit += 1;
+            return self.close(h, &mut c, CONNECTION_REFUSED);
+        }
+        if !self.rate.take(c.now) {
+            c.counters.dropped.handshake_rate += 1;
+            return Verdict::Drop;
+        }
+        self.begun += 1;
+        Verdict::Begin(Newcomer { dcid: h.dcid.to_vec(), scid: h.scid.to_vec(), odcid })
+    }
+
+    fn proof(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>) -> Proof {
+        if h.token.is_empty() {
+            return Proof::None;
+        }
+        let verdict = self.tokens.open(h.token, &c.from, h.dcid, c.wall_ms);
+        let dropped = &mut c.counters.dropped;
+        match verdict {
+            TokenVerdict::None => return Proof::None,
+            TokenVerdict::Valid(odcid) if h.dcid.len() == CID_LENGTH && self.used.claim(h.token, c.now) => return Proof::Good(odcid),
+            TokenVerdict::Valid(_) | TokenVerdict::Invalid => dropped.token += 1,
+            TokenVerdict::Expired => dropped.token_expired += 1,
+        }
+        Proof::Bad(self.close(h, c, INVALID_TOKEN))
+    }
+
+    /// Without a token: None when a handshake may begin at once.
+    fn without_proof(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Option<Verdict> {
+        let loaded = self.mode == RetryMode::Load && c.population.handshaking() >= self.limits.retry_above;
+        if self.mode == RetryMode::Always || loaded {
+            return Some(self.ask_back(h, c, codec, random));
+        }
+        if self.prefixes.take(&c.from, c.now) {
+            return None;
+        }
+        if self.mode == RetryMode::Load {
+            return Some(self.ask_back(h, c, codec, random));
+        }
+        c.counters.dropped.handshake_rate += 1;
+        Some(Verdict::Drop)
+    }
+
+    /// The counter of the limit that is reached.
+    fn limit(&self, c: &Case<'_>) -> Option<fn(&mut Dropped) -> &mut u64> {
+        if c.population.live() >= self.limits.connections {
+            return Some(|d| &mut d.connections);
+        }
+        if c.population.of_address(&limit_key(&c.from)) >= self.limits.per_address {
+            return Some(|d| &mut d.address_limit);
+        }
+        if c.population.handshaking() >= self.limits.half_open {
+            return Some(|d| &mut d.half_open);
+        }
+        None
+    }
+
+    fn close(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, code: u64) -> Verdict {
+        if !self.refusals.take(c.now) {
+            return Verdict::Drop;
+        }
+        answer(initial_close(h.dcid, h.scid, code, c.out), &mut c.counters.answered.refused)
+    }
+
+    fn ask_back(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Verdict {
+        if !self.retries.take(c.now) {
+            c.counters.dropped.handshake_rate += 1;
+            return Verdict::Drop;
+        }
+        let id = codec.encode(NO_SLOT, 0, 0);
+        let token = self.tokens.seal(&c.from, &id, h.dcid, c.wall_ms, random);
+        let written = token.and_then(|t| self.retry.write(h.dcid, h.scid, &id, &t, c.out));
+        answer(written, &mut c.counters.answered.retry)
+    }
+}
+
+fn prefix_rate(handshakes: f64) -> f64 {
+    PREFIX_LEAST.max(handshakes * PREFIX_SHARE)
+}

@@ -2,11 +2,13 @@
 //! once per turn with records (`records.rs`) and answers with records.
 //!
 //! `socket` -> `gate` (`packet`, `ids`, `tokens`, `limits`) -> `connection` (`tls`) -> `records` -> JavaScript, driven by `turn`.
-//! `host` is the only file that knows Node (N-API, libuv), `exports` what JavaScript can call.
+//! `host` is the only file that knows Node (N-API, libuv), `driver` runs an endpoint in Node's loop, `exports` is what JavaScript can call.
 
 pub mod address;
 pub mod connection;
 pub mod counters;
+#[cfg(feature = "node")]
+pub mod driver;
 #[cfg(feature = "node")]
 pub mod exports;
 pub mod gate;
@@ -22,5 +24,6 @@ pub mod tls;
 pub mod tokens;
 pub mod turn;
 
+#[cfg(feature = "node")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -3,7 +3,7 @@ import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cel
 import type { BoundListener, EndpointActivity, FromWorker, Handover, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
-import { chooseEngine } from './edge/quic/choose.ts';
+import { chooseEngine, engineEnvironment } from './edge/quic/index.ts';
 import { TokenBucket } from './edge/quic/limiter.ts';
 import { systemClock } from './lib/clock.ts';
 import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
@@ -98,9 +98,29 @@ const faulted = (message: string): void => {
   else edge.drain(FAULT_DRAIN_MS).then(exit, exit);
 };
 
+/** Switches for debugging, which nobody should leave on: said by one worker for all. */
+const warnOfDebugging = (workerId: number, debugging: ReturnType<typeof engineEnvironment>): void => {
+  if (workerId !== 0) return;
+  const { keylog, qlog } = debugging;
+  if (keylog !== undefined)
+    log('warn', 'TLS secrets are written to a file', {
+      file: keylog,
+      means: 'whoever reads it can decrypt all traffic',
+      todo: 'unset SPOOKY_KEYLOG',
+    });
+  if (qlog !== undefined)
+    log('warn', 'every packet is logged to a folder', {
+      folder: qlog,
+      means: 'it costs time and space without limit',
+      todo: 'unset SPOOKY_QLOG',
+    });
+};
+
 const start = async (options: WorkerStart): Promise<void> => {
   threshold = parseLevel(options.logLevel) ?? threshold;
-  const chosen = await chooseEngine(options.engine, { onInternalError: defect });
+  const environment = engineEnvironment(process.env);
+  const chosen = await chooseEngine(options.engine, { onInternalError: defect, ...environment });
+  warnOfDebugging(options.workerId, environment);
   edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted, handOver });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });

@@ -60,6 +60,21 @@ const RULES: readonly Rule[] = [
     asTypes: ['contract/reasons.ts', 'edge/quic/engine.ts'],
     why: 'codecs and sessions know no configuration',
   },
+  {
+    folder: 'edge/quic/native/',
+    may: [
+      'contract/tls.ts',
+      'edge/quic/address.ts',
+      'edge/quic/cid.ts',
+      'edge/quic/codes.ts',
+      'edge/quic/engine.ts',
+      'edge/quic/entry.ts',
+      'edge/quic/failure.ts',
+      'edge/quic/options.ts',
+      'edge/quic/report.ts',
+    ],
+    why: 'the native engine works where no other one is installed',
+  },
   { folder: 'edge/quic/', may: ['contract/cells.ts', 'contract/reasons.ts', 'contract/tls.ts'], why: 'an engine knows no HTTP' },
   { folder: 'lib/', may: [], why: 'lib is below everything' },
 ];
@@ -137,6 +152,11 @@ test('every dependency has its fence, and every fence a dependency', () => {
   ).toEqual(fenced.sort());
 });
 
+test('native code is loaded in one place', () => {
+  const loaders = sources(SRC).filter((file) => /createRequire|process\.dlopen/.test(readFileSync(join(SRC, file), 'utf8')));
+  expect(loaders).toEqual(['edge/quic/native/binding.ts']);
+});
+
 test('import lines are read in all of their forms', () => {
   const text = [
     "import { a } from '../lib/a.ts';",
@@ -177,6 +197,8 @@ test.each([
   ['lib/log.ts', 'contract/cells.ts', true],
   ['control/compile/index.ts', 're2js', false],
   ['edge/quic/cid.ts', '@matrixai/quic/native/quiche.js', false],
+  ['edge/quic/native/link.ts', 'edge/quic/matrixai/token.ts', false],
+  ['edge/proxy/edge.ts', 'edge/quic/native/engine.ts', false],
   ['edge/proxy/edge.ts', 'leftpad', false],
   ['cli/explain.ts', '../test/kit/documents.ts', false],
 ])('a breach is seen: %s -> %s', (from, to, types) => {

@@ -6,7 +6,7 @@ import { formatHostPort, readPort } from '../contract/resources/index.ts';
 import { Fields } from '../edge/http/fields.ts';
 import { fetchOnce, type H3Response } from '../edge/http/h3/client.ts';
 import type { ConnectOptions } from '../edge/quic/engine.ts';
-import { chooseEngine, type ChosenEngine } from '../edge/quic/choose.ts';
+import { chooseEngine, engineEnvironment, type ChosenEngine } from '../edge/quic/index.ts';
 import { HandshakeError } from '../edge/quic/failure.ts';
 import { systemClock } from '../lib/clock.ts';
 import { err, ok, type Result } from '../lib/result.ts';
@@ -165,7 +165,7 @@ export const probe: Command = {
     }
     let chosen: ChosenEngine;
     try {
-      chosen = await chooseEngine('auto');
+      chosen = await chooseEngine('auto', engineEnvironment(io.env));
     } catch (e) {
       io.stderr(`spooky probe: ${messageOf(e)}\n`);
       return EXIT.engine;

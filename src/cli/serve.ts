@@ -40,6 +40,7 @@ export const serve: Command = {
   details: [
     'A flag wins over its environment variable, which is in brackets, that over a document of kind Settings, that over the default.',
     'TERM and INT drain and exit 0, a second one exits at once; HUP reads the configuration again.',
+    'In the environment alone: SPOOKY_NATIVE=FILE, another native engine than native/spooky-quic.node; for debugging, SPOOKY_KEYLOG=FILE (TLS secrets are appended to it: whoever reads it can decrypt all traffic) and SPOOKY_QLOG=FOLDER (a log of every packet).',
   ].join('\n'),
   async run(args, io) {
     const read = readArguments(serve, args, io);

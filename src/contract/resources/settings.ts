@@ -174,7 +174,7 @@ export const SETTINGS: readonly Setting[] = [
     words('listener', 'upstream', 'endpoint'),
     'upstream',
   ),
-  setting('engine', 'auto|native|matrixai', 'The QUIC engine.', words('auto', 'native', 'matrixai'), 'auto'),
+  setting('engine', 'auto|native|matrixai', 'The QUIC engine; auto: native where it works, else matrixai with a warning.', words('auto', 'native', 'matrixai'), 'auto'),
   setting('drainDelay', 'DURATION', 'How long everything is still accepted after TERM.', between('0s', '1h'), '0s'),
   setting('drainTimeout', 'DURATION', 'How long open requests may take to finish once a drain has begun.', between('0s', '24h'), '30s'),
   setting('keyFile', 'FILE', 'The key that connection ids, tokens, resets and tickets derive from.', file, 'made in memory', null),

@@ -1,1 +1,1 @@
-export { chooseEngine, type ChooseOptions, type ChosenEngine, type EngineName } from './choose.ts';
+export { chooseEngine, engineEnvironment, type ChooseOptions, type ChosenEngine, type EngineName } from './choose.ts';

@@ -1,13 +1,87 @@
-import { expect, test } from '@jest/globals';
-import { chooseEngine } from '../../../src/edge/quic/index.ts';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { chooseEngine, engineEnvironment } from '../../../src/edge/quic/index.ts';
+import { ADDON_FILE } from '../../../src/edge/quic/native/binding.ts';
+import { ABI } from '../../../src/edge/quic/native/records.ts';
+import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
+import { selfTest } from '../../../src/edge/quic/selftest.ts';
+import { describeNative } from './native/built.ts';
 
-test('native is not there, and says so', async () => {
-  await expect(chooseEngine('native')).rejects.toThrow('the native engine is not part of this build');
+const dir = mkdtempSync(join(tmpdir(), 'spooky-choose-'));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+/** A module in the place of an addon. */
+const fake = (name: string, body: string): string => {
+  const file = join(dir, `${name}.cjs`);
+  writeFileSync(file, body);
+  return file;
+};
+
+const failed = (p: Promise<unknown>): Promise<string> =>
+  p.then(
+    () => '',
+    (e: unknown) => (e as Error).message,
+  );
+
+describe('an addon that cannot be used', () => {
+  const cases = [
+    ['is missing', join(dir, 'none.node'), 'none.node is not there: `make native` builds it'],
+    ['cannot be loaded', fake('broken', 'throw new Error("wrong ELF class")'), 'cannot be loaded (wrong ELF class)'],
+    ['speaks other records', fake('old', 'exports.abi = () => 999'), `speaks version 999 of our records, not ${ABI}`],
+    [
+      'fails its self-test',
+      fake('deaf', `exports.abi = () => ${ABI}; exports.version = () => '1'; exports.open = () => { throw new Error('no sockets today') }`),
+      'fails its self-test (no sockets today)',
+    ],
+  ] as const;
+  test.each(cases)('%s: native fails, auto says why and takes matrixai', async (_what, addon, message) => {
+    expect(await failed(chooseEngine('native', { addon }))).toContain(message);
+    expect(await failed(chooseEngine('native', { addon }))).toMatch(/^the native engine cannot be used: .*`make native`/);
+    const auto = await chooseEngine('auto', { addon });
+    expect([auto.engine.name, auto.fallback]).toEqual(['matrixai', true]);
+    expect(auto.why).toContain(message);
+  });
+
+  test('what only the native engine can do is refused by name', async () => {
+    const addon = join(dir, 'none.node');
+    expect(await failed(chooseEngine('auto', { addon, keylog: '/tmp/keys' }))).toMatch(/cannot honour keylog: .*none\.node is not there/);
+    expect(await failed(chooseEngine('matrixai', { qlog: '/tmp/qlog' }))).toContain('the matrixai engine cannot honour qlog');
+  });
 });
 
-test('auto falls back, matrixai is what was asked for', async () => {
-  const auto = await chooseEngine('auto');
-  expect([auto.engine.name, auto.fallback, auto.why]).toEqual(['matrixai', true, 'the native engine is not part of this build']);
-  const asked = await chooseEngine('matrixai');
+test('matrixai is what was asked for', async () => {
+  const asked = await chooseEngine('matrixai', { addon: join(dir, 'none.node') });
   expect([asked.engine.name, asked.fallback, asked.why]).toEqual(['matrixai', false, '']);
+});
+
+test('the addon is looked for beside the package', () => {
+  expect(existsSync(join(ADDON_FILE, '..', 'Cargo.toml'))).toBe(true);
+});
+
+test('the environment names a file, secrets and logs; empty is not set', () => {
+  expect(engineEnvironment({ SPOOKY_NATIVE: '/a', SPOOKY_KEYLOG: '/b', SPOOKY_QLOG: '/c' })).toEqual({
+    addon: '/a',
+    keylog: '/b',
+    qlog: '/c',
+  });
+  expect(engineEnvironment({ SPOOKY_NATIVE: '' })).toEqual({ addon: undefined, keylog: undefined, qlog: undefined });
+});
+
+test('the self-test passes where an engine works, and leaves nothing behind', async () => {
+  const began = performance.now();
+  await selfTest(new MatrixaiEngine());
+  expect(performance.now() - began).toBeLessThan(2000);
+});
+
+describeNative('native', () => {
+  test('auto and native take it', async () => {
+    for (const name of ['auto', 'native'] as const) {
+      const { engine, fallback, why } = await chooseEngine(name);
+      expect([engine.name, fallback, why]).toEqual(['native', false, '']);
+      expect(engine.version).toMatch(/^0\.30\./);
+      expect(engine.caps).toMatchObject({ migration: true, datagram: true, pq: true });
+    }
+  });
 });

@@ -10,23 +10,38 @@ TSC = $(NODE) node_modules/typescript/bin/tsc
 JEST = $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
 SOURCES = $(shell find src -name '*.ts' 2>/dev/null)
 
-.PHONY: help run build test lint generate check-generate golden fuzz bench-micro typecheck
+.PHONY: help run build test lint native native-test native-fuzz engine generate check-generate golden fuzz bench-micro typecheck
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 
-run: build ## Start a demo backend and Spooky in front of it; prints what to try
+run: build engine ## Start a demo backend and Spooky in front of it; prints what to try
 	@exec $(NODE) --no-warnings scripts/run.ts
 
 build: dist/main.js ## Build what bin/spooky needs
 
-test: build typecheck ## The fast tests
+test: build typecheck engine ## The fast tests
 	$(JEST)
 
 lint: node_modules/.package-lock.json ## Types, lint rules, format
 	$(TSC) -p tsconfig.json
 	$(NODE) node_modules/oxlint/bin/oxlint src test scripts
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn src test scripts
+
+native: ## Build the native QUIC engine: needs cargo, a C++ compiler, cmake and libclang, and says what is missing
+	@scripts/native check
+	@$(MAKE) --no-print-directory node_modules/.package-lock.json
+	@scripts/native build
+
+native-test: ## Format, lint and tests of the native engine's Rust
+	@scripts/native test
+
+native-fuzz: ## A minute of random input at the native engine's Rust (SPOOKY_FUZZ_SECONDS)
+	@scripts/native fuzz
+
+# The native engine where it can be had; one line says so where it cannot.
+engine: node_modules/.package-lock.json
+	@scripts/native want
 
 generate: node_modules/.package-lock.json ## Write the files that schemas, flags and tables generate (crds/, docs/reference/)
 	$(NODE) --no-warnings scripts/generate.ts

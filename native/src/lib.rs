@@ -9,6 +9,7 @@ pub mod connection;
 pub mod counters;
 #[cfg(feature = "node")]
 pub mod driver;
+pub mod engine;
 #[cfg(feature = "node")]
 pub mod exports;
 pub mod gate;
@@ -16,12 +17,19 @@ pub mod gate;
 pub mod host;
 pub mod ids;
 pub mod limits;
+pub mod listener;
 pub mod options;
+pub mod outbound;
 pub mod packet;
+pub mod population;
+pub mod port;
 pub mod records;
+pub mod report;
 pub mod socket;
+pub mod timers;
 pub mod tls;
 pub mod tokens;
+pub mod transport;
 pub mod turn;
 
 #[cfg(feature = "node")]

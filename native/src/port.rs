@@ -1,0 +1,34 @@
+//! A socket and what waits to leave through it.
+
+use crate::socket::{BindOptions, Outbox, Socket};
+use std::io;
+use std::net::SocketAddr;
+
+pub struct Port {
+    pub socket: Socket,
+    pub outbox: Outbox,
+    /// The kernel's buffer is full.
+    pub blocked: bool,
+}
+
+impl Port {
+    pub fn open(o: &BindOptions, outbox: usize) -> io::Result<Self> {
+        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false })
+    }
+
+    /// Sends what waits. Err: the socket is dead.
+    pub fn push(&mut self) -> Result<(), String> {
+        self.blocked = !self.outbox.is_empty() && !self.socket.send(&mut self.outbox).map_err(|e| format!("send: {e}"))?;
+        Ok(())
+    }
+
+    /// Whether datagrams to this address come here.
+    fn serves(&self, address: SocketAddr) -> bool {
+        let local = self.socket.local();
+        local == address || (local.ip().is_unspecified() && local.is_ipv6() == address.is_ipv6() && local.port() == address.port())
+    }
+}
+
+pub fn port_of(ports: &[Port], address: SocketAddr) -> Option<usize> {
+    ports.iter().position(|p| p.serves(address))
+}

@@ -1,0 +1,286 @@
+//! An endpoint and its turn: read what has arrived, gather events, run commands, send. Knows nothing of Node.
+//!
+//! ```text
+//! receive   sockets -> gate -> connections                  news: connections with something to tell
+//! collect   news -> records                                 wants: connections that may have something to send
+//! run       records -> connections
+//! flush     waiting newcomers, timers, wants -> sockets     news again: WRITABLE, CLOSE
+//! ```
+
+use crate::engine::{Engine, Pumped, Role, Times};
+use crate::listener::{DRAIN_HANDSHAKE, Draining, Listener};
+use crate::options::*;
+use crate::port::{Port, port_of};
+use crate::records::{Events, RECORD_BYTES, Record};
+use crate::report;
+use crate::socket::{BindOptions, Inbox};
+use crate::{tls, transport};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+/// Batches that one socket may bring per turn.
+const BATCHES: usize = 4;
+/// What reading, and what sending, may take of a turn.
+const SLICE: Duration = Duration::from_millis(2);
+const LISTEN_OUTBOX: usize = 512 * 1024;
+const DIAL_OUTBOX: usize = 64 * 1024;
+const DIAL_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
+/// About what quiche, BoringSSL and this engine hold for a connection.
+const CONNECTION_BYTES: usize = 40 * 1024;
+
+/// Everything between the sockets and the records. Each method is a phase of a turn; JavaScript runs between them, never inside one.
+pub struct Endpoint {
+    ports: Vec<Port>,
+    inbox: Inbox,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+pub struct OpenError {
+    /// As Node names system errors: EADDRINUSE, EACCES... None when an option is wrong.
+    pub code: Option<String>,
+    pub message: String,
+}
+
+impl OpenError {
+    fn option(message: String) -> Self {
+        OpenError { code: None, message }
+    }
+
+    fn system(what: &str, e: &io::Error) -> Self {
+        let name = e.raw_os_error().and_then(errno_name);
+        OpenError { code: name.map(str::to_string), message: format!("{what}: {e}") }
+    }
+}
+
+fn errno_name(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::EADDRINUSE => "EADDRINUSE",
+        libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+        libc::EACCES => "EACCES",
+        libc::EPERM => "EPERM",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EMFILE => "EMFILE",
+        libc::ENFILE => "ENFILE",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::ENOMEM => "ENOMEM",
+        libc::EINVAL => "EINVAL",
+        _ => return None,
+    })
+}
+
+/// What `flush` has left to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Events wait for `collect`.
+    pub events: bool,
+    /// The kernel's buffer is full: call `flush` again when this descriptor is writable.
+    pub blocked: Option<RawFd>,
+    /// Bounded by count and time: more could be sent now.
+    pub more: bool,
+}
+
+impl Endpoint {
+    pub fn listen(o: ListenOptions) -> Result<Self, OpenError> {
+        let now = Instant::now();
+        let listener = Listener::new(&o, now).map_err(OpenError::option)?;
+        let mut ports: Vec<Port> = Vec::new();
+        for host in &o.hosts {
+            // Port 0 is chosen once.
+            let port = ports.first().map_or(o.port, |p| p.socket.local().port());
+            let bind =
+                BindOptions { host: *host, port, reuse_port: o.reuse_port, receive_buffer: o.receive_buffer, send_buffer: o.send_buffer };
+            let opened = Port::open(&bind, LISTEN_OUTBOX);
+            ports.push(opened.map_err(|e| OpenError::system(&format!("bind {}", SocketAddr::new(*host, port)), &e))?);
+        }
+        Ok(Endpoint { ports, inbox: Inbox::new(), engine: Engine::new(Role::Listener(Box::new(listener))) })
+    }
+
+    pub fn dial(o: DialOptions) -> Result<Self, OpenError> {
+        let mut config = transport::client(&o).map_err(OpenError::option)?;
+        let any = match o.host {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let host = o.local.unwrap_or(any);
+        let bind = BindOptions { host, port: 0, reuse_port: false, receive_buffer: DIAL_RECEIVE_BUFFER, send_buffer: 0 };
+        let port = Port::open(&bind, DIAL_OUTBOX).map_err(|e| OpenError::system(&format!("bind {host}"), &e))?;
+        let mut engine = Engine::new(Role::Dialler { sni: tls::dial_name(&o).map(str::to_string) });
+        engine.dial(&o, &mut config, port.socket.local()).map_err(OpenError::option)?;
+        Ok(Endpoint { ports: vec![port], inbox: Inbox::new(), engine })
+    }
+
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        self.ports.iter().map(|p| p.socket.fd()).collect()
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|p| p.socket.local()).collect()
+    }
+
+    /// Reads the sockets and feeds the connections, bounded by count and time. Err: the endpoint is dead.
+    pub fn receive(&mut self, now: Instant) -> Result<(), String> {
+        let Endpoint { ports, inbox, engine } = self;
+        let times = Times::at(now);
+        engine.start_turn();
+        engine.admit(ports, times);
+        for port in ports.iter_mut() {
+            for _ in 0..BATCHES {
+                if port.socket.receive(inbox).map_err(|e| format!("receive: {e}"))? == 0 {
+                    break;
+                }
+                for i in 0..inbox.len() {
+                    let (datagram, from, to) = inbox.datagram(i);
+                    engine.arrive(port, datagram, from, to, false, times);
+                }
+                if now.elapsed() > SLICE {
+                    break;
+                }
+            }
+        }
+        engine.settle_news(now);
+        Ok(())
+    }
+
+    /// Another worker's datagram.
+    pub fn forward(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
+        let Some(port) = port_of(&self.ports, to) else {
+            self.engine.counters.dropped.foreign += 1;
+            return;
+        };
+        self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now));
+        self.engine.settle_news(now);
+    }
+
+    /// Fills the buffers with events: how many. Call again while `wants_collect`.
+    pub fn collect(&mut self, records: &mut [u8], data: &mut [u8]) -> usize {
+        let mut out = Events::new(records, data);
+        self.engine.collect(&mut out);
+        out.count()
+    }
+
+    pub fn wants_collect(&self) -> bool {
+        self.engine.wants_collect()
+    }
+
+    /// Runs the first `count` command records. Each is checked; what is wrong is counted and skipped.
+    pub fn run(&mut self, count: usize, records: &[u8], data: &[u8]) {
+        for bytes in records.chunks_exact(RECORD_BYTES).take(count) {
+            if let Some(record) = Record::read(bytes) {
+                self.engine.command(&record, data);
+            }
+        }
+    }
+
+    /// Timers that are due, then everything that connections have to send. Err: the endpoint is dead.
+    pub fn flush(&mut self, now: Instant) -> Result<Flushed, String> {
+        let Endpoint { ports, engine, .. } = self;
+        for port in ports.iter_mut() {
+            port.push()?;
+        }
+        engine.admit(ports, Times::at(now));
+        engine.start_turn();
+        engine.due(now);
+        let mut more = engine.is_waiting();
+        for _ in 0..engine.wants() {
+            if now.elapsed() > SLICE {
+                more = true;
+                break;
+            }
+            match engine.pump_next(ports, now)? {
+                Pumped::Done | Pumped::Blocked => {}
+                Pumped::More => more = true,
+            }
+        }
+        for port in ports.iter_mut() {
+            port.push()?;
+        }
+        let blocked = ports.iter().find(|p| p.blocked).map(|p| p.socket.fd());
+        Ok(Flushed { events: engine.wants_collect(), blocked, more })
+    }
+
+    /// When `flush` must be called at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.engine.deadline()
+    }
+
+    pub fn set_tls(&mut self, t: TlsTable) -> Result<(), String> {
+        self.engine.listener()?.set_tls(&t)
+    }
+
+    pub fn set_limits(&mut self, l: Limits) -> Result<(), String> {
+        self.engine.listener()?.set_limits(l)
+    }
+
+    pub fn set_retry(&mut self, m: RetryMode) {
+        if let Ok(l) = self.engine.listener() {
+            l.gate.set_retry(m);
+        }
+    }
+
+    /// For connections from now on. Should BoringSSL fail, all stays as it is.
+    pub fn set_congestion(&mut self, c: Congestion) {
+        if let Ok(l) = self.engine.listener() {
+            let _ = l.set_congestion(c);
+        }
+    }
+
+    pub fn set_keys(&mut self, k: EndpointKeys) -> Result<(), String> {
+        self.engine.listener()?.gate.set_keys(&k)
+    }
+
+    /// Refuses newcomers from now on. Handshakes under way have a second.
+    pub fn drain(&mut self) {
+        if let Ok(l) = self.engine.listener() {
+            l.gate.drain();
+            l.draining.get_or_insert(Draining { until: Some(Instant::now() + DRAIN_HANDSHAKE), told: false });
+        }
+    }
+
+    /// Closes every connection with NO_ERROR; the CLOSE events wait for `collect`, the packets for `flush`.
+    pub fn close_all(&mut self) {
+        if let Ok(l) = self.engine.listener() {
+            l.gate.drain();
+        }
+        self.engine.close_all();
+    }
+
+    /// EndpointStats as JSON.
+    pub fn stats(&mut self) -> String {
+        let (mut datagrams, mut bytes, mut drops) = (0, 0, 0);
+        for p in &self.ports {
+            let (d, b) = p.outbox.sent();
+            datagrams += d;
+            bytes += b;
+            drops += p.socket.kernel_drops();
+        }
+        let c = &mut self.engine.counters;
+        c.datagrams[1] = datagrams;
+        c.bytes[1] = bytes;
+        let receive_buffer = self.ports.iter().map(|p| p.socket.receive_buffer()).min().unwrap_or(0);
+        report::stats(&self.engine, receive_buffer, drops)
+    }
+
+    /// ConnInfo as JSON (`peerChain`: DER in base64 or null); "null" when the connection is gone.
+    pub fn info(&mut self, slot: u32, generation: u32) -> String {
+        self.engine.info(slot, generation)
+    }
+
+    /// RTT in ms, lost, sent, received; None when the connection is gone.
+    pub fn conn_stats(&self, slot: u32, generation: u32) -> Option<[f64; 4]> {
+        Some(self.engine.people.get(slot, generation)?.stats(Instant::now()))
+    }
+
+    /// Streams whose bytes the peer has had no room for since `ms` ago or longer.
+    pub fn stuck(&self, slot: u32, generation: u32, ms: u64) -> Vec<u64> {
+        let Some(c) = self.engine.people.get(slot, generation) else { return Vec::new() };
+        c.outbound.stuck(Duration::from_millis(ms), Instant::now())
+    }
+
+    /// Bytes that this endpoint holds outside of JavaScript, roughly: V8 is told.
+    pub fn external_bytes(&self) -> usize {
+        self.engine.live() * CONNECTION_BYTES + self.engine.queued()
+    }
+}

@@ -1,0 +1,5 @@
+//! Endpoints against each other over loopback.
+
+mod certs;
+mod kit;
+mod streams;

@@ -21,6 +21,7 @@ use boring::ssl::{
 };
 use boring::stack::Stack;
 use boring::x509::store::{X509Store, X509StoreBuilder};
+use boring::x509::verify::X509CheckFlags;
 use boring::x509::{X509, X509Name, X509Ref};
 use boring_sys as ffi;
 use certificates::{Identity, read_bundle, read_identity};
@@ -85,6 +86,9 @@ pub fn chosen(ssl: &SslRef) -> Option<Chosen> {
 
 /// The same for a connection that we dial: roots, name check, insecure.
 pub fn client_context(o: &DialOptions) -> Result<SslContextBuilder, String> {
+    if o.alpn.is_empty() {
+        return Err("alpn: at least one protocol wanted".into());
+    }
     let protocols = wire_protocols(&o.alpn).map_err(|what| format!("alpn: {what}"))?;
     let roots = if o.insecure { Vec::new() } else { read_bundle(&o.ca).map_err(|e| format!("ca: {e}"))? };
     client(o, &protocols, &roots).map_err(|e| format!("TLS: {e}"))
@@ -372,10 +376,12 @@ fn client(o: &DialOptions, protocols: &[u8], roots: &[X509]) -> Result<SslContex
         return Ok(builder);
     }
     let mut store = store_of(roots)?;
-    // Verified here, and by nobody who could forget it: a name that quiche sends is the same one.
+    // Verified here, and by nobody who could forget it: a name that quiche sends is the same one. The subject is no name (RFC 9525 s2).
+    let rules = store.verify_param_mut();
+    rules.set_hostflags(X509CheckFlags::NEVER_CHECK_SUBJECT);
     match dial_name(o) {
-        Some(name) => store.verify_param_mut().set_host(name)?,
-        None => store.verify_param_mut().set_ip(o.sni.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(o.host))?,
+        Some(name) => rules.set_host(name)?,
+        None => rules.set_ip(o.sni.as_deref().and_then(|ip| ip.parse().ok()).unwrap_or(o.host))?,
     }
     builder.set_cert_store_builder(store);
     builder.set_verify(SslVerifyMode::PEER);
@@ -388,7 +394,7 @@ fn client(o: &DialOptions, protocols: &[u8], roots: &[X509]) -> Result<SslContex
 struct Noted {
     entry: Arc<Entry>,
     sni: Option<String>,
-    /// Of the ticket that resumed: what is issued next ends no later.
+    /// Of the ticket that was opened: what is issued next ends no later.
     deadline: Option<u64>,
 }
 

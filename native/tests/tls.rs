@@ -4,9 +4,11 @@
 mod lab;
 #[path = "tls/pki.rs"]
 mod pki;
+#[path = "tls/ticket.rs"]
+mod ticket;
 
 use boring::nid::Nid;
-use boring::ssl::{SslContextBuilder, SslSignatureAlgorithm, SslVerifyMode, SslVersion};
+use boring::ssl::{SslContextBuilder, SslSession, SslSignatureAlgorithm, SslVerifyMode, SslVersion};
 use boring::x509::store::X509StoreBuilder;
 use lab::*;
 use pki::{Cert, Use, Wanted, YEAR, leaf, make, p256};
@@ -575,6 +577,56 @@ fn another_process_with_the_key_resumes() {
 }
 
 #[test]
+fn a_ticket_lives_for_a_day_at_most() {
+    let (mut server, mut client) = (server(&tls(&only(&ticketing(1, &[1])))), plain());
+    let first = shake(&mut server, &mut client, NAME).good().session();
+    let second = again(&mut server, &mut client, NAME, &first).good();
+    assert!(second.resumed());
+    for session in [first, second.session()] {
+        // quiche puts a length of 8 bytes in front.
+        let (length, rest) = session.split_first_chunk().unwrap();
+        let session = SslSession::from_der(&rest[..u64::from_be_bytes(*length) as usize]).unwrap();
+        assert!((86_000..=86_400).contains(&session.timeout()), "{}", session.timeout());
+    }
+}
+
+fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn resumptions_do_not_prolong_a_session() {
+    let reader = ticket::Reader::new(&ticket_key(1), "none", "");
+    let (mut server, mut client) = (server(&tls(&only(&ticketing(1, &[1])))), plain());
+    let before = unix_now();
+    let first = shake(&mut server, &mut client, NAME).good().session();
+    assert!((before + 86_400..=unix_now() + 86_400).contains(&reader.deadline(&first)));
+    // As if its full handshake had been most of a day ago.
+    let soon = unix_now() + 1_000;
+    let old = reader.forge(&first, soon);
+    let second = again(&mut server, &mut client, NAME, &old).good();
+    assert_eq!((second.resumed(), reader.deadline(&second.session())), (true, soon));
+    // Over: a full handshake, with which a day begins.
+    let third = again(&mut server, &mut client, NAME, &reader.forge(&first, unix_now())).good();
+    assert!(!third.resumed() && reader.deadline(&third.session()) > soon);
+}
+
+#[test]
+fn a_session_ends_with_the_clients_certificate() {
+    let ca = pki::ca("ours");
+    let reader = ticket::Reader::new(&ticket_key(1), "require", &ca.pem());
+    let e = TlsEntry { ticket_keys: vec![ticket_key(1)], ..asking(1, ClientAuth::Require, &ca) };
+    let mut server = server(&tls(&only(&e)));
+    let ending =
+        |after| make(&Wanted { name: "c", key: p256(), issuer: Some(&ca), ca: false, usage: Use::Client, valid: (-60, after), ip: None });
+    let before = unix_now();
+    let mut deadline = |after| reader.deadline(&shake(&mut server, &mut with_certificate(&[&ending(after)]), NAME).good().session());
+    let (short, long) = (deadline(1_000), deadline(90_000));
+    assert!((before + 1_000..=unix_now() + 1_000).contains(&short));
+    assert!((before + 86_400..=unix_now() + 86_400).contains(&long));
+}
+
+#[test]
 fn without_keys_there_are_no_tickets() {
     let got = shake(&mut server(&tls(&only(&ticketing(1, &[])))), &mut plain(), NAME).good();
     assert_eq!(got.client.session(), None);
@@ -766,17 +818,23 @@ fn dial(cert: &Cert, o: &DialOptions) -> (Option<u64>, Pair) {
     (done.client.local_error().map(|e| e.error_code), done)
 }
 
-fn with_ip(ip: &str) -> Cert {
-    make(&Wanted { name: "ip", key: p256(), issuer: Some(&CA), ca: false, usage: Use::Server, valid: YEAR, ip: Some(ip) })
+fn with_ip(name: &str, ip: &str) -> Cert {
+    make(&Wanted { name, key: p256(), issuer: Some(&CA), ca: false, usage: Use::Server, valid: YEAR, ip: Some(ip) })
+}
+
+fn leaf_without_names(name: &str) -> Cert {
+    make(&Wanted { name, key: p256(), issuer: Some(&CA), ca: true, usage: Use::Server, valid: YEAR, ip: None })
 }
 
 #[test]
 fn a_client_verifies_the_name_or_the_address() {
-    let (here, there) = (with_ip("127.0.0.1"), with_ip("127.0.0.2"));
+    let (here, there) = (with_ip("ip", "127.0.0.1"), with_ip("ip", "127.0.0.2"));
+    let subject = leaf_without_names("a.example");
     let cases = [
         (&*ECDSA, NAME, None, NAME),
         (&*ECDSA, Some("A.EXAMPLE"), None, Some("A.EXAMPLE")),
         (&*OTHER, NAME, Some(BAD_CERTIFICATE), NAME),
+        (&subject, NAME, Some(BAD_CERTIFICATE), NAME),
         (&here, None, None, None),
         (&there, None, Some(BAD_CERTIFICATE), None),
         (&there, Some("127.0.0.2"), None, None),
@@ -819,7 +877,7 @@ fn a_client_offers_what_it_was_told() {
     let (_, mut done) = dial(&ECDSA, &dialling(NAME));
     assert_eq!(done.server.as_mut().curve_name(), Some("X25519MLKEM768"));
     let refused = |o: &DialOptions| client_context(o).err().unwrap();
-    assert_eq!(refused(&DialOptions { alpn: vec![], ..dialling(NAME) }), "alpn: no ALPN protocol");
+    assert_eq!(refused(&DialOptions { alpn: vec![], ..dialling(NAME) }), "alpn: at least one protocol wanted");
     assert_eq!(refused(&DialOptions { alpn: vec!["x".repeat(256)], ..dialling(NAME) }), "alpn: ALPN protocol of 256 bytes");
     assert_eq!(refused(&DialOptions { ca: String::new(), ..dialling(NAME) }), "ca: there is no certificate: the text is empty");
     assert!(refused(&DialOptions { ca: "x".into(), ..dialling(NAME) }).starts_with("ca: there is no certificate in it"));

@@ -1,7 +1,7 @@
 //! An endpoint in Node's loop: it runs when a socket is ready, when the timer is due and when JavaScript asks, and calls JavaScript in
 //! between. No borrow of the endpoint is held while JavaScript runs, so that any export may be called from inside `turn`.
 
-use crate::host::{Buffer, Callback, Entry, Failure, Fields, Loop, Poll, Ready, Timer, Watcher};
+use crate::host::{Buffer, Callback, Failure, Fields, Loop, Poll, Ready, Timer, Watcher};
 use crate::records::RECORD_BYTES;
 use crate::turn::{Endpoint, Flushed};
 use std::cell::{Cell, RefCell};
@@ -210,9 +210,9 @@ impl Driver {
         self.submit(commands)?;
         let outcome = {
             let _busy = Busy::new(&self.busy);
-            self.send(Entry::Script)
+            self.send()
         };
-        self.settle(Entry::Script, outcome);
+        self.settle(outcome);
         if self.dead.borrow().is_some() { Err(self.refusal()) } else { Ok(()) }
     }
 
@@ -220,13 +220,13 @@ impl Driver {
     pub fn close(&self) {
         self.closing.set(true);
         if !self.busy.get() {
-            self.finish(Entry::Script);
+            self.finish();
         }
     }
 
     /// An export that had this endpoint panicked.
     pub fn failed_in_export(&self, message: String) {
-        self.settle(Entry::Script, Err(Stop::Fault(message)));
+        self.settle(Err(Stop::Fault(message)));
     }
 
     /// The endpoint is dead: its descriptors are closed now, and `fault` is told once, but not in the middle of a turn.
@@ -238,13 +238,13 @@ impl Driver {
         }
     }
 
-    fn tell_fault(&self, entry: Entry) {
+    fn tell_fault(&self) {
         if !self.fault_due.replace(false) {
             return;
         }
         let message = self.dead.borrow().clone().unwrap_or_default();
         // What `fault` throws is taken, and has nobody left to be told to.
-        let _ = self.fault.call_text(entry, &message);
+        let _ = self.fault.call_text(&message);
     }
 
     /// Gives up everything but the message that says why. A panic in a drop must not keep the rest.
@@ -257,7 +257,7 @@ impl Driver {
 
     // --------------------------------------------------------------------------------------------------------- the turn
 
-    fn cycle(&self, entry: Entry, readable: bool) -> Result<(), Stop> {
+    fn cycle(&self, readable: bool) -> Result<(), Stop> {
         #[cfg(feature = "inject")]
         match self.injected.take() {
             Some(Injected::Panic) => panic!("injected into a turn"),
@@ -267,12 +267,12 @@ impl Driver {
         if readable {
             self.phase(|l| l.endpoint.receive(Instant::now()))??;
         }
-        self.rounds(entry, readable)?;
-        self.send(entry)
+        self.rounds(readable)?;
+        self.send()
     }
 
     /// Events to JavaScript and its commands back, until there are no more. A batch of datagrams is told even without events.
-    fn rounds(&self, entry: Entry, batch: bool) -> Result<(), Stop> {
+    fn rounds(&self, batch: bool) -> Result<(), Stop> {
         let began = Instant::now();
         let mut told = !batch;
         for _ in 0..ROUNDS {
@@ -283,7 +283,7 @@ impl Driver {
             if told && events == 0 {
                 break;
             }
-            self.converse(entry, events)?;
+            self.converse(events)?;
             told = true;
             if began.elapsed() >= BUDGET {
                 break;
@@ -293,7 +293,7 @@ impl Driver {
     }
 
     /// Sends, and tells what came of it.
-    fn send(&self, entry: Entry) -> Result<(), Stop> {
+    fn send(&self) -> Result<(), Stop> {
         let mut flushed = self.phase(|l| l.endpoint.flush(Instant::now()))??;
         for _ in 0..AFTERMATH {
             if !flushed.events {
@@ -303,15 +303,15 @@ impl Driver {
             if events == 0 {
                 break;
             }
-            self.converse(entry, events)?;
+            self.converse(events)?;
             flushed = self.phase(|l| l.endpoint.flush(Instant::now()))??;
         }
         self.arm(flushed)
     }
 
     /// One `turn`: events there, commands back.
-    fn converse(&self, entry: Entry, events: usize) -> Result<(), Stop> {
-        let answer = self.turn.call_number(entry, events as f64)?;
+    fn converse(&self, events: usize) -> Result<(), Stop> {
+        let answer = self.turn.call_number(events as f64)?;
         let count = answer.and_then(|n| self.count_of(n)).ok_or_else(|| String::from("turn did not answer with a count of commands"))?;
         self.phase(|l| l.run(count))?;
         if self.closing.get() { Err(Stop::Gone) } else { Ok(()) }
@@ -349,28 +349,28 @@ impl Driver {
     }
 
     /// What a turn leaves behind it; a turn that is still on the stack does it on its way out.
-    fn settle(&self, entry: Entry, outcome: Result<(), Stop>) {
+    fn settle(&self, outcome: Result<(), Stop>) {
         if let Err(Stop::Fault(message)) = outcome {
             self.kill(message);
         }
         if self.busy.get() {
             return;
         }
-        self.tell_fault(entry);
+        self.tell_fault();
         if self.closing.get() {
-            self.finish(entry);
+            self.finish();
         }
     }
 
-    fn finish(&self, entry: Entry) {
+    fn finish(&self) {
         let outcome = {
             let _busy = Busy::new(&self.busy);
-            self.farewell(entry)
+            self.farewell()
         };
         if let Err(Stop::Fault(message)) = outcome {
             self.kill(message);
         }
-        self.tell_fault(entry);
+        self.tell_fault();
         self.forget();
     }
 
@@ -382,7 +382,7 @@ impl Driver {
     }
 
     /// Closes every connection: the packets leave, the last events are told, commands are not asked for any more.
-    fn farewell(&self, entry: Entry) -> Result<(), Stop> {
+    fn farewell(&self) -> Result<(), Stop> {
         self.phase(|l| l.endpoint.close_all())?;
         for _ in 0..FAREWELL {
             self.phase(|l| l.endpoint.flush(Instant::now()))??;
@@ -390,7 +390,7 @@ impl Driver {
             if events == 0 {
                 break;
             }
-            self.turn.call_number(entry, events as f64)?;
+            self.turn.call_number(events as f64)?;
         }
         Ok(())
     }
@@ -401,10 +401,9 @@ impl Driver {
         }
         let outcome = {
             let _busy = Busy::new(&self.busy);
-            self.mend(ready)
-                .and_then(|()| self.cycle(Entry::Loop, !matches!(ready, Ready::Timer | Ready::Descriptor { readable: false, .. })))
+            self.mend(ready).and_then(|()| self.cycle(!matches!(ready, Ready::Timer | Ready::Descriptor { readable: false, .. })))
         };
-        self.settle(Entry::Loop, outcome);
+        self.settle(outcome);
     }
 
     /// libuv stops watching a descriptor that has an error pending. Reading takes the error; one that does not go away ends the endpoint.
@@ -434,11 +433,11 @@ impl Driver {
 
 impl Watcher for Driver {
     fn ready(self: Rc<Self>, ready: Ready) {
-        self.wake(ready);
+        self.turn.in_loop(|| self.wake(ready));
     }
 
     fn failed(self: Rc<Self>, message: String) {
-        self.settle(Entry::Loop, Err(Stop::Fault(message)));
+        self.turn.in_loop(|| self.settle(Err(Stop::Fault(message))));
     }
 }
 

@@ -433,15 +433,6 @@ extern "C" fn node_api_module_get_api_version_v1() -> i32 {
 
 // ---------------------------------------------------------------------------------------------------------------- callbacks
 
-/// Where a call to JavaScript starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// The loop: ticks and promises run when the callback returns, and async hooks see it.
-    Loop,
-    /// JavaScript, which is on the stack below.
-    Script,
-}
-
 /// A function of JavaScript's, kept until this is dropped.
 pub struct Callback {
     env: Env,
@@ -466,43 +457,84 @@ impl Callback {
         self.env
     }
 
+    /// Runs `f` as Node runs its own I/O callbacks: async hooks see it, and ticks and promises run at its end. That is why commands have
+    /// been taken from the buffers by then: what a promise writes into them belongs to the next turn.
+    pub fn in_loop(&self, f: impl FnOnce()) {
+        let _scope = CallbackScope::open(self);
+        f();
+    }
+
     /// Calls it with a number: what it answered, None when that was no number. Err: what it threw.
-    pub fn call_number(&self, entry: Entry, argument: f64) -> Result<Option<f64>, String> {
-        self.call(entry, Answer::Number(argument))
+    pub fn call_number(&self, argument: f64) -> Result<Option<f64>, String> {
+        self.call(Answer::Number(argument))
     }
 
-    pub fn call_text(&self, entry: Entry, argument: &str) -> Result<Option<f64>, String> {
-        self.call(entry, Answer::Text(String::from(argument)))
+    pub fn call_text(&self, argument: &str) -> Result<Option<f64>, String> {
+        self.call(Answer::Text(String::from(argument)))
     }
 
-    fn call(&self, entry: Entry, argument: Answer) -> Result<Option<f64>, String> {
-        let mut scope = ptr::null_mut();
-        // SAFETY: env; closed below, on every path.
-        if unsafe { sys::napi_open_handle_scope(self.env.0, &mut scope) } != sys::Status::napi_ok {
-            return Err(String::from("Node refused a handle scope"));
-        }
-        let answer = self.call_in_scope(entry, argument);
-        // SAFETY: env; the scope that was opened above, and no other since.
-        unsafe { sys::napi_close_handle_scope(self.env.0, scope) };
-        answer
-    }
-
-    fn call_in_scope(&self, entry: Entry, argument: Answer) -> Result<Option<f64>, String> {
+    fn call(&self, argument: Answer) -> Result<Option<f64>, String> {
+        let _scope = HandleScope::open(self.env).map_err(|f| f.message)?;
         let argument = argument.value(self.env).map_err(|f| f.message)?;
         let (mut global, mut function, mut answer) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-        // SAFETY: env, local; reference and context live as long as self, which the caller holds across the call.
+        // SAFETY: env, local; the reference lives as long as self, which the caller holds across the call.
         let status = unsafe {
             sys::napi_get_global(self.env.0, &mut global);
             sys::napi_get_reference_value(self.env.0, self.function, &mut function);
-            match entry {
-                Entry::Loop => sys::napi_make_callback(self.env.0, self.context, global, function, 1, &argument, &mut answer),
-                Entry::Script => sys::napi_call_function(self.env.0, global, function, 1, &argument, &mut answer),
-            }
+            sys::napi_call_function(self.env.0, global, function, 1, &argument, &mut answer)
         };
         if status != sys::Status::napi_ok {
             return Err(self.env.take_exception());
         }
         Ok(self.env.number_of(answer))
+    }
+}
+
+/// Where local values live, when no call from JavaScript is on the stack.
+struct HandleScope {
+    env: Env,
+    scope: sys::napi_handle_scope,
+}
+
+impl HandleScope {
+    fn open(env: Env) -> Result<Self, Failure> {
+        let mut scope = ptr::null_mut();
+        // SAFETY: env; closed by the drop.
+        env.check(unsafe { sys::napi_open_handle_scope(env.0, &mut scope) }, "a handle scope")?;
+        Ok(HandleScope { env, scope })
+    }
+}
+
+impl Drop for HandleScope {
+    fn drop(&mut self) {
+        // SAFETY: env; opened by `open`. Scopes are locals of nested functions, so that they close in the right order.
+        unsafe { sys::napi_close_handle_scope(self.env.0, self.scope) };
+    }
+}
+
+/// Borrows the callback, whose async context must outlive it.
+struct CallbackScope<'a> {
+    callback: &'a Callback,
+    scope: sys::napi_callback_scope,
+    _handles: HandleScope,
+}
+
+impl<'a> CallbackScope<'a> {
+    /// None: Node refused, which it does when it is about to end.
+    fn open(callback: &'a Callback) -> Option<Self> {
+        let _handles = HandleScope::open(callback.env).ok()?;
+        let mut scope = ptr::null_mut();
+        // SAFETY: env; Node does not look at the resource; closed by the drop.
+        let status = unsafe { sys::napi_open_callback_scope(callback.env.0, ptr::null_mut(), callback.context, &mut scope) };
+        callback.env.check(status, "a callback scope").ok()?;
+        Some(CallbackScope { callback, scope, _handles })
+    }
+}
+
+impl Drop for CallbackScope<'_> {
+    fn drop(&mut self) {
+        // SAFETY: env; opened by `open`, and closed before the handle scope around it. JavaScript's ticks and promises run in here.
+        unsafe { sys::napi_close_callback_scope(self.callback.env.0, self.scope) };
     }
 }
 

@@ -197,12 +197,18 @@ describe(`workers on ${ENGINE.name}`, () => {
         expect(now[victim]?.pid).not.toBe(before[victim]?.pid);
         expect((await spooky.text(`${spooky.metricsUrl}/readyz`)).status).toBe(200);
       });
-      const answers = await Promise.all(open);
-      const others = clients.filter((_, i) => answers[i]?.status === 200);
+      // Each goes on as soon as it has its answer: waiting for the end of the dead would let the living idle as long.
+      const statuses = await Promise.all(
+        clients.map(async (c, i) => {
+          const list = [(await open[i])?.status];
+          for (let round = 0; round < 3 && list[0] === 200; round++) list.push((await c.get('/', [], 'localhost')).status);
+          return list;
+        }),
+      );
+      const others = statuses.filter((list) => list[0] === 200);
       expect(others.length).toBeGreaterThan(0);
       expect(others.length).toBeLessThan(clients.length);
-      for (let round = 0; round < 3; round++)
-        expect(await Promise.all(others.map(async (c) => (await c.get('/', [], 'localhost')).status))).toEqual(others.map(() => 200));
+      expect(others).toEqual(others.map(() => [200, 200, 200, 200]));
       expect(await spooky.stop()).toEqual({ code: 0, signal: null });
     },
     30_000,

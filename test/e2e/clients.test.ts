@@ -4,7 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startGoBackend, type GoBackend } from '../kit/backends.ts';
 import { Chromium } from '../kit/chromium.ts';
-import { aioquic, Curl, quicgo, type Client } from '../kit/clients.ts';
+import { aioquic, Curl, quicgo, type Client, type DriverClient } from '../kit/clients.ts';
+import { Nat } from '../kit/nat.ts';
 import type { Dial } from '../kit/peers.ts';
 import { temporaryFolder } from '../kit/spooky.ts';
 import { fingerprint, makeAuthority, makeLeaves } from './world.ts';
@@ -64,4 +65,40 @@ describe.each(CLIENTS)('%s', (_, make) => {
     );
     expect(answers.map((answer) => answer.size)).toEqual(Array.from({ length: 100 }, (__, i) => 1000 + i));
   }, 60_000);
+});
+
+describe('changes of address', () => {
+  const SIZE = 8 << 20;
+  let client: DriverClient;
+  beforeAll(() => {
+    client = quicgo();
+  });
+  afterAll(() => (client as DriverClient | undefined)?.stop());
+
+  test('quic-go moves in the midst of a request', async () => {
+    const connection = await client.driver.open(dial);
+    expect(connection.group).toBe('X25519MLKEM768');
+    const migrate = [
+      { after: 2 << 20, local: '127.0.0.3' },
+      { after: 5 << 20, local: '127.0.0.4' },
+    ];
+    const echo = await connection.request({ authority: HOST, path: '/echo', method: 'POST', body: SIZE, migrate });
+    expect(echo).toMatchObject({ status: 200, size: SIZE, sha256: echo.sent });
+    expect(echo.moves?.map((m) => m.local.split(':')[0])).toEqual(['127.0.0.3', '127.0.0.4']);
+    expect(await connection.migrate('127.0.0.5')).toMatch(/^127\.0\.0\.5:\d+$/);
+    expect((await connection.request({ authority: HOST, path: `/bytes/${SIZE}` })).size).toBe(SIZE);
+    await connection.close();
+  }, 30_000);
+
+  test('a NAT moves it to another port in the midst of a request', async () => {
+    const nat = await Nat.open({ host: '127.0.0.1', port: Number(port()) }, '127.0.0.2');
+    const connection = await client.driver.open({ ...dial, address: nat.address });
+    const moved = nat.passed('down', SIZE / 2).then(() => nat.rebind());
+    const answer = await connection.request({ authority: HOST, path: `/bytes/${SIZE}` });
+    await moved;
+    expect(answer).toMatchObject({ status: 200, size: SIZE });
+    expect(nat.outsides.length).toBe(2);
+    await connection.close();
+    nat.close();
+  }, 30_000);
 });

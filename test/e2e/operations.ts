@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startGoBackend, type GoBackend } from '../kit/backends.ts';
 import type { DriverClient } from '../kit/clients.ts';
+import { ENGINE } from '../kit/engine.ts';
 import { type Connection, type Dial, type LoadResult, PeerError, type RequestSpec } from '../kit/peers.ts';
 import { eventually, freeUdpPort } from '../kit/process.ts';
 import { startSpooky, type Spooky } from '../kit/spooky.ts';
@@ -59,7 +60,7 @@ export function operations(name: string, make: () => DriverClient): void {
   const whoami = async (connection: Connection): Promise<string> =>
     (JSON.parse((await connection.request({ authority: HOSTS.go, path: '/whoami' })).text) as { name: string }).name;
 
-  describe(`${name}: operations`, () => {
+  describe(`${name}, ${ENGINE.name}: operations`, () => {
     test('a changed configuration under load: no request fails, the next one goes where it says', async () => {
       const { spooky, dial, config } = await start();
       const watch = await client.driver.open(dial);

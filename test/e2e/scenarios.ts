@@ -1,6 +1,7 @@
 /** What every client does through Spooky; a client leaves out only what it cannot do at all. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Client, Session } from '../kit/clients.ts';
+import { ENGINE } from '../kit/engine.ts';
 import { field, PeerError, type Answer, type Dial, type RequestSpec } from '../kit/peers.ts';
 import { eventually } from '../kit/process.ts';
 import { fingerprint, HOSTS, startWorld, type World } from './world.ts';
@@ -91,7 +92,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     once(dial, (s) => s.request({ authority: HOSTS.go, ...request }));
   const is = (ability: Parameters<Client['can']['has']>[0]): boolean => client.can.has(ability);
 
-  describe(`${name}: requests`, () => {
+  describe(`${name}, ${ENGINE.name}: requests`, () => {
     test('GET', async () => {
       const answer = await go({ path: `/bytes/${MIB}` });
       expect(answer).toMatchObject({ status: 200, size: MIB, sha256: HASH_OF.get(MIB) });
@@ -183,7 +184,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     });
   });
 
-  describe(`${name}: interruptions`, () => {
+  describe(`${name}, ${ENGINE.name}: interruptions`, () => {
     test('a slow reader slows the backend, and gets every byte', async () => {
       if (!is('slowReader')) return;
       const answer = await go({ path: `/bytes/${2 * MIB}`, readChunk: 32_768, readPauseMs: 20, timeoutMs: 60_000 });
@@ -241,7 +242,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     });
   });
 
-  describe(`${name}: certificates by name`, () => {
+  describe(`${name}, ${ENGINE.name}: certificates by name`, () => {
     test('three names, three certificates', async () => {
       for (const [host, leaf] of [
         [HOSTS.go, world.leaves.a],
@@ -262,7 +263,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     });
   });
 
-  describe(`${name}: answers of our own`, () => {
+  describe(`${name}, ${ENGINE.name}: answers of our own`, () => {
     test.each(OWN_ANSWERS)(
       '$status: $name',
       async ({ status, error, host, listener, request }) => {

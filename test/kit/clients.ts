@@ -211,7 +211,7 @@ export class Curl implements Client {
   }
 
   #common(dial: Dial, request: RequestSpec): string[] {
-    const port = dial.address.slice(dial.address.lastIndexOf(':') + 1);
+    const at = dial.address.lastIndexOf(':');
     const args = [
       '--silent',
       '--show-error',
@@ -221,7 +221,7 @@ export class Curl implements Client {
       '--connect-timeout',
       '10',
       '--resolve',
-      `${dial.name}:${port}:127.0.0.1`,
+      `${dial.name}:${dial.address.slice(at + 1)}:${dial.address.slice(0, at)}`,
     ];
     args.push(...(dial.ca === undefined ? ['--insecure'] : ['--cacert', dial.ca]));
     if (request.authority !== dial.name) args.push('-H', `host: ${request.authority}`);

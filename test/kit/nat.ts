@@ -85,10 +85,9 @@ export class Nat {
     return this.#inside.address;
   }
 
-  /** The outside sockets of the only client, the one in use last. */
+  /** The outside sockets of the client that came last; the one in use is the last. */
   get outsides(): readonly UdpPeer[] {
-    if (this.#flows.size !== 1) throw new Error(`${this.#flows.size} clients`);
-    return [...this.#flows.values()].flatMap((f) => f.outsides);
+    return [...this.#flows.values()].at(-1)?.outsides ?? [];
   }
 
   get outside(): UdpPeer {

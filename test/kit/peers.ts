@@ -18,6 +18,8 @@ export interface Dial {
   readonly alpn?: readonly string[];
   readonly timeoutMs?: number;
   readonly idleMs?: number;
+  /** aioquic: how often to send a PING; it sends none by itself. */
+  readonly keepAliveMs?: number;
   /** quic-go: keep session tickets and use them. */
   readonly resume?: boolean;
   /** quic-go: send early data where a ticket allows it. */
@@ -42,6 +44,8 @@ export interface RequestSpec {
   /** Cancels after so many milliseconds. */
   readonly cancelMs?: number;
   readonly timeoutMs?: number;
+  /** quic-go: moves, in this order, to another local address once so many bytes of both bodies have passed. */
+  readonly migrate?: readonly { readonly after: number; readonly local: string }[];
 }
 
 export interface Failure {
@@ -67,6 +71,8 @@ export interface Answer {
   readonly firstByteMs: number;
   readonly ms: number;
   readonly error?: Failure;
+  /** quic-go: the migrations that took place: to which address and port, and how many bytes had passed. */
+  readonly moves?: readonly { readonly local: string; readonly at: number }[];
 }
 
 export interface LoadResult {
@@ -198,6 +204,8 @@ export class Connection {
   readonly resumed: boolean;
   /** Whether early data was accepted. */
   readonly early: boolean;
+  /** quic-go: the group of the key exchange. */
+  readonly group: string;
 
   constructor(driver: Driver, name: string, facts: Readonly<Record<string, unknown>>) {
     this.driver = driver;
@@ -205,6 +213,7 @@ export class Connection {
     this.certificate = String(facts['certificate']);
     this.resumed = facts['resumed'] === true;
     this.early = facts['early'] === true;
+    this.group = String(facts['group'] ?? '');
   }
 
   /** The answer, complete or not: what ended it early is in `error`. */
@@ -222,6 +231,14 @@ export class Connection {
     const reply = await this.driver.command({ op: 'grpc', conn: this.name, grpc });
     if (reply.error !== undefined) throw new PeerError(reply.error);
     return reply as unknown as GrpcResult;
+  }
+
+  /** quic-go: moves to a port of another local address, and answers which. */
+  async migrate(local: string): Promise<string> {
+    const request = { migrate: [{ after: 0, local }] };
+    const reply = await this.driver.command({ op: 'migrate', conn: this.name, request });
+    if (reply.error !== undefined) throw new PeerError(reply.error);
+    return String((reply['moves'] as { local: string }[])[0]?.local);
   }
 
   closed(): Promise<End> {

@@ -117,6 +117,13 @@ class Client(QuicConnectionProtocol):
         self.ready = self._loop.create_future()
         self.progress = asyncio.Event()
         self.closing = False
+        self.beating = None
+
+    async def beat(self, every):
+        while not self.ended.done() and not self.closing:
+            self._quic.send_ping(0)
+            self.transmit()
+            await asyncio.sleep(every)
 
     def quic_event_received(self, event):
         if isinstance(event, HandshakeCompleted):
@@ -142,7 +149,9 @@ class Client(QuicConnectionProtocol):
         kind = "application" if application else "transport"
         if event.reason_phrase == "Idle timeout":
             kind = "idle"
-        failure = Failed(kind, event.error_code, event.reason_phrase, remote=not self.closing)
+        self.end(Failed(kind, event.error_code, event.reason_phrase, remote=not self.closing))
+
+    def end(self, failure):
         for exchange in list(self.exchanges.values()):
             exchange.fail(failure)
         if not self.ready.done():
@@ -188,8 +197,21 @@ class Client(QuicConnectionProtocol):
             self._quic.reset_stream(stream_id, REQUEST_CANCELLED)
         self._loop.call_soon(self.transmit)
 
+    def is_reset(self, data):
+        """RFC 9000 section 10.3.1: aioquic itself does not look for stateless resets."""
+        if len(data) < 21 or data[0] & 0x80:
+            return False
+        quic = self._quic
+        return any(cid.stateless_reset_token == data[-16:] for cid in [quic._peer_cid, *quic._peer_cid_available])
+
     def datagram_received(self, data, addr):
-        super().datagram_received(data, addr)
+        if self.ended.done():
+            return
+        if self.is_reset(data):
+            self._timer.cancel()
+            self.end(Failed("reset", text="stateless reset"))
+        else:
+            super().datagram_received(data, addr)
         self.progress.set()
 
     async def send_body(self, stream_id, spec, exchange):
@@ -293,6 +315,8 @@ async def dial(d):
     except asyncio.TimeoutError:
         client._transport.close()
         raise Failed("timeout", remote=False) from None
+    if d.get("keepAliveMs"):
+        client.beating = loop.create_task(client.beat(d["keepAliveMs"] / 1000))
     return client
 
 
@@ -415,4 +439,5 @@ async def main():
         task.add_done_callback(running.discard)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

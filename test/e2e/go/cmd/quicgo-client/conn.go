@@ -53,6 +53,9 @@ type conn struct {
 	h3      *http3.ClientConn
 	goaways *goaways
 	leaf    string
+
+	moving sync.Mutex
+	path   *quic.Path // the one in use, unless it is the first
 }
 
 func (c *client) open(name string, d dial) answer {
@@ -64,7 +67,7 @@ func (c *client) open(name string, d dial) answer {
 	c.conns[name] = conn
 	c.mu.Unlock()
 	state := conn.quic.ConnectionState()
-	return answer{"certificate": conn.leaf, "alpn": state.TLS.NegotiatedProtocol, "resumed": state.TLS.DidResume, "early": state.Used0RTT}
+	return answer{"certificate": conn.leaf, "alpn": state.TLS.NegotiatedProtocol, "resumed": state.TLS.DidResume, "early": state.Used0RTT, "group": state.TLS.CurveID.String()}
 }
 
 func open(d dial) (*conn, error) {
@@ -94,11 +97,24 @@ func open(d dial) (*conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	seen := &goaways{}
-	connect := quic.DialAddr
-	if d.Early {
-		connect = quic.DialAddrEarly
+	to, err := net.ResolveUDPAddr("udp", d.Address)
+	if err != nil {
+		return nil, err
 	}
-	q, err := connect(ctx, d.Address, conf, &quic.Config{
+	// A transport that is not quic-go's own: only then has the client connection ids, without which it could not move.
+	network := "udp4"
+	if to.IP.To4() == nil {
+		network = "udp6"
+	}
+	transport, err := newTransport(network, nil)
+	if err != nil {
+		return nil, err
+	}
+	connect := transport.Dial
+	if d.Early {
+		connect = transport.DialEarly
+	}
+	q, err := connect(ctx, to, conf, &quic.Config{
 		MaxIncomingStreams:   -1,
 		HandshakeIdleTimeout: timeout,
 		MaxIdleTimeout:       idle,
@@ -106,16 +122,37 @@ func open(d dial) (*conn, error) {
 		Tracer:               func(context.Context, bool, quic.ConnectionID) qlogwriter.Trace { return seen },
 	})
 	if err != nil {
+		transport.close()
 		return nil, err
 	}
+	context.AfterFunc(q.Context(), transport.close)
 	select {
 	case <-q.HandshakeComplete():
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	sum := sha256.Sum256(q.ConnectionState().TLS.PeerCertificates[0].Raw)
-	transport := &http3.Transport{DisableCompression: true}
-	return &conn{quic: q, h3: transport.NewClientConn(q), goaways: seen, leaf: hex.EncodeToString(sum[:])}, nil
+	client := &http3.Transport{DisableCompression: true}
+	return &conn{quic: q, h3: client.NewClientConn(q), goaways: seen, leaf: hex.EncodeToString(sum[:])}, nil
+}
+
+// transport is a socket of its own for each connection, and for each place that it moves to.
+type transport struct {
+	quic.Transport
+	socket *net.UDPConn
+}
+
+func newTransport(network string, local *net.UDPAddr) (*transport, error) {
+	socket, err := net.ListenUDP(network, local)
+	if err != nil {
+		return nil, err
+	}
+	return &transport{Transport: quic.Transport{Conn: socket}, socket: socket}, nil
+}
+
+func (t *transport) close() {
+	t.Transport.Close()
+	t.socket.Close()
 }
 
 func (c *conn) close() { c.h3.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "") }

@@ -3,6 +3,7 @@
 //	open     dials a connection and names it          closed   waits for a connection's end and says how it came
 //	request  one request on a named connection        close    closes a connection
 //	load     requests without end until `halt`        grpc     one gRPC call (connect-go) on a named connection
+//	migrate  moves a named connection to other local addresses, one after the other
 package main
 
 import (
@@ -61,6 +62,8 @@ func (c *client) run(cmd command) answer {
 		return conn.request(cmd.Request)
 	case "grpc":
 		return conn.grpc(cmd.GRPC)
+	case "migrate":
+		return conn.migrateNow(cmd.Request)
 	case "closed":
 		return conn.closed()
 	case "close":

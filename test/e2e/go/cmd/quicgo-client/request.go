@@ -33,6 +33,20 @@ type request struct {
 	SendPauseMs int `json:"sendPauseMs"`
 	CancelMs    int `json:"cancelMs"`
 	TimeoutMs   int `json:"timeoutMs"`
+	// Migrate is done in this order.
+	Migrate []migration `json:"migrate"`
+}
+
+// counted tells how far the body has been sent.
+type counted struct {
+	*body.Source
+	progress *progress
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Source.Read(p)
+	c.progress.add(n)
+	return n, err
 }
 
 func (r request) timeout() time.Duration {
@@ -42,7 +56,7 @@ func (r request) timeout() time.Duration {
 	return 60 * time.Second
 }
 
-func (r request) build(ctx context.Context) (*http.Request, *body.Source, error) {
+func (r request) build(ctx context.Context, p *progress) (*http.Request, *body.Source, error) {
 	method := r.Method
 	if method == "" {
 		method = http.MethodGet
@@ -51,7 +65,7 @@ func (r request) build(ctx context.Context) (*http.Request, *body.Source, error)
 	var reader io.Reader
 	if r.Body != nil {
 		source = body.NewSource(*r.Body, time.Duration(r.SendPauseMs)*time.Millisecond)
-		reader = source
+		reader = counted{source, p}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "https://"+r.Authority+r.Path, reader)
 	if err != nil {
@@ -91,7 +105,8 @@ func (c *conn) request(r request) answer {
 		mu.Unlock()
 		return nil
 	}})
-	req, source, err := r.build(ctx)
+	p := &progress{conn: c, ctx: ctx, left: r.Migrate, moves: []move{}}
+	req, source, err := r.build(ctx, p)
 	if err != nil {
 		return answer{"error": failure{Kind: "usage", Text: err.Error()}}
 	}
@@ -101,7 +116,7 @@ func (c *conn) request(r request) answer {
 	}
 	defer res.Body.Close()
 	a := answer{"status": res.StatusCode, "headers": pairs(res.Header), "firstByteMs": ms(started)}
-	size, sum, text, cancelled, err := r.read(res.Body, cancel)
+	size, sum, text, cancelled, err := r.read(res.Body, p, cancel)
 	a["text"] = text
 	a["size"], a["sha256"], a["cancelled"], a["trailers"], a["ms"] = size, sum, cancelled, pairs(res.Trailer), ms(started)
 	mu.Lock()
@@ -109,6 +124,11 @@ func (c *conn) request(r request) answer {
 	mu.Unlock()
 	if source != nil {
 		a["sent"] = source.Sum()
+	}
+	moves, failed := p.wait()
+	a["moves"] = moves
+	if err == nil {
+		err = failed
 	}
 	if err != nil && !cancelled {
 		a["error"] = c.describe(err)
@@ -125,7 +145,7 @@ func (c *conn) describe(err error) failure {
 	return f
 }
 
-func (r request) read(from io.Reader, cancel func()) (size int64, sum, text string, cancelled bool, err error) {
+func (r request) read(from io.Reader, p *progress, cancel func()) (size int64, sum, text string, cancelled bool, err error) {
 	hash := sha256.New()
 	chunk := 32 << 10
 	if r.ReadChunk > 0 {
@@ -135,6 +155,7 @@ func (r request) read(from io.Reader, cancel func()) (size int64, sum, text stri
 	for {
 		n, readErr := from.Read(buffer)
 		hash.Write(buffer[:n])
+		p.add(n)
 		if len(text) < 8192 {
 			text += string(buffer[:min(n, 8192-len(text))])
 		}

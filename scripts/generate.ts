@@ -6,6 +6,7 @@ import { loadCommands } from '../src/cli/commands.ts';
 import { commandLinePage } from '../src/cli/generate/commandline.ts';
 import { generateAll } from '../src/cli/generate/index.ts';
 import { metricsPage, reasonsPage } from '../src/cli/generate/metrics.ts';
+import { daysOf, dependenciesPage } from './crates.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
@@ -14,6 +15,10 @@ const files = generateAll();
 files.set('docs/reference/command-line.md', commandLinePage(await loadCommands()));
 files.set('docs/reference/metrics.md', metricsPage());
 files.set('docs/reference/reasons.md', reasonsPage());
+
+const DEPENDENCIES = 'docs/security/dependencies.md';
+const text = (path: string): string => (existsSync(join(ROOT, path)) ? readFileSync(join(ROOT, path), 'utf8') : '');
+files.set(DEPENDENCIES, dependenciesPage(text('native/Cargo.lock'), daysOf(text(DEPENDENCIES))));
 
 let stale = 0;
 for (const [path, text] of files) {

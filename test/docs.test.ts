@@ -113,7 +113,7 @@ describe('command lines', () => {
   });
 
   test('make targets exist', () => {
-    const makefiles = ['Makefile', 'test/e2e/e2e.mk'].map((f) => readFileSync(join(ROOT, f), 'utf8')).join('\n');
+    const makefiles = ['Makefile', 'test/e2e/e2e.mk', 'test/bench/bench.mk'].map((f) => readFileSync(join(ROOT, f), 'utf8')).join('\n');
     const targets = new Set(commandLines.map((s) => /^make ([a-z][a-z0-9-]*)/.exec(s.text)?.[1]).filter((t) => t !== undefined));
     expect(targets.size).toBeGreaterThan(3);
     for (const target of targets) expect(makefiles).toMatch(new RegExp(`^${target}:`, 'm'));
@@ -164,7 +164,17 @@ describe('names', () => {
   });
 
   test('of flags are those of a command', async () => {
-    const FOREIGN = new Set(['--http3-only', '--cacert', '--h3', '--omit', '--server-side']);
+    const FOREIGN = new Set([
+      '--http3-only',
+      '--cacert',
+      '--h3',
+      '--omit',
+      '--server-side',
+      '--build-arg',
+      '--locked',
+      '--no-default-features',
+      '--target',
+    ]);
     const ours = new Set(['--help', '--version']);
     for (const name of COMMAND_NAMES) for (const o of (await loadCommand(name))?.options ?? []) ours.add(o.flag);
     const used = texts.flatMap(({ page, text }) => [...text.matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g)].map(([flag]) => ({ page, flag })));

@@ -4,9 +4,10 @@ mod kit;
 
 use kit::*;
 use spooky_quic::gate::{Newcomer, Verdict, Waiting};
-use spooky_quic::ids::{CidCodec, NO_SLOT};
+use spooky_quic::ids::{CidCodec, NO_SLOT, Random};
 use spooky_quic::options::{EndpointKeys, Key, RetryMode};
 use spooky_quic::packet::answers::{CONNECTION_REFUSED, INVALID_TOKEN};
+use spooky_quic::tokens::TokenKeys;
 
 const REST: [u8; 34] = {
     let mut r = [0x55; 34];
@@ -296,6 +297,15 @@ fn u5_a_second_use_is_invalid() {
 }
 
 #[test]
+fn u5_a_token_for_an_id_that_no_retry_gives_out_is_invalid() {
+    let mut b = Bench::with(|o| o.retry = RetryMode::Always);
+    let mut keys = TokenKeys::new(&listen_options().token_keys).unwrap();
+    let token = keys.seal(&b.from, &[7; 8], &DCID, b.wall, &mut Random::new()).unwrap();
+    assert_invalid(&mut b, &[7; 8], &token);
+    b.counted(|c| (c.dropped.token, c.answered.refused) = (1, 1));
+}
+
+#[test]
 fn u5_nonsense_of_another_kind_counts_as_none() {
     let (mut b, ..) = asked();
     for text in ["{\"time\":1,\"odcid\":\"00\"}", "A", &"x".repeat(56)] {
@@ -408,6 +418,16 @@ fn what_another_worker_hands_over_reaches_its_connection() {
     assert_eq!(b.judge(&long(0xe0, 1, &id, &SCID, &REST)), Verdict::Deliver { slot: 1 });
     assert_eq!(b.judge(&hello()), Verdict::Deliver { slot: 6 });
     b.counted(|_| {});
+}
+
+#[test]
+fn u6_what_is_too_short_for_a_reset_uses_none_up() {
+    let mut b = Bench::new();
+    for _ in 0..1_000 {
+        assert_eq!(b.judge(&short(&[0x1f; 17], 21)), Verdict::Drop);
+    }
+    assert!(matches!(b.judge(&short(&[0x1f; 17], 22)), Verdict::Answer(21)));
+    b.counted(|c| (c.dropped.unknown_connection, c.answered.reset) = (1_001, 1));
 }
 
 #[test]

@@ -30,6 +30,7 @@ describe('an addon that cannot be used', () => {
     ['is missing', join(dir, 'none.node'), 'none.node is not there: `make native` builds it'],
     ['cannot be loaded', fake('broken', 'throw new Error("wrong ELF class")'), 'cannot be loaded (wrong ELF class)'],
     ['speaks other records', fake('old', 'exports.abi = () => 999'), `speaks version 999 of our records, not ${ABI}`],
+    ['is something else', fake('other', 'exports.hello = 1'), 'other.cjs is no engine of ours'],
     [
       'fails its self-test',
       fake('deaf', `exports.abi = () => ${ABI}; exports.version = () => '1'; exports.open = () => { throw new Error('no sockets today') }`),

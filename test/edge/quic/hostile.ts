@@ -6,8 +6,9 @@ import { CidCodec } from '../../../src/edge/quic/cid.ts';
 import { DROPS, type Drop, type EndpointStats, type Limits, type QuicConn, type QuicEndpoint } from '../../../src/edge/quic/engine.ts';
 import { deriveEdgeKeys } from '../../../src/edge/quic/keys.ts';
 import { resetToken } from '../../../src/edge/quic/matrixai/reset.ts';
+import { sealToken } from '../../../src/edge/quic/matrixai/token.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
-import type { Made } from './conformance.ts';
+import type { Made, Nature } from './conformance.ts';
 import { connectOptions, echo, entry, INSTALLATION, listenOptions, pattern, Recorder, send, table } from './kit.ts';
 import {
   clientHello,
@@ -42,13 +43,15 @@ class Shifted implements Clock {
 }
 
 /** What engines do with datagrams that no honest client sends, while an honest one works beside them. */
-export function datagramSuite(name: string, make: (clock: Clock) => Made): void {
+export function datagramSuite(name: string, make: (clock: Clock) => Made, nature: Nature = {}): void {
   describe(`datagrams at ${name}`, () => {
     const wires: Wire[] = [];
     const open: QuicEndpoint[] = [];
     const clients: QuicConn[] = [];
     let clock: Shifted;
     let made: Made;
+
+    const flight = nature.flight ?? 1;
 
     interface Stage {
       readonly ep: QuicEndpoint;
@@ -97,6 +100,11 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
         for (let i = 0; i < 100; i++) await s.w.send(packet(), s.port);
         for (let i = 0; i < 5000 && s.ep.stats().datagrams[0] < seen + 100; i++) await new Promise((done) => setImmediate(done));
       }
+    };
+    /** Time goes on for engines whose clock is not ours, too: by what the honest client does meanwhile. */
+    const patiently = async (s: Stage, check: () => boolean): Promise<void> => {
+      for (let i = 0; i < 2000 && !check(); i++) await s.w.barrier(s.port, 1).then(() => new Promise((done) => setTimeout(done, 2)));
+      expect(check()).toBe(true);
     };
     const settled = async (s: Stage, drops: Drops, rounds?: number): Promise<EndpointStats> => {
       await s.w.barrier(s.port, rounds);
@@ -175,13 +183,18 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
       const s = await stage();
       const answered = s.before.answered.version;
       await flood(s, 1500, () => longHeader(0xc0, 0xff00001d, randomBytes(8), randomBytes(8), garbage(1180)));
-      clock.shift += 5000;
-      await s.w.barrier(s.port, 2);
-      await work();
-      const now = s.ep.stats();
-      const limited = now.dropped.version_limited;
+      const limited = s.ep.stats().dropped.version_limited;
       expect(limited).toBeGreaterThan(100);
-      expect(now.answered.version - answered - 2 + limited).toBe(1500);
+      // And answered again when the rate allows it.
+      const seen = s.w.got.length;
+      let more = 0;
+      for (; more < 1000 && s.w.got.length === seen; more++) {
+        await s.w.send(longHeader(0xc0, 0xff00001d, randomBytes(8), randomBytes(8), garbage(1180)), s.port);
+        await work();
+      }
+      expect(s.w.got.length).toBeGreaterThan(seen);
+      const now = s.ep.stats();
+      expect(now.answered.version - answered + now.dropped.version_limited).toBe(1500 + more);
     });
 
     test('U4: spoofed Initials get a Retry and leave nothing behind', async () => {
@@ -198,7 +211,7 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
       }
       const c = await made.engine.connect(connectOptions(s.port), new Recorder());
       clients.push(c);
-      expect(s.ep.stats().answered.retry - retries).toBe(101);
+      expect(s.ep.stats().answered.retry - retries).toBe(100 + flight);
     });
 
     test('U4: under load Retry comes in at the half-open mark; what is answered stays below three times the question', async () => {
@@ -210,7 +223,7 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
       expect(s.w.bytes).toBeLessThanOrEqual(3 * 40 * 1200);
       // An honest newcomer gets in all the same.
       clients.push(await made.engine.connect(connectOptions(s.port), new Recorder()));
-      expect(s.ep.stats().answered.retry).toBe(36);
+      expect(s.ep.stats().answered.retry).toBe(35 + flight);
     });
 
     test('U4: the half-open limit and the rate of handshakes hold where Retry is off', async () => {
@@ -230,10 +243,17 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
     });
 
     test('U4: a ClientHello in pieces is held within bounds, and forgotten in time', async () => {
-      const s = await stage({ limits: { halfOpen: 50 } });
+      const s = await stage({ limits: { halfOpen: 50, ...(nature.eager ? { handshakeMs: 400 } : {}) } });
       for (let i = 0; i < 20; i++) await s.w.send(initial(cryptoFrame(0, hello.subarray(0, 100))), s.port);
       await s.w.barrier(s.port);
       expect(s.ep.stats().halfOpen).toBe(20);
+      if (nature.eager) {
+        // Acknowledged, and no more than that.
+        expect(s.w.bytes).toBeLessThanOrEqual(20 * 1200);
+        await patiently(s, () => s.ep.stats().halfOpen === 0);
+        expect(s.ep.stats().handshakes.handshake_timeout).toBe(20);
+        return;
+      }
       expect(s.w.got).toEqual([]);
       clock.shift += 10_000;
       await s.w.send(initial(cryptoFrame(0, hello.subarray(0, 100))), s.port);
@@ -313,10 +333,14 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
 
       test('expired: INVALID_TOKEN, counted apart', async () => {
         const s = await stage({ retry: 'always' });
-        const { id, token } = await ask(s);
-        clock.shift += 10_001;
-        expect(await answer(s, id, token)).toBe(0x0b);
+        const { id } = await ask(s);
+        // As this endpoint would have sealed it then, and a moment later.
+        const sealed = (ago: number): Buffer =>
+          sealToken(listenOptions().tokenKeys, addressFrom('127.0.0.1', s.w.port) as Uint8Array, id, randomBytes(8), Date.now() - ago);
+        expect(await answer(s, id, sealed(10_001))).toBe(0x0b);
         await settled(s, { token_expired: 1 });
+        expect(await answer(s, id, sealed(8_000))).toBe(null);
+        await settled(s, { token_expired: 1, malformed: 1 });
       });
 
       test('a second use: INVALID_TOKEN', async () => {
@@ -514,11 +538,32 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
       expect(s.ep.stats().connections).toBe(1);
     });
 
+    /** An engine that follows clients has to ask the new address, with no more than three times what came from there (RFC 9000 s8.1). */
+    const drawsOnlyChallenges = async (s: Stage, raw: RawClient): Promise<void> => {
+      const conn = s.server.conns.at(-1) as QuicConn;
+      const elsewhere = await wire('127.0.0.2');
+      raw.q.streamSend(0, Buffer.alloc(1000, 1), false);
+      const packets = raw.take();
+      for (const p of packets) await elsewhere.send(p, s.port);
+      await s.server.until(() => s.server.seen(conn, 0).bytes === 1000);
+      // Copies of what was already taken, from there and from another port.
+      const copy = await wire();
+      for (let i = 0; i < 10; i++) for (const p of packets) for (const w of [elsewhere, copy]) await w.send(p, s.port);
+      await s.w.barrier(s.port);
+      const came = packets.reduce((n, p) => n + p.length, 0);
+      expect(elsewhere.bytes).toBeLessThanOrEqual(3 * 11 * came);
+      expect(copy.got).toEqual([]);
+      // Nobody there answers: the client is where it was.
+      expect([s.server.paths, Buffer.from(conn.remote).readUInt16BE(16)]).toEqual([0, raw.wire.port]);
+      await work();
+    };
+
     test('U10: packets of a connection from elsewhere draw nothing there', async () => {
       const s = await stage();
       const raw = new RawClient(await wire(), s.port);
       expect(await raw.handshake()).toBe(true);
       await s.w.barrier(s.port, 2);
+      if (made.engine.caps.migration) return drawsOnlyChallenges(s, raw);
       const before = s.ep.stats();
       const elsewhere = await wire('127.0.0.2');
       raw.q.streamSend(0, Buffer.alloc(1000, 1), false);
@@ -542,7 +587,7 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
 
     test('a client behind a NAT that gave it another port goes on', async () => {
       const s = await stage();
-      if (made.engine.caps.migration) return;
+      const { migration } = made.engine.caps;
       const first = await wire();
       const raw = new RawClient(first, s.port);
       expect(await raw.handshake()).toBe(true);
@@ -562,8 +607,10 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
       for (const d of raw.take()) await second.send(d, s.port);
       await second.until(() => got === 5000);
       expect(out.subarray(0, 5000).equals(body)).toBe(true);
-      expect(s.server.paths).toBe(0);
-      expect(Buffer.from(conn.remote).readUInt16BE(16)).toBe(first.port);
+      // What the client's address is: with migration the validated new one, else the one that was validated by the handshake.
+      if (migration) await s.server.until(() => s.server.paths === 1);
+      expect(s.server.paths).toBe(migration ? 1 : 0);
+      expect(Buffer.from(conn.remote).readUInt16BE(16)).toBe((migration ? second : first).port);
     });
 
     describe('connection level', () => {
@@ -618,10 +665,8 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
         await s.w.send(good(), s.port);
         await s.w.until(() => s.w.got.length > 0);
         expect(s.ep.stats().halfOpen).toBe(1);
-        for (let i = 0; i < 400 && s.ep.stats().halfOpen > 0; i++)
-          await s.w.barrier(s.port, 1).then(() => new Promise((done) => setTimeout(done, 2)));
+        await patiently(s, () => s.ep.stats().halfOpen === 0);
         const now = s.ep.stats();
-        expect(now.halfOpen).toBe(0);
         expect(now.handshakes.handshake_timeout).toBe(1);
         await work();
       });
@@ -637,13 +682,22 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made): void 
         expect(s.ep.stats().handshakes.refused_draining).toBe(1);
       });
 
-      test('Q5: a peer whose packets lead to nothing is closed with H3_EXCESSIVE_LOAD', async () => {
+      test('Q5: a peer whose packets lead to nothing costs no more than they weigh', async () => {
         const s = await stage();
         const raw = new RawClient(await wire(), s.port);
         expect(await raw.handshake()).toBe(true);
         raw.q.streamSend(0, Buffer.alloc(1000, 1), false);
         const packets = raw.take();
         // The same packets again and again: authentic once, then only weight.
+        if (nature.byteBudget !== true) {
+          for (let i = 0; i < 200; i++) for (const p of packets) await raw.wire.send(p, s.port);
+          await s.w.barrier(s.port);
+          const c = s.server.conns.at(-1) as QuicConn;
+          expect([s.server.seen(c, 0).bytes, s.server.closes.length]).toEqual([1000, 0]);
+          expect(raw.q.peerError()).toBe(null);
+          await work();
+          return;
+        }
         for (let i = 0; i < 1000 && raw.q.peerError() === null; i++) {
           for (const p of packets) await raw.wire.send(p, s.port);
           if (i % 20 === 0) await s.w.barrier(s.port, 1);

@@ -55,6 +55,7 @@ export function loadAddon(file = ADDON_FILE): Addon {
   } catch (e) {
     throw new Error(`${file} cannot be loaded (${(e as Error).message}): \`make native\` builds it for this machine`, { cause: e });
   }
+  if (typeof addon.abi !== 'function') throw new Error(`${file} is no engine of ours: \`make native\` builds one`);
   const abi = addon.abi();
   if (abi !== ABI) throw new Error(`${file} speaks version ${abi} of our records, not ${ABI}: \`make native\` builds it anew`);
   return addon;

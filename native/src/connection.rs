@@ -143,6 +143,7 @@ pub struct Connection {
     /// Streams that quiche has named and that may have more.
     unread: VecDeque<u64>,
     stops_seen: u64,
+    resets_seen: u64,
     /// Something other than an acknowledgement may have to leave.
     spoken: bool,
     /// Data was handed over since packets last left: an answer is likely.
@@ -197,6 +198,7 @@ impl Connection {
             paused: BTreeSet::new(),
             unread: VecDeque::new(),
             stops_seen: 0,
+            resets_seen: 0,
             spoken: true,
             asked: false,
             since_send: 0,
@@ -239,11 +241,9 @@ impl Connection {
         while let Some(e) = self.q.path_event_next() {
             self.spoken = true;
             match e {
-                PathEvent::PeerMigrated(local, peer) => {
-                    if (local, peer) != (self.local, self.remote) {
-                        (self.local, self.remote) = (local, peer);
-                        self.moved = true;
-                    }
+                PathEvent::PeerMigrated(local, peer) if (local, peer) != (self.local, self.remote) => {
+                    (self.local, self.remote) = (local, peer);
+                    self.moved = true;
                 }
                 PathEvent::New(..) => self.narrow = true,
                 _ => {}
@@ -399,7 +399,7 @@ impl Connection {
             self.moved = false;
         }
         if self.phase == Phase::Open {
-            self.look_for_stops();
+            self.look_around();
         }
         let reads = self.phase != Phase::Ending || self.why.as_ref().is_some_and(|w| w.side == Side::Remote);
         if reads {
@@ -423,11 +423,17 @@ impl Connection {
         Told::All
     }
 
-    fn look_for_stops(&mut self) {
-        let seen = self.q.stats().stopped_stream_count_remote;
-        if seen != self.stops_seen {
-            self.stops_seen = seen;
+    /// What quiche only counts: streams whose peer has stopped reading them, and streams that it reset while they were paused.
+    fn look_around(&mut self) {
+        let stats = self.q.stats();
+        if stats.stopped_stream_count_remote != self.stops_seen {
+            self.stops_seen = stats.stopped_stream_count_remote;
             self.outbound.poll_stops(&mut self.q);
+        }
+        if stats.reset_stream_count_remote != self.resets_seen {
+            self.resets_seen = stats.reset_stream_count_remote;
+            let over = self.paused.iter().filter(|&&id| self.q.stream_finished(id));
+            self.unread.extend(over);
         }
     }
 

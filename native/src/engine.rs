@@ -3,6 +3,7 @@
 use crate::address;
 use crate::connection::{Born, Change, Connection, Phase, Told};
 use crate::counters::Counters;
+use crate::flights::Flights;
 use crate::gate::{Arrival, Population as _, Verdict};
 use crate::ids::{CID_LENGTH, Random, SlotPool};
 use crate::listener::{Begun, Listener};
@@ -72,6 +73,9 @@ pub struct Engine {
     news: VecDeque<u32>,
     wants: VecDeque<u32>,
     foreign: VecDeque<Foreign>,
+    flights: Flights,
+    /// Where answers go when there is no room for them.
+    scratch: Box<[u8]>,
     queued: usize,
 }
 
@@ -86,6 +90,8 @@ impl Engine {
             news: VecDeque::new(),
             wants: VecDeque::new(),
             foreign: VecDeque::new(),
+            flights: Flights::default(),
+            scratch: vec![0; MAX_DATAGRAM].into(),
             queued: 0,
         }
     }
@@ -149,6 +155,7 @@ impl Engine {
 
     /// Newcomers are counted by turn.
     pub fn start_turn(&mut self) {
+        self.flights.clear();
         if let Ok(l) = self.listener() {
             l.gate.start_turn();
         }
@@ -160,6 +167,9 @@ impl Engine {
 
     /// Newcomers of earlier turns.
     pub fn admit(&mut self, ports: &mut [Port], times: Times) {
+        if !self.is_waiting() {
+            return;
+        }
         while let Role::Listener(l) = &mut self.role
             && !l.gate.is_full()
             && let Some(Arrival { mut datagram, from, to, .. }) = l.waiting.pop()
@@ -168,7 +178,7 @@ impl Engine {
                 self.judge(&mut ports[port], &mut datagram, from, to, false, times);
             }
         }
-        self.settle_news(times.now);
+        self.settle_all(times.now);
     }
 
     pub fn arrive(&mut self, port: &mut Port, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, forwarded: bool, times: Times) {
@@ -195,17 +205,18 @@ impl Engine {
         c.local = to;
         // quiche knows the path by the address that the socket is bound to.
         c.recv(datagram, from, bound, now);
-        self.tell(0);
+        if c.phase != Phase::Handshaking {
+            self.tell(0);
+        }
         self.want(0);
     }
 
     fn judge(&mut self, port: &mut Port, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, forwarded: bool, times: Times) {
         let Role::Listener(l) = &mut self.role else { return };
-        let mut scratch = [0; MAX_DATAGRAM];
-        let out = match port.outbox.room() {
-            Some(room) => room,
-            None => &mut scratch,
-        };
+        if self.flights.is_answered(datagram, from) {
+            return;
+        }
+        let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
         let verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
         match verdict {
@@ -213,9 +224,14 @@ impl Engine {
             Verdict::Begin(newcomer) => self.begin(newcomer, datagram, from, to, now),
             Verdict::Wait => l.waiting.push(datagram, from, to, &mut self.counters),
             // Without room the answer is lost, as datagrams can be.
-            Verdict::Answer(n) if port.outbox.room().is_some() => port.outbox.commit(n, to, from),
+            Verdict::Answer(n) => {
+                if port.outbox.room().is_some() {
+                    port.outbox.commit(n, to, from);
+                }
+                self.flights.answered(datagram, from);
+            }
             Verdict::Foreign { worker } => self.hand_over(worker, datagram, from, to),
-            Verdict::Answer(_) | Verdict::Drop => {}
+            Verdict::Drop => {}
         }
     }
 
@@ -230,7 +246,9 @@ impl Engine {
     fn deliver(&mut self, slot: u32, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
         let Some(c) = self.people.at(slot) else { return };
         if c.recv(datagram, from, to, now) {
-            self.tell(slot);
+            if c.phase != Phase::Handshaking {
+                self.tell(slot);
+            }
             self.want(slot);
         } else {
             self.counters.dropped.unknown_connection += 1;
@@ -246,7 +264,6 @@ impl Engine {
         match l.begin((slot, generation), n, datagram, from, to, now) {
             Ok(Begun::Connection(c)) => {
                 self.people.insert(c);
-                self.tell(slot);
                 self.want(slot);
             }
             Ok(Begun::Refused(mut c)) => {
@@ -263,9 +280,10 @@ impl Engine {
         }
     }
 
-    pub fn settle_news(&mut self, now: Instant) {
-        for i in 0..self.news.len() {
-            if let Some(&slot) = self.news.get(i) {
+    /// What has become of those whom something has reached.
+    pub fn settle_all(&mut self, now: Instant) {
+        for i in 0..self.wants.len() {
+            if let Some(&slot) = self.wants.get(i) {
                 self.settle(slot, now);
             }
         }
@@ -276,6 +294,9 @@ impl Engine {
         let change = c.settle(now);
         if let Role::Listener(l) = &mut self.role {
             c.issue_ids(&mut l.gate);
+        }
+        if c.has_news() {
+            self.tell(slot);
         }
         self.changed(slot, change);
     }
@@ -359,7 +380,7 @@ impl Engine {
 
     /// Frees a connection of which nothing is left.
     fn reap(&mut self, slot: u32) {
-        if !self.people.at(slot).is_some_and(|c| c.gone()) {
+        if !self.people.at(slot).is_some_and(|c| c.gone() && !c.in_news) {
             return;
         }
         if let Some(mut c) = self.people.remove(slot, &mut self.pool) {
@@ -478,17 +499,12 @@ impl Engine {
         self.settle(slot, now);
         self.account(slot);
         let Some(c) = self.people.at(slot) else { return Ok(pumped) };
-        let news = c.has_news();
         let deadline = c.deadline();
         self.timers.arm(slot, &mut c.armed, deadline);
         if pumped != Pumped::Done {
             self.want(slot);
         }
-        if news {
-            self.tell(slot);
-        } else {
-            self.reap(slot);
-        }
+        self.reap(slot);
         Ok(pumped)
     }
 

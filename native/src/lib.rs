@@ -12,6 +12,7 @@ pub mod driver;
 pub mod engine;
 #[cfg(feature = "node")]
 pub mod exports;
+pub mod flights;
 pub mod gate;
 #[cfg(feature = "node")]
 pub mod host;

@@ -140,7 +140,7 @@ impl Endpoint {
                 }
             }
         }
-        engine.settle_news(now);
+        engine.settle_all(now);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Endpoint {
             return;
         };
         self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now));
-        self.engine.settle_news(now);
+        self.engine.settle_all(now);
     }
 
     /// Fills the buffers with events: how many. Call again while `wants_collect`.

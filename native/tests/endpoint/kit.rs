@@ -5,8 +5,10 @@ use spooky_quic::address;
 use spooky_quic::options::{DialOptions, ListenOptions};
 use spooky_quic::records::{EARLY, FIN, RECORD_BYTES, Record, WANT_WRITABLE, command, event};
 use spooky_quic::turn::Endpoint;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// No test takes longer.
@@ -226,8 +228,6 @@ impl Side {
     }
 
     fn note(&mut self, e: &Event) {
-        let mut at = |who: &Who, id: &u64| -> *mut Seen { self.streams.entry((*who, *id)).or_default() };
-        let _ = &mut at;
         match e {
             Event::Conn { who, .. } => self.conns.push(*who),
             Event::Data { who, id, bytes, fin } => {
@@ -326,6 +326,70 @@ pub fn echo(e: &Event, out: &mut Commands) {
     if let Event::Data { who, id, bytes, fin } = e {
         out.send(*who, *id, bytes, *fin);
     }
+}
+
+/// Writes all of a body as JavaScript does: until 128 KiB are on their way, then again when it hears that there is room.
+pub struct Pump {
+    id: u64,
+    body: Vec<u8>,
+    at: usize,
+}
+
+impl Pump {
+    pub fn new(id: u64, body: Vec<u8>) -> Self {
+        Pump { id, body, at: 0 }
+    }
+
+    pub fn left(&self) -> usize {
+        self.body.len() - self.at
+    }
+
+    pub fn run(&mut self, who: Who, out: &mut Commands) {
+        let mut count = 0;
+        while self.left() > 0 {
+            let end = (self.at + 16384).min(self.body.len());
+            let bytes = &self.body[self.at..end];
+            self.at = end;
+            count += bytes.len();
+            if self.left() == 0 {
+                out.send(who, self.id, bytes, true);
+            } else if count > 128 * 1024 {
+                out.send_much(who, self.id, bytes);
+                return;
+            } else {
+                out.send(who, self.id, bytes, false);
+            }
+        }
+    }
+}
+
+pub type Pumps = Rc<RefCell<BTreeMap<u64, Pump>>>;
+
+/// Runs the pump of a stream whenever it is writable.
+pub fn pumping(pumps: &Pumps) -> impl FnMut(&Event, &mut Commands) + use<> {
+    let pumps = Rc::clone(pumps);
+    move |e, out| {
+        if let Event::Writable { who, id } = e
+            && let Some(p) = pumps.borrow_mut().get_mut(id)
+        {
+            p.run(*who, out);
+        }
+    }
+}
+
+/// Answers `ok` to whoever has said everything.
+pub fn polite(e: &Event, out: &mut Commands) {
+    if let Event::Data { who, id, fin: true, .. } = e
+        && id % 4 == 0
+    {
+        out.send(*who, *id, b"ok", true);
+    }
+}
+
+/// Returns when everything that was under way before has been seen by both sides. The server answers.
+pub fn barrier(s: &mut Side, c: &mut Side, cw: Who, id: u64) {
+    c.out.send(cw, id, b"barrier", true);
+    drive(&mut [s, c], "a barrier", |x| x[1].seen(cw, id).fin);
 }
 
 /// A server and a client that know each other.

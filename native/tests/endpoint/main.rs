@@ -2,4 +2,5 @@
 
 mod certs;
 mod kit;
+mod life;
 mod streams;

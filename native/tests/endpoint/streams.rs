@@ -1,5 +1,16 @@
+//! What the seam says of streams.
+
 use crate::kit::*;
 use spooky_quic::records::command;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+const MIB: usize = 1 << 20;
+
+fn pumps() -> Pumps {
+    Rc::new(RefCell::new(BTreeMap::new()))
+}
 
 #[test]
 fn streams_carry_bytes_both_ways_to_the_end() {
@@ -13,11 +24,370 @@ fn streams_carry_bytes_both_ways_to_the_end() {
         assert_eq!(c.seen(cw, id).bytes, format!("question {id}").as_bytes());
     }
     drive(&mut [&mut s, &mut c], "settings", |x| x[0].seen(sw, 2).bytes == b"settings");
-    c.out.close(cw, true, 0x100, "enough");
-    drive(&mut [&mut s, &mut c], "goodbyes", |x| x.iter().all(|s| s.closes.len() == 1));
-    let bye = |who, side| Goodbye { who, side, app: true, code: 0x100, reason: "enough".into() };
-    assert_eq!((&s.closes[0], &c.closes[0]), (&bye(sw, 1), &bye(cw, 0)));
-    let st = s.stats();
-    assert_eq!((&st["handshakes"]["accepted"], &st["connections"], &st["halfOpen"]), (&1.into(), &0.into(), &0.into()));
-    let _ = command::PING;
+}
+
+#[test]
+fn a_mebibyte_comes_back_with_backpressure_both_ways() {
+    let there = pumps();
+    let (mut s, c, sw, cw) = pair(server(|_| {}).reacting(echo));
+    let mut c = c.reacting(pumping(&there));
+    let body = pattern(MIB, 3);
+    there.borrow_mut().insert(0, Pump::new(0, body.clone()));
+    there.borrow_mut().get_mut(&0).unwrap().run(cw, &mut c.out);
+    drive(&mut [&mut s, &mut c], "the echo", |x| x[1].seen(cw, 0).fin);
+    assert!(c.seen(cw, 0).bytes == body);
+    assert!(c.seen(cw, 0).writable >= 6, "{} times writable", c.seen(cw, 0).writable);
+    assert!(s.seen(sw, 0).fin);
+}
+
+#[test]
+fn every_wish_to_write_more_is_granted_once() {
+    let (mut s, mut c, _, cw) = pair(server(|_| {}));
+    for round in 1..=8 {
+        for _ in 0..20 {
+            c.out.send(cw, 0, &pattern(16384, round), false);
+        }
+        c.out.send_much(cw, 0, b"more?");
+        let granted = round as usize;
+        drive(&mut [&mut s, &mut c], "WRITABLE", |x| x[1].seen(cw, 0).writable >= granted);
+        assert_eq!(c.seen(cw, 0).writable, granted);
+    }
+    // Nothing waits: at once, and without bytes as well.
+    c.out.send_much(cw, 4, b"");
+    c.turn(false);
+    assert_eq!(c.seen(cw, 4).writable, 1);
+    c.out.send(cw, 0, b"", true);
+    drive(&mut [&mut s, &mut c], "the end", |x| x[0].streams.values().any(|s| s.fin));
+    assert_eq!(c.seen(cw, 0).writable, 8);
+}
+
+#[test]
+fn a_dead_stream_takes_writes_without_a_word() {
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}).reacting(echo));
+    c.out.send(cw, 0, b"x", false);
+    drive(&mut [&mut s, &mut c], "the echo", |x| x[1].seen(cw, 0).bytes == b"x");
+    c.out.code(command::STOP, cw, 0, 0x10c);
+    c.out.code(command::RESET, cw, 0, 0x10c);
+    drive(&mut [&mut s, &mut c], "both ends", |x| {
+        let seen = x[0].seen(sw, 0);
+        !seen.stops.is_empty() && !seen.resets.is_empty()
+    });
+    s.out.send(sw, 0, b"more", false);
+    s.out.send(sw, 0, b"", true);
+    s.out.send_much(sw, 0, b"more");
+    s.out.send(sw, 400, b"never opened", true);
+    c.out.send(cw, 0, b"more", true);
+    for kind in [command::RESET, command::STOP] {
+        s.out.code(kind, sw, 0, 1);
+        s.out.code(kind, sw, 444, 1);
+    }
+    for kind in [command::PAUSE, command::RESUME] {
+        s.out.plain(kind, sw, 0);
+    }
+    s.out.priority(sw, 0, 1, true);
+    barrier(&mut s, &mut c, cw, 4);
+    assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
+    assert_eq!((&s.seen(sw, 0).stops, &s.seen(sw, 0).resets), (&vec![0x10c], &vec![0x10c]));
+    assert_eq!(s.seen(sw, 0).writable, 0);
+    assert_eq!((s.stats()["commandsStale"].as_u64(), s.stats()["commandsInvalid"].as_u64()), (Some(0), Some(0)));
+}
+
+#[test]
+fn codes_of_resets_and_stops_arrive_once_and_whole() {
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}).reacting(polite));
+    c.out.send(cw, 0, b"a", false);
+    c.out.send(cw, 4, b"b", false);
+    drive(&mut [&mut s, &mut c], "both", |x| !x[0].seen(sw, 0).bytes.is_empty() && !x[0].seen(sw, 4).bytes.is_empty());
+    let large = (1 << 62) - 1;
+    c.out.code(command::RESET, cw, 0, large);
+    s.out.code(command::STOP, sw, 4, 0x107);
+    s.out.code(command::RESET, sw, 4, 0x102);
+    drive(&mut [&mut s, &mut c], "codes", |x| {
+        let seen = x[1].seen(cw, 4);
+        !x[0].seen(sw, 0).resets.is_empty() && !seen.stops.is_empty() && !seen.resets.is_empty()
+    });
+    for id in [8, 12, 16] {
+        barrier(&mut s, &mut c, cw, id);
+    }
+    assert_eq!(s.seen(sw, 0).resets, [large]);
+    assert_eq!((&c.seen(cw, 4).stops, &c.seen(cw, 4).resets), (&vec![0x107], &vec![0x102]));
+}
+
+#[test]
+fn streams_that_their_client_resets_make_room_for_others_however_they_are_answered() {
+    let late = Rc::new(RefCell::new(Vec::new()));
+    let todo = Rc::clone(&late);
+    let s = server(|o| o["limits"]["bidi"] = 4.into()).reacting(move |e, out| match e {
+        Event::Data { who, id, .. } if id % 16 == 4 => out.send(*who, *id, b"early", true),
+        Event::Reset { who, id, .. } if id % 16 == 0 => out.code(command::RESET, *who, *id, 0x10c),
+        Event::Reset { who, id, .. } if id % 16 == 8 => out.send(*who, *id, b"late", true),
+        Event::Reset { who, id, .. } if id % 16 == 12 => todo.borrow_mut().push((*who, *id)),
+        _ => {}
+    });
+    let (mut s, mut c, sw, cw) = pair(s);
+    for id in (0..400).step_by(4) {
+        c.out.send(cw, id, b"x", false);
+        drive(&mut [&mut s, &mut c], "the stream", |x| !x[0].seen(sw, id).bytes.is_empty());
+        c.out.code(command::RESET, cw, id, 0x10c);
+        drive(&mut [&mut s, &mut c], "its reset", |x| !x[0].seen(sw, id).resets.is_empty());
+        for (who, id) in late.borrow_mut().drain(..) {
+            s.out.code(command::RESET, who, id, 0x10c);
+        }
+    }
+    assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
+}
+
+#[test]
+fn answered_streams_make_room_whatever_their_client_still_says() {
+    let s = server(|o| o["limits"]["bidi"] = 4.into()).reacting(|e, out| {
+        if let Event::Data { who, id, bytes, .. } = e
+            && bytes.starts_with(b"x")
+        {
+            out.send(*who, *id, b"enough", true);
+            out.code(command::STOP, *who, *id, 0x100);
+        }
+    });
+    let (mut s, mut c, _, cw) = pair(s);
+    for id in (0..400).step_by(4) {
+        c.out.send(cw, id, &[b'x'; 3000], false);
+        drive(&mut [&mut s, &mut c], "the answer", |x| x[1].seen(cw, id).fin && !x[1].seen(cw, id).stops.is_empty());
+        c.out.code(command::RESET, cw, id, 0x100);
+    }
+}
+
+#[test]
+fn a_client_that_stops_reading_is_noticed_while_the_answer_waits() {
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}));
+    for id in [0, 4, 8] {
+        c.out.send(cw, id, b"slow, please", true);
+    }
+    drive(&mut [&mut s, &mut c], "the questions", |x| [0, 4, 8].iter().all(|&id| x[0].seen(sw, id).fin));
+    for id in [0, 8] {
+        c.out.code(command::STOP, cw, id, 0x10c + id);
+    }
+    drive(&mut [&mut s, &mut c], "STOP", |x| [0, 8].iter().all(|&id| !x[0].seen(sw, id).stops.is_empty()));
+    assert_eq!((&s.seen(sw, 0).stops[..], &s.seen(sw, 8).stops[..], &s.seen(sw, 4).stops[..]), (&[0x10c][..], &[0x114][..], &[][..]));
+}
+
+#[test]
+fn a_paused_stream_holds_at_most_its_window_and_loses_nothing() {
+    const WINDOW: usize = 64 * 1024;
+    let s = server(|o| o["limits"]["streamWindow"] = WINDOW.into());
+    let mut first = true;
+    let s = s.reacting(move |e, out| match e {
+        Event::Data { who, id: 0, .. } if first => {
+            first = false;
+            out.plain(command::PAUSE, *who, 0);
+        }
+        Event::Data { id: 0, .. } => {}
+        _ => polite(e, out),
+    });
+    let (mut s, c, sw, cw) = pair(s);
+    let there = pumps();
+    let mut c = c.reacting(pumping(&there));
+    let body = pattern(MIB, 9);
+    there.borrow_mut().insert(0, Pump::new(0, body.clone()));
+    there.borrow_mut().get_mut(&0).unwrap().run(cw, &mut c.out);
+    drive(&mut [&mut s, &mut c], "the first bytes", |x| !x[0].seen(sw, 0).bytes.is_empty());
+    for id in [4, 8, 12] {
+        barrier(&mut s, &mut c, cw, id);
+    }
+    let held = s.seen(sw, 0).bytes.len();
+    assert!(held <= WINDOW, "{held}");
+    assert!(there.borrow()[&0].left() > MIB - WINDOW - held - 256 * 1024);
+    s.out.plain(command::RESUME, sw, 0);
+    drive(&mut [&mut s, &mut c], "the rest", |x| x[0].seen(sw, 0).fin);
+    assert!(s.seen(sw, 0).bytes == body);
+}
+
+#[test]
+fn a_paused_stream_tells_its_reset() {
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}));
+    c.out.send(cw, 0, b"x", false);
+    drive(&mut [&mut s, &mut c], "the stream", |x| !x[0].seen(sw, 0).bytes.is_empty());
+    s.out.plain(command::PAUSE, sw, 0);
+    s.turn(false);
+    c.out.send(cw, 0, b"unheard", false);
+    c.turn(false);
+    c.out.code(command::RESET, cw, 0, 7);
+    drive(&mut [&mut s, &mut c], "the reset", |x| x[0].seen(sw, 0).resets == [7]);
+    assert_eq!(s.seen(sw, 0).bytes, b"x");
+}
+
+#[test]
+fn a_reader_that_stands_still_stops_the_writer_and_not_its_neighbours() {
+    let there = pumps();
+    let mut run = pumping(&there);
+    let mine = Rc::clone(&there);
+    let s = server(|_| {}).reacting(move |e, out| match e {
+        Event::Data { who, id: 0, fin: true, .. } => {
+            let mut p = Pump::new(0, pattern(8 * MIB, 2));
+            p.run(*who, out);
+            mine.borrow_mut().insert(0, p);
+        }
+        _ => {
+            polite(e, out);
+            run(e, out);
+        }
+    });
+    let (mut s, mut c, sw, cw) = pair(s);
+    c.out.send(cw, 0, b"x", true);
+    c.out.plain(command::PAUSE, cw, 0);
+    for id in [4, 8, 12] {
+        barrier(&mut s, &mut c, cw, id);
+    }
+    assert!(there.borrow()[&0].left() > 4 * MIB);
+    // The server knows that it is the client who does not read.
+    drive(&mut [&mut s, &mut c], "stuck", |x| x[0].ep.stuck(sw.0, sw.1, 30) == [0]);
+    assert_eq!(s.ep.stuck(sw.0, sw.1, 60_000), [0; 0]);
+    c.out.plain(command::RESUME, cw, 0);
+    drive(&mut [&mut s, &mut c], "eight mebibytes", |x| x[1].seen(cw, 0).bytes.len() == 8 * MIB);
+    assert_eq!((s.ep.stuck(sw.0, sw.1, 0), &s.seen(sw, 0).stops), (vec![], &vec![]));
+}
+
+/// All answers are ready together: in which order they end, and what each has when the first one does.
+fn race(urgencies: &'static [(u32, bool)]) -> (Vec<u64>, Vec<usize>) {
+    let there = pumps();
+    let mut run = pumping(&there);
+    let mine = Rc::clone(&there);
+    let s = server(|_| {}).reacting(move |e, out| match e {
+        Event::Data { who, id, fin: true, .. } => {
+            let mut pumps = mine.borrow_mut();
+            pumps.insert(*id, Pump::new(*id, pattern(MIB, *id as u32)));
+            if pumps.len() < urgencies.len() {
+                return;
+            }
+            for (i, (u, incremental)) in urgencies.iter().enumerate() {
+                out.priority(*who, i as u64 * 4, *u, *incremental);
+            }
+            for p in pumps.values_mut() {
+                p.run(*who, out);
+            }
+        }
+        _ => run(e, out),
+    });
+    let (mut s, mut c, _, cw) = pair(s);
+    let ids: Vec<u64> = (0..urgencies.len() as u64).map(|i| i * 4).collect();
+    for &id in &ids {
+        c.out.send(cw, id, b"get", true);
+    }
+    drive(&mut [&mut s, &mut c], "all answers", |x| ids.iter().all(|&id| x[1].seen(cw, id).fin));
+    let (mut order, mut rest) = (Vec::new(), vec![0; ids.len()]);
+    for e in &c.events {
+        if let Event::Data { id, bytes, fin, .. } = e {
+            if order.is_empty() {
+                rest[*id as usize / 4] += bytes.len();
+            }
+            if *fin {
+                order.push(*id);
+            }
+        }
+    }
+    (order, rest)
+}
+
+#[test]
+fn what_is_urgent_is_complete_before_the_rest_has_passed_a_fifth() {
+    let (order, rest) = race(&[(7, false), (0, false)]);
+    assert_eq!(order, [4, 0]);
+    assert!(rest[0] < MIB / 5, "{rest:?}");
+}
+
+#[test]
+fn equals_that_are_not_incremental_leave_one_after_the_other() {
+    let (order, rest) = race(&[(3, false), (3, false)]);
+    assert_eq!(order, [0, 4]);
+    assert!(rest[1] < MIB / 5, "{rest:?}");
+}
+
+#[test]
+fn incremental_equals_share() {
+    let (_, rest) = race(&[(3, true), (3, true), (3, true)]);
+    assert!(rest.iter().all(|&n| n > MIB * 6 / 10), "{rest:?}");
+}
+
+#[test]
+fn a_priority_may_come_before_its_stream() {
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}).reacting(polite));
+    for id in (0..20_000).step_by(4) {
+        s.out.priority(sw, id, 1, true);
+    }
+    s.turn(false);
+    for id in (0..40).step_by(4) {
+        barrier(&mut s, &mut c, cw, id);
+    }
+    assert_eq!(s.stats()["commandsInvalid"], 0);
+}
+
+#[test]
+fn no_more_streams_at_once_than_the_limit_and_the_others_wait() {
+    let (mut s, mut c, sw, cw) = pair(server(|o| o["limits"]["bidi"] = 4.into()));
+    for id in (0..40).step_by(4) {
+        c.out.send(cw, id, b"x", true);
+    }
+    drive(&mut [&mut s, &mut c], "the first four", |x| [0, 4, 8, 12].iter().all(|&id| x[0].seen(sw, id).fin));
+    c.out.plain(command::PING, cw, 0);
+    for _ in 0..10 {
+        c.turn(true);
+        s.turn(true);
+    }
+    assert_eq!(s.streams.keys().map(|k| k.1).collect::<Vec<_>>(), [0, 4, 8, 12]);
+    for id in [0, 4, 8, 12] {
+        s.out.send(sw, id, b"ok", true);
+    }
+    let mut s = s.reacting(polite);
+    drive(&mut [&mut s, &mut c], "all", |x| (0..40).step_by(4).all(|id| x[1].seen(cw, id).fin));
+}
+
+#[test]
+fn small_event_buffers_lose_nothing() {
+    let ep = spooky_quic::turn::Endpoint::listen(listen_options(|_| {})).unwrap();
+    let s = Side::with_buffers(ep, 2, 4096);
+    let (mut s, mut c, sw, cw) = pair(s);
+    let bodies: Vec<Vec<u8>> = (0..6).map(|i| pattern(50_000, i + 1)).collect();
+    for (i, b) in bodies.iter().enumerate() {
+        c.out.send(cw, i as u64 * 4, b, true);
+    }
+    drive(&mut [&mut s, &mut c], "all bodies", |x| (0..6).all(|i| x[0].seen(sw, i * 4).fin));
+    for (i, b) in bodies.iter().enumerate() {
+        assert!(s.seen(sw, i as u64 * 4).bytes == *b);
+    }
+}
+
+#[test]
+fn datagrams_go_both_ways_as_far_as_agreed() {
+    let answer = |e: &Event, out: &mut Commands| {
+        if let Event::Datagram { who, bytes } = e {
+            out.with(spooky_quic::records::Record::new(command::DATAGRAM, who.0, who.1), bytes);
+        }
+    };
+    let (mut s, mut c, sw, cw) = pair(server(|_| {}).reacting(answer));
+    let longest = |s: &Side| match &s.events[0] {
+        Event::Conn { longest, .. } => *longest,
+        e => panic!("{e:?}"),
+    };
+    assert!(longest(&s) > 1000 && longest(&c) > 1000);
+    let ping = |c: &mut Side, n: usize| {
+        let r = spooky_quic::records::Record::new(command::DATAGRAM, cw.0, cw.1);
+        c.out.with(r, &vec![7; n]);
+    };
+    for n in [0, 1, 5000, longest(&c) as usize] {
+        ping(&mut c, n);
+    }
+    drive(&mut [&mut s, &mut c], "datagrams", |x| x[1].events.iter().filter(|e| matches!(e, Event::Datagram { .. })).count() == 3);
+    assert_eq!(s.stats()["commandsInvalid"], 0);
+    let off = server(|o| o["limits"]["datagrams"] = false.into());
+    let (mut off, mut c, _, _) = pair(off);
+    assert_eq!((longest(&off), longest(&c)), (c_longest(&off), 0));
+    ping(&mut c, 1);
+    off.turn(true);
+    c.turn(true);
+    let _ = sw;
+
+    fn c_longest(s: &Side) -> u32 {
+        match &s.events[0] {
+            Event::Conn { longest, .. } => *longest,
+            _ => unreachable!(),
+        }
+    }
 }

@@ -72,3 +72,4 @@ node_modules/.package-lock.json: package-lock.json
 	@touch $@
 
 -include test/e2e/e2e.mk
+-include test/bench/bench.mk

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { startDemo as startDemoHere, type Demo } from '../src/cli/demo.ts';
@@ -330,10 +330,61 @@ describe('exit codes', () => {
   });
 
   test('4: an engine that is not there', async () => {
-    const result = await serve(folderWith(documents(await freeUdpPort())), ...off, '--engine', 'native');
+    const dir = folderWith(documents(await freeUdpPort()));
+    const env = { SPOOKY_NATIVE: join(dir, 'none.node') };
+    const result = await run(BIN, ['serve', ...off, '--engine', 'native'], { cwd: dir, timeoutMs: 20_000, env });
     expect(result.code).toBe(4);
-    expect(result.stderr).toContain('the native engine is not part of this build');
+    expect(result.stderr).toContain('none.node is not there: `make native` builds it');
   });
+
+  test('4: what the engine cannot do is refused by name', async () => {
+    const dir = folderWith(documents(await freeUdpPort()));
+    const env = { SPOOKY_KEYLOG: join(dir, 'keys') };
+    const result = await run(BIN, ['serve', ...off, '--engine', 'matrixai'], { cwd: dir, timeoutMs: 20_000, env });
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain('the matrixai engine cannot honour keylog');
+  });
+});
+
+describe('the engine', () => {
+  test(`${ENGINE.name}: the ready line, the workers and a metric name it`, async () => {
+    const { spooky } = await start();
+    expect(spooky.ready).toMatchObject({ engine: ENGINE.name, engineVersion: ENGINE.version });
+    expect(await spooky.metric('spooky_build_info', { engine: ENGINE.name, engine_version: ENGINE.version })).toBe(1);
+    expect(await spooky.metric('spooky_engine_fallback', {})).toBe(0);
+    expect(spooky.logs('the preferred QUIC engine cannot be used')).toEqual([]);
+    await spooky.stop();
+  }, 30_000);
+
+  test('auto serves without the native one: one warning says why, and a metric', async () => {
+    const port = await freeUdpPort();
+    const args = ['--engine', 'auto', '--workers', '2'];
+    const spooky = await startSpooky({ documents: documents(port), files, args, env: { SPOOKY_NATIVE: '/nowhere/none.node' } });
+    expect(spooky.ready).toMatchObject({ engine: 'matrixai' });
+    expect(spooky.logs('the preferred QUIC engine cannot be used')).toMatchObject([
+      { why: 'the native engine cannot be used: /nowhere/none.node is not there: `make native` builds it' },
+    ]);
+    expect(await spooky.metric('spooky_engine_fallback', {})).toBe(1);
+    expect((await ask(port, '/')).status).toBe(200);
+    await spooky.stop();
+  }, 30_000);
+
+  (ENGINE.name === 'native' ? test : test.skip)(
+    'native: secrets and packets on disk are said once',
+    async () => {
+      const port = await freeUdpPort();
+      const dir = temporaryFolder();
+      const env = { SPOOKY_KEYLOG: join(dir, 'keys'), SPOOKY_QLOG: dir };
+      const spooky = await startSpooky({ documents: documents(port), files, args: ['--workers', '2'], env });
+      expect((await ask(port, '/')).status).toBe(200);
+      expect(spooky.logs('TLS secrets are written to a file')).toMatchObject([{ file: env.SPOOKY_KEYLOG }]);
+      expect(spooky.logs('every packet is logged to a folder')).toMatchObject([{ folder: dir }]);
+      await spooky.stop();
+      expect(readFileSync(env.SPOOKY_KEYLOG, 'utf8')).toMatch(/^SERVER_TRAFFIC_SECRET_0 /m);
+      expect(readdirSync(dir).length).toBe(2);
+    },
+    30_000,
+  );
 });
 
 describe('lines', () => {

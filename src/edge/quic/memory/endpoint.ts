@@ -24,7 +24,9 @@ import {
   type TlsEntry,
   type TlsTable,
 } from '../engine.ts';
+import { checkAlpn, checkNames } from '../entry.ts';
 import { UnsupportedOption } from '../failure.ts';
+import { checkCongestion } from '../options.ts';
 import { AddressCounts, TokenBucket } from '../limiter.ts';
 import { canonicalName, pickTls } from '../sni.ts';
 import { MemoryConn } from './conn.ts';
@@ -37,15 +39,12 @@ export type Admitted =
   | { readonly kind: 'refused'; readonly side: 'local' | 'remote'; readonly code: number };
 
 export function checkTable(t: TlsTable): void {
-  const ids = new Set(t.entries.map((e) => e.id));
   for (const e of t.entries) {
     if (e.certs.length === 0) throw new RangeError(`TLS entry ${e.id}: no certificate`);
-    if (e.alpn.length === 0) throw new RangeError(`TLS entry ${e.id}: no ALPN protocol`);
+    checkAlpn(e);
     if (e.earlyData) throw new UnsupportedOption('memory', 'earlyData', 'there is no early data in memory');
   }
-  if (t.fallback !== null && !ids.has(t.fallback)) throw new RangeError(`TLS table: the fallback ${t.fallback} is no entry`);
-  for (const [name, id] of t.names)
-    if (!ids.has(id)) throw new RangeError(`TLS table: ${JSON.stringify(name)} names ${id}, which is no entry`);
+  checkNames(t);
 }
 
 export class MemoryEndpoint implements QuicEndpoint {
@@ -69,6 +68,7 @@ export class MemoryEndpoint implements QuicEndpoint {
 
   constructor(o: ListenOptions, h: QuicHandler, network: MemoryNetwork, report: Report) {
     if (o.keylog !== undefined) throw new UnsupportedOption('memory', 'keylog', 'there are no keys in memory');
+    checkCongestion('memory', o.congestion);
     checkTable(o.tls);
     this.network = network;
     this.handler = h;

@@ -525,6 +525,7 @@ fn pump(c: &mut Connection, ports: &mut [Port], now: Instant) -> Result<Pumped, 
     c.outbound.release();
     let mut left = PACKETS;
     let pumped = loop {
+        let full = c.outbound.full();
         if c.phase != Phase::Ending {
             c.outbound.offer(&mut c.q, now);
         }
@@ -534,7 +535,7 @@ fn pump(c: &mut Connection, ports: &mut [Port], now: Instant) -> Result<Pumped, 
             break sent;
         }
         c.outbound.sent();
-        if left == before || !c.outbound.waiting() {
+        if (left == before && !full) || !c.outbound.waiting() {
             c.quiet();
             break Pumped::Done;
         }

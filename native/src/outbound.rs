@@ -370,6 +370,11 @@ impl Outbound {
         self.held_back = false;
     }
 
+    /// quiche has what it may have before packets are made of it.
+    pub fn full(&self) -> bool {
+        self.offered >= OFFER
+    }
+
     /// Packets were made of what quiche had.
     pub fn sent(&mut self) {
         self.offered = 0;

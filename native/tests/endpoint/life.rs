@@ -289,7 +289,8 @@ fn what_is_wrong_is_said_when_it_is_opened() {
     let port = s.address().port();
     assert_eq!(code(listen_options(|o| o["port"] = port.into())).0.as_deref(), Some("EADDRINUSE"));
     assert_eq!(code(listen_options(|o| o["hosts"] = serde_json::json!(["192.0.2.1"]))).0.as_deref(), Some("EADDRNOTAVAIL"));
-    let wrong: [(fn(&mut serde_json::Value), &str); 5] = [
+    type Change = fn(&mut serde_json::Value);
+    let wrong: [(Change, &str); 5] = [
         (|o| o["hosts"] = serde_json::json!([]), "hosts"),
         (|o| o["limits"]["uni"] = 100_000.into(), "limits.uni"),
         (|o| o["tls"]["entries"][0]["certs"] = serde_json::json!([]), "certificate"),

@@ -1,6 +1,9 @@
-//! Endpoints against each other over loopback.
+//! Endpoints over loopback: against each other, and against quiche in the test's own hands.
 
 mod certs;
 mod kit;
 mod life;
+mod paths;
+mod raw;
 mod streams;
+mod workers;

@@ -1,0 +1,230 @@
+//! Addresses that change, on purpose and not; ids; and what a peer can do with either.
+
+use crate::kit::*;
+use crate::raw::Raw;
+use quiche::ConnectionId;
+use spooky_quic::records::command;
+use std::net::SocketAddr;
+
+const MIB: usize = 1 << 20;
+
+/// Answers every question with a mebibyte.
+fn generous(e: &Event, out: &mut Commands) {
+    if let Event::Data { who, id, fin: true, .. } = e {
+        out.send(*who, *id, &pattern(MIB, 5), true);
+    }
+}
+
+fn paths(s: &Side) -> Vec<SocketAddr> {
+    let remotes = s.events.iter().filter_map(|e| match e {
+        Event::Path { remote, .. } => Some(*remote),
+        _ => None,
+    });
+    remotes.collect()
+}
+
+#[test]
+fn a_client_that_migrates_on_purpose_goes_on_from_its_new_address() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.new_scid(&ConnectionId::from_ref(&[8; 16]), 8, false).unwrap();
+    let new = raw.open();
+    raw.q.stream_send(0, b"get", true).unwrap();
+    raw.drive(&mut s, "the first part", |_, r| r.body().len() > MIB / 8);
+    raw.q.probe_path(new, s.address()).unwrap();
+    let there = s.address();
+    raw.drive(&mut s, "validation", |_, r| r.q.is_path_validated(new, there) == Ok(true));
+    assert_eq!(paths(&s), []);
+    raw.q.migrate(new, s.address()).unwrap();
+    raw.q.stream_send(4, b"get", true).unwrap();
+    raw.drive(&mut s, "both answers", |_, r| r.body().len() == 2 * MIB);
+    assert_eq!(paths(&s), [new]);
+    assert!(raw.traffic[1].received > MIB);
+    assert!(matches!(s.events.iter().find(|e| matches!(e, Event::Path { .. })), Some(Event::Path { local, .. }) if *local == s.address()));
+    // Nobody has probed what the new path carries.
+    assert!(raw.traffic[1].largest <= 1200, "{:?}", raw.traffic[1]);
+}
+
+#[test]
+fn a_client_behind_a_nat_that_forgot_it_goes_on() {
+    // With ids to spare and with none.
+    for ids in [4, 2] {
+        let mut s = server(|_| {}).reacting(generous);
+        let (mut raw, _) = Raw::handshake(&mut s, ids);
+        for n in 1..=3 {
+            let new = raw.open();
+            raw.nat = Some(n);
+            let before = raw.body().len();
+            raw.q.stream_send(n as u64 * 4 - 4, b"get", true).unwrap();
+            raw.drive(&mut s, "the answer", |_, r| r.body().len() == before + MIB);
+            raw.drive(&mut s, "PATH", |s, _| paths(s).last() == Some(&new));
+            assert_eq!(paths(&s).len(), n);
+        }
+        assert_eq!(s.closes, []);
+    }
+}
+
+#[test]
+fn an_address_that_is_not_validated_gets_three_times_what_it_sent_and_is_never_reported() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.open();
+    raw.q.stream_send(0, b"get", true).unwrap();
+    raw.hold = true;
+    raw.turn();
+    raw.hold = false;
+    // Somebody on the way sends the client's packet from elsewhere.
+    for p in std::mem::take(&mut raw.held) {
+        raw.send_from(1, &p);
+    }
+    for _ in 0..50 {
+        s.turn(true);
+    }
+    let sent = raw.traffic[1].sent;
+    let mut bytes = [0; 2000];
+    let mut drawn = 0;
+    while let Ok((n, _)) = raw.sockets[1].recv_from(&mut bytes) {
+        drawn += n;
+    }
+    assert!(drawn > 0 && drawn <= 3 * sent, "{drawn} for {sent}");
+    // The client says more from where it is, and all goes on there.
+    raw.q.stream_send(4, b"get", true).unwrap();
+    raw.drive(&mut s, "both answers", |_, r| r.body().len() == 2 * MIB);
+    assert_eq!(paths(&s), []);
+    assert_eq!(s.closes, []);
+}
+
+#[test]
+fn ports_that_change_without_end_are_bounded() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    for n in 1..100 {
+        raw.open();
+        raw.nat = Some(n);
+        raw.q.stream_send(2, b"x", false).unwrap();
+        raw.settle(&mut s);
+    }
+    // quiche follows eight paths; what comes from a ninth is dropped, and the connection ends by itself when nothing else comes.
+    assert!(paths(&s).len() <= 7, "{}", paths(&s).len());
+    assert_eq!(s.closes, []);
+    assert!(s.ep.conn_stats(who.0, who.1).is_some());
+    let (mut c, _) = Raw::handshake(&mut s, 2);
+    c.q.stream_send(0, b"still there?", true).unwrap();
+    c.drive(&mut s, "an answer", |_, c| c.body() == b"ok");
+}
+
+#[test]
+fn challenges_without_end_are_bounded() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    let (local, peer) = (raw.address(0), s.address());
+    for _ in 0..500 {
+        // One PATH_CHALLENGE per packet; the server looks once for all of them.
+        raw.q.probe_path(local, peer).unwrap();
+        for (p, _) in raw.packets() {
+            raw.send_from(0, &p);
+        }
+    }
+    let before = s.stats()["datagrams"][1].as_u64().unwrap();
+    raw.settle(&mut s);
+    let after = s.stats()["datagrams"][1].as_u64().unwrap();
+    assert!(after - before < 200, "{}", after - before);
+    raw.q.stream_send(0, b"and?", true).unwrap();
+    raw.drive(&mut s, "an answer", |_, r| r.body() == b"ok");
+}
+
+#[test]
+fn a_peer_has_the_ids_that_it_wants_and_no_more_than_four() {
+    for (limit, spare) in [(2, 1), (3, 2), (4, 3), (64, 3)] {
+        let mut s = server(|_| {});
+        let (raw, _) = Raw::handshake(&mut s, limit);
+        assert_eq!(raw.q.available_dcids(), spare, "{limit}");
+    }
+}
+
+#[test]
+fn ids_that_are_given_back_are_replaced_until_their_numbers_are_used_up() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    let mut retired = 0;
+    for seq in 0..400 {
+        if raw.q.available_dcids() == 0 {
+            break;
+        }
+        raw.q.retire_dcid(seq).unwrap();
+        raw.settle(&mut s);
+        retired += 1;
+    }
+    // 256 numbers: the last ids stay.
+    assert_eq!(retired, 255);
+    raw.q.stream_send(0, b"still you?", true).unwrap();
+    raw.drive(&mut s, "an answer", |_, r| r.body() == b"ok");
+    assert_eq!((s.conns.len(), s.closes.len()), (1, 0));
+    assert!(s.ep.conn_stats(who.0, who.1).is_some());
+}
+
+#[test]
+fn a_late_packet_with_an_id_that_was_given_back_is_dropped() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.stream_send(4, b"late", true).unwrap();
+    raw.hold = true;
+    raw.turn();
+    raw.hold = false;
+    let late = std::mem::take(&mut raw.held);
+    assert!(!late.is_empty());
+    raw.q.retire_dcid(0).unwrap();
+    raw.settle(&mut s);
+    for p in &late {
+        raw.send_from(0, p);
+    }
+    raw.q.stream_send(0, b"and?", true).unwrap();
+    raw.drive(&mut s, "both answers", |_, r| r.body() == b"okok");
+    assert_eq!(s.stats()["dropped"]["unknown_connection"], late.len());
+    assert_eq!(s.closes, []);
+}
+
+#[test]
+fn new_ids_without_end_are_bounded() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    for n in 0..1000u32 {
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let _ = raw.q.new_scid(&ConnectionId::from_ref(&id), n.into(), true);
+        raw.turn();
+        s.turn(true);
+        while raw.q.retired_scid_next().is_some() {}
+    }
+    raw.settle(&mut s);
+    // Whether it goes on or is closed with CONNECTION_ID_LIMIT_ERROR: nothing hangs, and others are served.
+    assert!(s.closes.len() <= 1);
+    let (mut c, _) = Raw::handshake(&mut s, 2);
+    c.q.stream_send(0, b"still there?", true).unwrap();
+    c.drive(&mut s, "an answer", |_, c| c.body() == b"ok");
+}
+
+#[test]
+fn packets_grow_to_what_the_path_carries() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.stream_send(0, b"get", true).unwrap();
+    raw.drive(&mut s, "a mebibyte", |_, r| r.body().len() == MIB);
+    assert_eq!(raw.traffic[0].largest, 1452);
+    let packets = s.stats()["datagrams"][1].as_u64().unwrap();
+    assert!(packets < 850, "{packets}");
+}
+
+#[test]
+fn a_client_without_an_answer_still_gets_its_acknowledgements() {
+    let mut s = server(|_| {});
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    for _ in 0..5 {
+        raw.q.stream_send(0, b"x", false).unwrap();
+        let sent = raw.q.stats().acked_bytes;
+        raw.drive(&mut s, "an acknowledgement", |_, r| r.q.stats().acked_bytes > sent);
+    }
+    s.out.plain(command::PING, who, 0);
+    let before = raw.q.stats().recv;
+    raw.drive(&mut s, "a ping", |_, r| r.q.stats().recv > before);
+}

@@ -9,7 +9,7 @@ import { CPU, TOOLS, type Setting, type Subject } from './setting.ts';
 import { cpuTicks, rssBytes } from './stat.ts';
 
 const H2LOAD = join(TOOLS, 'h2load');
-const LOAD_MS = 120_000;
+const LOAD_MS = 300_000;
 
 async function load(s: Setting, subject: Subject, row: LoadRow, requests: number): Promise<number> {
   const args = ['run', ...loadArguments(row, subject.port, requests, s.body)];

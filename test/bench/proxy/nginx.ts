@@ -46,6 +46,9 @@ const backendConfig = (s: Setting, dir: string, port: number): string =>
   }`,
   );
 
+/** Idle connections to the backend that nginx keeps: NGINX_KEEPALIVE. */
+const KEEPALIVE = Number(process.env['NGINX_KEEPALIVE'] || 64);
+
 /** As it is fast: HTTP/2 to the backend on connections that are kept, no temporary files, GSO, buffers that hold an answer. */
 const proxyConfig = (s: Setting, dir: string, port: number, backend: string): string =>
   frame(
@@ -56,7 +59,7 @@ const proxyConfig = (s: Setting, dir: string, port: number, backend: string): st
   ssl_certificate ${s.cert};
   ssl_certificate_key ${s.key};
   keepalive_timeout 300s;
-  upstream backend { server ${backend}; keepalive 1024; keepalive_requests 10000000; }
+  upstream backend { server ${backend}; keepalive ${KEEPALIVE}; keepalive_requests 10000000; }
   server {
     listen 127.0.0.1:${port} quic reuseport;
     location / {
@@ -87,7 +90,7 @@ const accepts = (port: number): Promise<boolean> =>
 
 /** Its worker: the only child of the master, once the program in the folder has become nginx. */
 async function workerOf(program: Program): Promise<number> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 600; i++) {
     const [worker] = childrenOf(program.pid);
     if (worker !== undefined) return worker;
     await wait(50);
@@ -103,7 +106,7 @@ export interface NginxBackend {
 export async function startBackend(s: Setting): Promise<NginxBackend> {
   const port = await freeTcpPort();
   const program = await startNginx(s, 'backend', CPU.load, (dir) => backendConfig(s, dir, port));
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 600; i++) {
     if (await accepts(port)) return { address: `127.0.0.1:${port}`, stop: () => program.stop() };
     await wait(50);
   }

@@ -48,7 +48,7 @@ export class Program {
   }
 
   /** What `pick` makes of the first line, past or coming, of which it makes something. */
-  waitFor<T>(pick: (line: string) => T | undefined, timeoutMs = 30_000): Promise<T> {
+  waitFor<T>(pick: (line: string) => T | undefined, timeoutMs = 60_000): Promise<T> {
     for (const line of this.lines) {
       const found = pick(line);
       if (found !== undefined) return Promise.resolve(found);

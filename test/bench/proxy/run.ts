@@ -26,7 +26,7 @@ const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: '
 
 /** Those that can run here; one that cannot is named, so that a table without it is no surprise. */
 function present(engines: readonly EngineChoice[]): EngineChoice[] {
-  const addon = join(ROOT, 'native', 'spooky-quic.node');
+  const addon = process.env['SPOOKY_NATIVE'] || join(ROOT, 'native', 'spooky-quic.node');
   return engines.filter((name) => {
     if (name !== 'native' || existsSync(addon)) return true;
     say(`SKIPPED: engine native, because ${relative(ROOT, addon)} is not built (make native)`);

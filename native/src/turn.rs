@@ -284,3 +284,42 @@ impl Endpoint {
         self.engine.live() * CONNECTION_BYTES + self.engine.queued()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialler() -> Endpoint {
+        let o = serde_json::json!({
+            "host": "127.0.0.1", "port": 9, "local": null, "sni": null, "alpn": ["h3"], "ca": "", "insecure": true,
+            "handshakeMs": 1000, "idleMs": 1000
+        });
+        Endpoint::dial(serde_json::from_value(o).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_connection_waits_for_a_socket_that_is_full() {
+        let (mut e, now) = (dialler(), Instant::now());
+        e.ports[0].blocked = true;
+        for _ in 0..3 {
+            assert_eq!(e.engine.pump_next(&mut e.ports, now), Ok(Pumped::Blocked));
+            assert_eq!((e.engine.wants(), e.ports[0].outbox.is_empty()), (1, true));
+        }
+        e.ports[0].blocked = false;
+        assert_eq!(e.engine.pump_next(&mut e.ports, now), Ok(Pumped::Done));
+        assert_eq!((e.engine.wants(), e.ports[0].outbox.is_empty()), (0, false));
+        let flushed = e.flush(now).unwrap();
+        assert_eq!((flushed, e.ports[0].outbox.is_empty()), (Flushed::default(), true));
+    }
+
+    #[test]
+    fn what_only_listeners_do_is_refused_to_others() {
+        let mut e = dialler();
+        let keys = EndpointKeys { reset_key: Key(vec![1; 32]), token_keys: vec![] };
+        assert!(e.set_keys(keys).is_err());
+        e.set_retry(RetryMode::Always);
+        e.set_congestion(Congestion::Bbr);
+        e.drain();
+        assert!(!e.wants_collect());
+    }
+}

@@ -347,3 +347,35 @@ fn handshakes_beyond_a_turns_share_wait_for_the_next() {
     drive(&mut all, "all of them", |x| x[0].conns.len() == 80);
     assert_eq!(s.stats()["dropped"]["batch"], 0);
 }
+
+#[test]
+fn a_client_is_asked_once_to_prove_its_address() {
+    let mut s = server(|o| o["retry"] = "always".into()).reacting(echo);
+    for n in 1..=3 {
+        let mut c = client(s.address());
+        drive(&mut [&mut s, &mut c], "a handshake", |x| x[0].conns.len() == n && x[1].conns.len() == 1);
+        let cw = c.conns[0];
+        barrier(&mut s, &mut c, cw, 0);
+        c.out.close(cw, true, 0, "");
+        c.turn(false);
+    }
+    let st = s.stats();
+    assert_eq!((&st["answered"]["retry"], &st["handshakes"]["accepted"], &st["dropped"]["token"]), (&3.into(), &3.into(), &0.into()));
+    s.ep.set_retry(spooky_quic::options::RetryMode::Off);
+    let mut c = client(s.address());
+    drive(&mut [&mut s, &mut c], "a handshake", |x| x[1].conns.len() == 1);
+    assert_eq!(s.stats()["answered"]["retry"], 3);
+}
+
+#[test]
+fn what_a_new_process_does_not_know_it_resets() {
+    let (s, mut c, _, cw) = pair(server(|_| {}));
+    let port = s.address().port();
+    drop(s);
+    let mut s = server(|o| o["port"] = port.into());
+    c.out.send(cw, 0, &[1; 200], true);
+    drive(&mut [&mut s, &mut c], "the reset", |x| x[1].closes.len() == 1);
+    assert_eq!(c.closes, [bye(cw, 3, false, 0, "")]);
+    assert!(s.stats()["answered"]["reset"].as_u64() >= Some(1));
+    assert_eq!(s.events, []);
+}

@@ -1,6 +1,7 @@
 //! Endpoints over loopback: against each other, and against quiche in the test's own hands.
 
 mod certs;
+mod early;
 mod kit;
 mod life;
 mod paths;

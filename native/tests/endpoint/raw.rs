@@ -36,6 +36,7 @@ impl Raw {
     pub fn new(server: SocketAddr, ids: u64) -> Self {
         let mut c = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
         c.verify_peer(false);
+        c.enable_early_data();
         c.set_application_protos(&[b"h3"]).unwrap();
         c.set_max_idle_timeout(10_000);
         c.set_initial_max_data(1 << 24);

@@ -186,6 +186,7 @@ fn stuck(call: &Call) -> Outcome {
 fn inject(call: &Call) -> Outcome {
     let kind = call.text(1)?;
     with(call, |driver| {
+        driver.endpoint(|_| ())?;
         match kind.as_str() {
             "panic-export" => panic!("injected into an export"),
             "panic-turn" => driver.inject(driver::Injected::Panic),

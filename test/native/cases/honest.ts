@@ -1,0 +1,3 @@
+import { caseAddon, honest, tell } from '../wire.ts';
+
+tell({ honest: await honest(caseAddon()) });

@@ -15,7 +15,9 @@ use outbox::Part;
 use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 
 /// The largest datagram that is sent or taken apart from a GRO batch.
 pub const MAX_DATAGRAM: usize = 1500;
@@ -194,7 +196,6 @@ fn passes(errno: i32) -> bool {
             | libc::EPROTO
             | libc::EMSGSIZE
             | libc::EACCES
-            | libc::EPERM
             | libc::ETIMEDOUT
             | libc::ENOMEM
             | libc::ENOBUFS
@@ -285,6 +286,50 @@ fn check(result: c_int) -> io::Result<()> {
 /// How many messages recvmmsg or sendmmsg says it has done, or its error.
 fn count(result: c_int) -> Result<usize, i32> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Zeroed bytes that take no memory before they are written, page by page. An allocator may clear what it gives, and so touch it all.
+struct Pages {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Pages {
+    /// Of more than 0 bytes.
+    fn new(length: usize) -> Self {
+        let (kind, access) = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: a new mapping, wherever the kernel likes, touches no memory that is somebody's.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, access, kind, -1, 0) };
+        assert!(start != libc::MAP_FAILED, "mmap of {length} bytes: {}", io::Error::last_os_error());
+        // Otherwise the first byte may cost 2 MiB. Kernels without huge pages refuse, and need not be told.
+        // SAFETY: the mapping of the line above, whose contents this does not change.
+        unsafe { libc::madvise(start, length, libc::MADV_NOHUGEPAGE) };
+        Pages { start: NonNull::new(start.cast()).expect("mmap without an address never gives 0"), length }
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` is the first of `length` bytes that are mapped until `drop`, ours alone, and were zeroed by the kernel; `self`
+        // is borrowed for as long as they are.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` has mapped; nobody can hold a part of it any more, since borrows of it are borrows of `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
 }
 
 /// The arrays that recvmmsg and sendmmsg want, made once. The pointers in `headers` are written before each call and mean nothing after it.

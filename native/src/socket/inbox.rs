@@ -1,6 +1,6 @@
 //! Where a recvmmsg leaves what it found, and how that is taken apart.
 
-use super::Messages;
+use super::{Messages, Pages};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
@@ -15,8 +15,7 @@ const MAX_JOINED: usize = 128;
 
 /// Receive buffers: 32 slots of 64 KiB for GRO, taken apart into datagrams.
 pub struct Inbox {
-    /// Zeroed by the system, page by page, when something comes: what is never filled costs nothing.
-    memory: Box<[u8]>,
+    pub(super) memory: Pages,
     slot_bytes: usize,
     messages: Messages<SLOTS>,
     /// From, to.
@@ -40,7 +39,7 @@ impl Inbox {
     pub(super) fn with_slots(slot_bytes: usize) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Inbox {
-            memory: vec![0; SLOTS * slot_bytes].into_boxed_slice(),
+            memory: Pages::new(SLOTS * slot_bytes),
             slot_bytes,
             messages: Messages::new(),
             ends: [(nowhere, nowhere); SLOTS],

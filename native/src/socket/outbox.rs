@@ -1,6 +1,6 @@
 //! What is to be sent, in the order in which it was written, joined into runs.
 
-use super::{MAX_DATAGRAM, MAX_MESSAGES};
+use super::{MAX_DATAGRAM, MAX_MESSAGES, Pages};
 use std::net::SocketAddr;
 
 /// Datagrams of one GSO message: UDP_MAX_SEGMENTS of the kernels before 6.9.
@@ -20,7 +20,7 @@ const MAX_RUNS: usize = 1024;
 ///                     ^next
 /// ```
 pub struct Outbox {
-    arena: Box<[u8]>,
+    pub(super) arena: Pages,
     used: usize,
     runs: Vec<Run>,
     /// The first run that has not left.
@@ -71,8 +71,7 @@ impl Part {
 impl Run {
     /// All datagrams are of one size, but a shorter last one, which ends the run; empty ones would get lost in it.
     fn takes(&self, length: usize, from: &SocketAddr, to: &SocketAddr) -> bool {
-        self.how == How::Joined
-            && (1..=self.segment).contains(&length)
+        (1..=self.segment).contains(&length)
             && self.length.is_multiple_of(self.segment)
             && self.length / self.segment < MAX_SEGMENTS
             && self.length + length <= MAX_JOINED
@@ -89,7 +88,7 @@ impl Outbox {
     /// Room for `bytes` of datagrams.
     pub fn new(bytes: usize) -> Self {
         Outbox {
-            arena: vec![0; bytes.max(MAX_DATAGRAM)].into_boxed_slice(),
+            arena: Pages::new(bytes.max(MAX_DATAGRAM)),
             used: 0,
             runs: Vec::with_capacity(MAX_RUNS),
             next: 0,

@@ -1,6 +1,9 @@
 use super::*;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV6};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::time::Duration;
 
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
 
@@ -40,16 +43,19 @@ fn bound(host: &str) -> Socket {
 
 type Datagram = (Vec<u8>, SocketAddr, SocketAddr);
 
-/// Everything that waits: loopback delivers before sendmmsg returns.
-fn drain(s: &mut Socket, inbox: &mut Inbox) -> Vec<Datagram> {
+/// At least `n` datagrams, and everything that waits beside them.
+fn drain(s: &mut Socket, inbox: &mut Inbox, n: usize) -> Vec<Datagram> {
     let mut all = Vec::new();
     for _ in 0..10_000 {
-        let n = s.receive(inbox).unwrap();
-        assert_eq!((n, n == 0), (inbox.len(), inbox.is_empty()));
-        if n == 0 {
-            return all;
+        let waiting = s.receive(inbox).unwrap();
+        assert_eq!((waiting, waiting == 0), (inbox.len(), inbox.is_empty()));
+        if waiting == 0 {
+            if all.len() >= n {
+                return all;
+            }
+            wait(s, all.len(), n);
         }
-        for i in 0..n {
+        for i in 0..waiting {
             let (bytes, from, to) = inbox.datagram(i);
             all.push((bytes.to_vec(), from, to));
         }
@@ -57,8 +63,22 @@ fn drain(s: &mut Socket, inbox: &mut Inbox) -> Vec<Datagram> {
     panic!("no end of datagrams");
 }
 
-fn received(s: &mut Socket) -> Vec<Datagram> {
-    drain(s, &mut Inbox::new())
+/// Loopback mostly delivers before sendmmsg returns, but a busy kernel may do it later.
+fn wait(s: &Socket, got: usize, wanted: usize) {
+    s.socket.set_nonblocking(false).unwrap();
+    s.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(s.socket.peek(&mut [0; 1]).is_ok(), "{got} datagrams instead of {wanted}");
+    s.socket.set_nonblocking(true).unwrap();
+}
+
+fn received(s: &mut Socket, n: usize) -> Vec<Datagram> {
+    drain(s, &mut Inbox::new(), n)
+}
+
+/// These arrive, in this order.
+#[track_caller]
+fn arrive(s: &mut Socket, want: &[Vec<u8>]) {
+    same(&bytes(&received(s, want.len())), want);
 }
 
 fn bytes(all: &[Datagram]) -> Vec<Vec<u8>> {
@@ -143,6 +163,30 @@ fn a_socket_is_what_was_asked() {
     }
 }
 
+/// Pages of `memory` that are there (proc_pid_pagemap(5)).
+fn touched(memory: &Pages, page: usize) -> usize {
+    let first = (memory.as_ptr() as usize / page) as u64;
+    let mut map = vec![0; memory.len() / page * 8];
+    std::fs::File::open("/proc/self/pagemap").unwrap().read_exact_at(&mut map, first * 8).unwrap();
+    map.chunks_exact(8).filter(|entry| entry[7] >> 6 != 0).count()
+}
+
+#[test]
+fn buffers_cost_what_they_hold() {
+    let (mut a, mut b) = (bound("127.0.0.1"), bound("127.0.0.1"));
+    let (mut out, mut inbox) = (Outbox::new(1 << 20), Inbox::new());
+    let page = Command::new("getconf").arg("PAGESIZE").output().unwrap().stdout;
+    let page: usize = String::from_utf8_lossy(&page).trim().parse().unwrap();
+    assert_eq!((touched(&out.arena, page), touched(&inbox.memory, page)), (0, 0));
+    put(&mut out, &[7; 1200], a.local(), b.local());
+    assert!(a.send(&mut out).unwrap());
+    wait(&b, 0, 1);
+    assert_eq!(b.receive(&mut inbox).unwrap(), 1);
+    assert_eq!((touched(&out.arena, page), touched(&inbox.memory, page)), (1, 1));
+    inbox.memory.fill(1);
+    assert_eq!(touched(&inbox.memory, page), 32 * 65_536 / page);
+}
+
 #[test]
 fn nothing_waits() {
     for host in LOOPBACK {
@@ -159,10 +203,10 @@ fn a_datagram_goes_there_and_back() {
         let mut out = Outbox::new(10_000);
         put(&mut out, b"there", a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
-        assert_eq!(received(&mut b), [(b"there".to_vec(), a.local(), b.local())]);
+        assert_eq!(received(&mut b, 1), [(b"there".to_vec(), a.local(), b.local())]);
         put(&mut out, b"back", b.local(), a.local());
         assert!(b.send(&mut out).unwrap());
-        assert_eq!(received(&mut a), [(b"back".to_vec(), b.local(), a.local())]);
+        assert_eq!(received(&mut a, 1), [(b"back".to_vec(), b.local(), a.local())]);
         assert_eq!((out.sent(), out.refused(), out.is_empty()), ((2, 9), 0, true));
     }
 }
@@ -194,7 +238,7 @@ fn all_sizes_arrive_joined_or_single_in_their_order() {
             assert_eq!(out.sent(), (count, total));
             for (s, sent) in [(&mut b, to_b), (&mut c, to_c)] {
                 let to = s.local();
-                let got = drain(s, &mut inbox);
+                let got = drain(s, &mut inbox, sent.len());
                 assert!(bytes(&got) == sent, "round {round}: {sizes:?}");
                 assert!(got.iter().all(|d| d.1 == a.local() && d.2 == to));
                 assert_eq!(s.kernel_drops(), 0);
@@ -212,6 +256,7 @@ fn joined_datagrams_arrive_in_one_message() {
         put_all(&mut out, &datagrams(&[1200; 40]), a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
         let mut inbox = Inbox::new();
+        wait(&b, 0, 1);
         assert_eq!(inbox.fill(b.fd()), Ok(1));
         inbox.take_apart(1, b.local());
         assert_eq!(inbox.len(), 40);
@@ -234,7 +279,7 @@ fn a_batch_is_thirty_two_messages() {
         put(&mut out, d, a.local(), b.local());
     }
     assert!(a.send(&mut out).unwrap());
-    same(&bytes(&received(&mut b)), &all);
+    arrive(&mut b, &all);
 }
 
 #[test]
@@ -244,6 +289,7 @@ fn a_borrowed_datagram_can_be_written() {
     put_all(&mut out, &datagrams(&[3, 3, 2]), a.local(), b.local());
     assert!(a.send(&mut out).unwrap());
     let mut inbox = Inbox::new();
+    wait(&b, 0, 1);
     assert_eq!(b.receive(&mut inbox).unwrap(), 3);
     inbox.datagram(1).0.fill(9);
     let all: Vec<Vec<u8>> = (0..3).map(|i| inbox.datagram(i).0.to_vec()).collect();
@@ -260,7 +306,7 @@ fn empty_datagrams_are_datagrams() {
         assert!(!out.is_empty());
         assert!(a.send(&mut out).unwrap());
         assert_eq!(out.sent(), (7, 15));
-        same(&bytes(&received(&mut b)), &all);
+        arrive(&mut b, &all);
     }
 }
 
@@ -284,6 +330,10 @@ fn runs_are_cut_where_they_must_be() {
     assert_eq!(cut(&[100; 130]), [(6400, 100), (6400, 100), (200, 100)]);
     assert_eq!(cut(&[1500; 44]), [(64_500, 1500), (1500, 0)]);
     assert_eq!(cut(&[1000; 66]), [(64_000, 1000), (2000, 1000)]);
+    // The size of segments has 16 bits.
+    assert_eq!(cut(&[32_500; 3]), [(65_000, 32_500), (32_500, 0)]);
+    assert_eq!(cut(&[65_000, 1]), [(65_000, 0), (1, 0)]);
+    assert_eq!(cut(&[66_000, 10]), [(66_000, 0), (10, 0)]);
 
     let mut out = Outbox::new(10_000);
     for (from, to) in [(1, 2), (1, 2), (1, 3), (2, 3), (1, 2)] {
@@ -334,7 +384,7 @@ fn a_commit_cannot_claim_more_than_the_room() {
     out.room().unwrap().fill(1);
     out.commit(usize::MAX, a.local(), b.local());
     assert!(a.send(&mut out).unwrap());
-    same(&bytes(&received(&mut b)), &[vec![1; 2000]]);
+    arrive(&mut b, &[vec![1; 2000]]);
 }
 
 /// The kernel takes `budget` messages, then its buffer is full.
@@ -368,7 +418,7 @@ fn what_is_blocked_is_kept_and_resumed() {
             let d = vec![n as u8; [1200, 1200, 1200, 700, 0, 40][dice.below(6)]];
             while out.room().is_none() {
                 blocked += usize::from(!a.send(&mut out).unwrap());
-                got.extend(bytes(&drain(&mut b, &mut inbox)));
+                got.extend(bytes(&drain(&mut b, &mut inbox, 0)));
             }
             put(&mut out, &d, a.local(), b.local());
             want.push(d);
@@ -377,12 +427,44 @@ fn what_is_blocked_is_kept_and_resumed() {
             assert!(!out.is_empty());
             blocked += 1;
         }
-        got.extend(bytes(&drain(&mut b, &mut inbox)));
+        got.extend(bytes(&drain(&mut b, &mut inbox, want.len() - got.len())));
         assert!(blocked > 0, "round {round}");
         assert_eq!((b.kernel_drops(), got.len()), (0, want.len()), "round {round}");
         same(&got, &want);
         assert_eq!((out.sent().0, out.refused(), out.is_empty()), (3000, 0, true));
     }
+}
+
+#[test]
+fn what_has_left_makes_room() {
+    let (mut a, mut b) = (bound("127.0.0.1"), bound("127.0.0.1"));
+    let mut out = Outbox::new(10_000);
+    let all = datagrams(&[1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008]);
+    put_all(&mut out, &all, a.local(), b.local());
+    assert!(out.room().is_none());
+    a.kernel.sending = Some(full_after(vec![4, 2]));
+    assert!(!a.send(&mut out).unwrap());
+    assert!(out.room().is_none(), "less than half has left");
+    assert!(!a.send(&mut out).unwrap());
+    assert_eq!(out.room().map(|r| r.len()), Some(10_000 - 1006 - 1007 - 1008));
+    put_all(&mut out, &all[..2], a.local(), b.local());
+    assert!(a.send(&mut out).unwrap());
+    assert_eq!(out.room().map(|r| r.len()), Some(10_000));
+    arrive(&mut b, &[&all[..], &all[..2]].concat());
+
+    // Runs are reclaimed as bytes are.
+    let mut count = 0;
+    while out.room().is_some() && count < 5000 {
+        out.commit(0, a.local(), b.local());
+        count += 1;
+    }
+    a.kernel.sending = Some(full_after(vec![511, 1]));
+    assert!(!a.send(&mut out).unwrap());
+    assert!(out.room().is_none());
+    assert!(!a.send(&mut out).unwrap());
+    assert!(out.room().is_some());
+    assert!(a.send(&mut out).unwrap());
+    assert_eq!(out.sent().0, 11 + 1024);
 }
 
 #[test]
@@ -396,12 +478,12 @@ fn gso_that_a_device_refuses_is_given_up() {
         assert!(a.gso());
         assert!(a.send(&mut out).unwrap());
         assert!(!a.gso());
-        same(&bytes(&received(&mut b)), &all);
+        arrive(&mut b, &all);
         assert_eq!((out.sent().0, out.refused()), (10, 0));
         a.kernel.sending = Some(Box::new(|_, p| p.joined().then(|| panic!("joined again"))));
         put_all(&mut out, &all, a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
-        same(&bytes(&received(&mut b)), &all);
+        arrive(&mut b, &all);
     }
 }
 
@@ -419,12 +501,24 @@ fn a_refusal_that_is_not_about_gso_does_not_switch_it_off() {
         put_all(&mut out, &datagrams(&[1200, 1200, 1350, 1350, 1350, 900, 1200, 1200]), a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
         assert!(a.gso());
-        let lengths: Vec<usize> = received(&mut b).iter().map(|d| d.0.len()).collect();
+        let lengths: Vec<usize> = received(&mut b, 5).iter().map(|d| d.0.len()).collect();
         assert_eq!(lengths, [1200, 1200, 900, 1200, 1200]);
         assert_eq!((out.sent(), out.refused()), ((5, 5700), 3));
         put_all(&mut out, &datagrams(&[1200, 1200]), a.local(), b.local());
         assert_eq!(parts_of(&out, a.gso()), [(2400, 1200)]);
     }
+}
+
+#[test]
+fn an_mtu_that_shrinks_and_grows_again_is_not_about_gso() {
+    let (mut a, mut b) = (bound("127.0.0.1"), bound("127.0.0.1"));
+    a.kernel.sending = Some(Box::new(|_, p| p.joined().then_some(libc::EMSGSIZE)));
+    let mut out = Outbox::new(10_000);
+    let all = datagrams(&[1200; 4]);
+    put_all(&mut out, &all, a.local(), b.local());
+    assert!(a.send(&mut out).unwrap());
+    arrive(&mut b, &all);
+    assert_eq!((a.gso(), out.refused()), (true, 0));
 }
 
 #[test]
@@ -445,7 +539,7 @@ fn a_doubt_survives_a_full_buffer() {
     put(&mut out, &all[0], a.local(), b.local());
     assert!(a.send(&mut out).unwrap());
     assert!(!a.gso());
-    same(&bytes(&received(&mut b)), &[&all[..], &all[..1]].concat());
+    arrive(&mut b, &[&all[..], &all[..1]].concat());
 }
 
 #[test]
@@ -458,7 +552,7 @@ fn a_probe_larger_than_the_device_is_lost_alone() {
         let all = datagrams(&[1200, 1200, 1472, 1200, 40]);
         put_all(&mut out, &all, a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
-        same(&bytes(&received(&mut b)), &[&all[..2], &all[3..]].concat());
+        arrive(&mut b, &[&all[..2], &all[3..]].concat());
         assert_eq!((a.gso(), out.sent().0, out.refused()), (gso, 4, 1));
     }
 }
@@ -486,8 +580,8 @@ fn one_peers_error_is_not_the_others() {
             put(&mut out, &[0; 33], a.local(), c.local());
         }
         assert!(a.send(&mut out).unwrap());
-        assert_eq!(received(&mut b).len(), 90);
-        assert_eq!(received(&mut c).len(), 0);
+        assert_eq!(received(&mut b, 90).len(), 90);
+        assert_eq!(received(&mut c, 0).len(), 0);
         assert_eq!((a.gso(), out.sent(), out.refused()), (true, (90, 7200), 30));
     }
 }
@@ -503,7 +597,7 @@ fn the_kernels_own_refusals_are_passed_over() {
         put(&mut out, b"found", a.local(), b.local());
     }
     assert!(a.send(&mut out).unwrap());
-    assert_eq!(received(&mut b).len(), 3);
+    assert_eq!(received(&mut b, 3).len(), 3);
     assert_eq!((a.gso(), out.sent(), out.refused()), (true, (3, 15), 6));
 }
 
@@ -515,13 +609,13 @@ fn a_source_address_that_is_gone_does_not_switch_gso_off() {
     put_all(&mut out, &datagrams(&[100; 3]), gone, b.local());
     put_all(&mut out, &datagrams(&[100; 3]), SocketAddr::from(([127, 0, 0, 1], 0)), b.local());
     assert!(a.send(&mut out).unwrap());
-    assert_eq!(received(&mut b).len(), 3);
+    assert_eq!(received(&mut b, 3).len(), 3);
     assert_eq!((a.gso(), out.sent().0, out.refused()), (true, 3, 3));
 }
 
 #[test]
 fn the_sockets_own_errors_are_errors() {
-    for errno in [libc::EBADF, libc::ENOTSOCK] {
+    for errno in [libc::EBADF, libc::ENOTSOCK, libc::ENOSYS] {
         let (mut a, b) = (bound("127.0.0.1"), bound("127.0.0.1"));
         let mut out = Outbox::new(10_000);
         put(&mut out, b"kept", a.local(), b.local());
@@ -552,27 +646,39 @@ fn signals_are_passed_over_so_many_times() {
     put(&mut out, b"kept", a.local(), b.local());
     assert!(!a.send(&mut out).unwrap());
     assert_eq!((calls.get(), out.is_empty()), (ATTEMPTS + 1, false));
+    // One that leaves begins the count anew.
+    let mut turn = 0;
+    a.kernel.sending = Some(Box::new(move |_, _| {
+        turn += 1;
+        (turn % ATTEMPTS != 0).then_some(libc::EINTR)
+    }));
+    put(&mut out, b"longer", a.local(), b.local());
+    assert!(a.send(&mut out).unwrap());
     let mut inbox = Inbox::new();
     b.kernel.receiving = vec![libc::EINTR; ATTEMPTS];
     assert_eq!(b.receive(&mut inbox).unwrap(), 0);
-    assert_eq!(b.receive(&mut inbox).unwrap(), 1);
+    assert_eq!(b.receive(&mut inbox).unwrap(), 3);
 }
 
 #[test]
 fn icmp_of_a_peer_is_no_error() {
     for host in LOOPBACK {
         let (mut a, mut b) = (bound(host), bound(host));
-        let closed = bound(host).local();
+        // Connected to another: whoever else writes to this port hears that nobody is there.
+        let holder = UdpSocket::bind((host, 0)).unwrap();
+        holder.connect(b.local()).unwrap();
+        let closed = holder.local_addr().unwrap();
         let mut out = Outbox::new(10_000);
         for _ in 0..3 {
             put(&mut out, b"nobody", a.local(), closed);
             assert!(a.send(&mut out).unwrap());
-            assert_eq!(received(&mut a), []);
+            assert_eq!(received(&mut a, 0), []);
         }
         put(&mut out, b"somebody", b.local(), a.local());
         assert!(b.send(&mut out).unwrap());
         a.kernel.receiving = vec![libc::EPROTO, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ECONNREFUSED];
         let mut inbox = Inbox::new();
+        wait(&a, 0, 1);
         assert_eq!(a.receive(&mut inbox).unwrap(), 1);
     }
 }
@@ -587,7 +693,7 @@ fn asked_at(server: &mut Socket, host: &str, gso: bool) {
     put_all(&mut out, &all, client.local(), asked);
     client.gso = gso;
     assert!(client.send(&mut out).unwrap());
-    let got = received(server);
+    let got = received(server, all.len());
     same(&bytes(&got), &all);
     for (_, from, to) in &got {
         assert_eq!((*from, *to), (client.local(), asked));
@@ -597,7 +703,7 @@ fn asked_at(server: &mut Socket, host: &str, gso: bool) {
         put(&mut out, d, *to, *from);
     }
     assert!(server.send(&mut out).unwrap());
-    let got = received(&mut client);
+    let got = received(&mut client, all.len());
     same(&bytes(&got), &all);
     for (_, from, to) in &got {
         assert_eq!((*from, *to), (asked, client.local()));
@@ -617,6 +723,18 @@ fn a_wildcard_socket_answers_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn a_wildcard_socket_hears_no_group_and_answers_broadcasts_from_an_address_of_its_own() {
+    let mut s = bound("0.0.0.0");
+    assert_eq!(option::<1>(&s.socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL).unwrap(), [0]);
+    assert_eq!(option::<1>(&bound("::").socket, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL).unwrap(), [0]);
+    let caller = UdpSocket::bind("127.0.0.1:0").unwrap();
+    caller.set_broadcast(true).unwrap();
+    caller.send_to(b"anybody", ("127.255.255.255", s.local().port())).unwrap();
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, s.local().port()));
+    assert_eq!(received(&mut s, 1), [(b"anybody".to_vec(), caller.local_addr().unwrap(), here)]);
+}
+
+#[test]
 fn an_unspecified_source_is_the_kernels_choice() {
     for (host, loopback) in [("0.0.0.0", "127.0.0.1"), ("::", "::1")] {
         let (mut a, mut b) = (bound(host), bound(loopback));
@@ -624,15 +742,18 @@ fn an_unspecified_source_is_the_kernels_choice() {
         put(&mut out, b"hello", a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
         let from = SocketAddr::new(loopback.parse().unwrap(), a.local().port());
-        assert_eq!(received(&mut b), [(b"hello".to_vec(), from, b.local())]);
+        assert_eq!(received(&mut b, 1), [(b"hello".to_vec(), from, b.local())]);
     }
 }
 
 #[test]
 fn ipv6_sockets_leave_ipv4_alone() {
-    let v6 = bound("::");
-    let v4 = Socket::bind(&BindOptions { port: v6.local().port(), ..options("0.0.0.0") }).unwrap();
-    assert_eq!(v4.local().port(), v6.local().port());
+    // Somebody else may have that port.
+    let both = (0..16).any(|_| {
+        let v6 = bound("::");
+        Socket::bind(&BindOptions { port: v6.local().port(), ..options("0.0.0.0") }).is_ok_and(|v4| v4.local().port() == v6.local().port())
+    });
+    assert!(both);
 }
 
 #[test]
@@ -674,8 +795,14 @@ fn what_a_full_buffer_drops_is_counted() {
     let mut out = Outbox::new(1 << 20);
     put_all(&mut out, &datagrams(&[1200; 100]), a.local(), b.local());
     assert!(a.send(&mut out).unwrap());
-    let got = received(&mut b).len() as u64;
-    assert!(got < 100);
+    let mut got = 0;
+    for _ in 0..10_000 {
+        got += received(&mut b, 0).len() as u64;
+        if got + b.kernel_drops() == 100 {
+            break;
+        }
+    }
+    assert!((1..100).contains(&got));
     assert_eq!((b.kernel_drops(), b.kernel_drops()), (100 - got, 100 - got));
     // The kernel's 32 bits have begun anew.
     b.drops.set((5 << 32) - 1);
@@ -691,26 +818,63 @@ fn what_does_not_fit_a_slot_is_left_out_and_counted() {
     a.gso = false;
     assert!(a.send(&mut out).unwrap());
     let mut inbox = Inbox::with_slots(256);
-    same(&bytes(&drain(&mut b, &mut inbox)), &[&all[..1], &all[2..]].concat());
+    same(&bytes(&drain(&mut b, &mut inbox, 3)), &[&all[..1], &all[2..]].concat());
     assert_eq!(inbox.truncated(), 1);
 }
 
-/// Runs the test of this name again in a network of its own, where `setup` comes first. Without the right to make one it says so.
+/// Runs the test of this name again in a network of its own, after `setup`. Where such a network cannot be made it says so.
 fn in_namespace(test: &str, setup: &str) -> bool {
     const MARK: &str = "SPOOKY_TEST_NAMESPACE";
     if std::env::var_os(MARK).is_some() {
         return true;
     }
-    if !Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).status().is_ok_and(|s| s.success()) {
-        eprintln!("notice: {test} needs unshare(1), ip(8) and the right to make a network namespace: not run");
+    let network = format!("ip link set lo up && {setup}");
+    let unshare = |script: &str| {
+        Command::new("unshare").args(["-n", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(MARK, "1").output()
+    };
+    if !unshare(&network).is_ok_and(|o| o.status.success()) {
+        // Past the harness, which shows nothing of tests that pass.
+        let _ = writeln!(io::stderr(), "notice: {test} was not run: it needs unshare -n, and in there: {network}");
         return false;
     }
-    let program = std::env::current_exe().unwrap();
-    let script = format!("ip link set lo up && {setup} && exec \"$0\" --exact socket::tests::{test} --test-threads 1");
-    let output = Command::new("unshare").args(["-n", "sh", "-c", &script]).arg(program).env(MARK, "1").output().unwrap();
+    let output = unshare(&format!("{network} && exec \"$0\" --exact socket::tests::{test} --test-threads 1")).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     false
+}
+
+#[test]
+fn a_slow_device_blocks_and_nothing_is_lost() {
+    if !in_namespace("a_slow_device_blocks_and_nothing_is_lost", "tc qdisc add dev lo root tbf rate 1mbit burst 3000 limit 10000000") {
+        return;
+    }
+    for (host, gso) in [("127.0.0.1", true), ("127.0.0.1", false), ("::1", true), ("::1", false)] {
+        let mut a = Socket::bind(&BindOptions { send_buffer: 4096, ..options(host) }).unwrap();
+        a.gso = gso;
+        let b = UdpSocket::bind((host, 0)).unwrap();
+        b.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let all = datagrams(&[[1200; 20], [300; 20]].concat());
+        let mut got = Vec::new();
+        let mut next = |n: usize| {
+            for _ in 0..n {
+                let mut bytes = [0; 2000];
+                let n = b.recv(&mut bytes).unwrap();
+                got.push(bytes[..n].to_vec());
+            }
+        };
+        let mut out = Outbox::new(1 << 20);
+        put_all(&mut out, &all, a.local(), b.local_addr().unwrap());
+        let mut blocked = 0;
+        while !a.send(&mut out).unwrap() {
+            blocked += 1;
+            // One arrives: there is more room for others.
+            next(1);
+        }
+        next(all.len() - blocked);
+        assert!(blocked > 0);
+        same(&got, &all);
+        assert_eq!((a.gso(), out.sent().0, out.refused()), (gso, 40, 0));
+    }
 }
 
 #[test]
@@ -723,17 +887,20 @@ fn small_devices_lose_the_large_ones_alone() {
         let mut out = Outbox::new(1 << 20);
         let fits = 1400 - headers;
         let sizes = [1200, 1200, fits + 1, 1200, fits, fits, fits + 1, fits + 1, fits + 1, 7, 1500, 40];
-        let arrive: Vec<Vec<u8>> = datagrams(&sizes).into_iter().filter(|d| d.len() <= fits).collect();
+        let small: Vec<Vec<u8>> = datagrams(&sizes).into_iter().filter(|d| d.len() <= fits).collect();
         put_all(&mut out, &datagrams(&sizes), a.local(), b.local());
         assert!(a.send(&mut out).unwrap());
-        same(&bytes(&received(&mut b)), &arrive);
+        arrive(&mut b, &small);
         assert_eq!((a.gso(), out.sent().0, out.refused()), (true, 7, 5));
     }
 }
 
 #[test]
 fn two_ipv6_addresses_answer_for_themselves() {
-    let setup = "ip -6 addr add 2001:db8::2/128 dev lo nodad && ip -6 addr add fe80::7/64 dev lo nodad";
+    // The kernel makes their routes a little later.
+    let setup = "ip -6 addr add 2001:db8::2/128 dev lo nodad && ip -6 addr add fe80::7/64 dev lo nodad && \
+        routes() { ip -6 route show table local | grep -c -e 2001:db8::2 -e fe80::7; } && \
+        for i in $(seq 1000); do test \"$(routes)\" = 2 && break; done && test \"$(routes)\" = 2";
     if !in_namespace("two_ipv6_addresses_answer_for_themselves", setup) {
         return;
     }
@@ -749,8 +916,8 @@ fn two_ipv6_addresses_answer_for_themselves() {
     let mut out = Outbox::new(10_000);
     put(&mut out, b"there", here, there);
     assert!(client.send(&mut out).unwrap());
-    assert_eq!(received(&mut server), [(b"there".to_vec(), here, there)]);
+    assert_eq!((received(&mut server, 1), out.refused()), (vec![(b"there".to_vec(), here, there)], 0));
     put(&mut out, b"back", there, here);
     assert!(server.send(&mut out).unwrap());
-    assert_eq!(received(&mut client), [(b"back".to_vec(), there, here)]);
+    assert_eq!((received(&mut client, 1), out.refused()), (vec![(b"back".to_vec(), there, here)], 0));
 }

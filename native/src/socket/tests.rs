@@ -188,6 +188,21 @@ fn buffers_cost_what_they_hold() {
 }
 
 #[test]
+fn buffers_are_given_back() {
+    let mapped = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmSize:")).unwrap();
+        line.trim_end_matches("kB").trim().parse::<usize>().unwrap() >> 10
+    };
+    let before = mapped();
+    for _ in 0..1000 {
+        drop(Pages::new(64 << 20));
+    }
+    // In MiB, of 64,000; the rest is what other tests do meanwhile.
+    assert!(mapped() < before + 8000);
+}
+
+#[test]
 fn nothing_waits() {
     for host in LOOPBACK {
         let mut inbox = Inbox::default();

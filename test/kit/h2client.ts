@@ -58,7 +58,7 @@ export class Recorder implements ResponseHandler {
     this.note();
     this.status = status;
     this.fields = rowsOf(fields);
-    this.never = fields.names.filter((_, i) => fields.never[i]);
+    this.never = fields.names.filter((_, i) => fields.isNever(i));
     this.onHead?.();
     this.check();
   }

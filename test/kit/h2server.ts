@@ -101,7 +101,7 @@ export class H2Request {
     this.authority = pseudo.get(':authority') ?? '';
     this.path = pseudo.get(':path') ?? '';
     this.fields = rowsOf(fields);
-    this.never = fields.names.filter((_, i) => fields.never[i]);
+    this.never = fields.names.filter((_, i) => fields.isNever(i));
   }
 
   get body(): Buffer {

@@ -5,8 +5,8 @@
 export class Fields {
   readonly names: string[] = [];
   readonly values: string[] = [];
-  /** Never-indexed (RFC 9204 s7.1.3, RFC 7541 s7.1.3): kept so on every hop. */
-  readonly never: boolean[] = [];
+  /** Which ones are never-indexed; null while none is, as in nearly all lists. */
+  private marks: boolean[] | null = null;
 
   get length(): number {
     return this.names.length;
@@ -15,7 +15,18 @@ export class Fields {
   add(name: string, value: string, never = false): void {
     this.names.push(name);
     this.values.push(value);
-    this.never.push(never);
+    if (never) this.setNever(this.names.length - 1);
+  }
+
+  /** Never-indexed (RFC 9204 s7.1.3, RFC 7541 s7.1.3): kept so on every hop. */
+  isNever(i: number): boolean {
+    return this.marks !== null && this.marks[i] === true;
+  }
+
+  setNever(i: number): void {
+    this.marks ??= [];
+    while (this.marks.length < i) this.marks.push(false);
+    this.marks[i] = true;
   }
 
   /** The first value of `name`, or null. */
@@ -24,9 +35,26 @@ export class Fields {
     return i < 0 ? null : (this.values[i] as string);
   }
 
+  /** Puts a copy of the field at `from` in the place of the one at `to`. */
+  move(from: number, to: number): void {
+    this.names[to] = this.names[from] as string;
+    this.values[to] = this.values[from] as string;
+    if (this.isNever(from)) this.setNever(to);
+    else if (this.marks !== null && to < this.marks.length) this.marks[to] = false;
+  }
+
+  /** Leaves the first `length` fields. One by one: to set an array's length gives its memory back, and calls into the runtime. */
+  truncate(length: number): void {
+    while (this.names.length > length) {
+      this.names.pop();
+      this.values.pop();
+    }
+    if (this.marks === null) return;
+    if (length === 0) this.marks = null;
+    else while (this.marks.length > length) this.marks.pop();
+  }
+
   clear(): void {
-    this.names.length = 0;
-    this.values.length = 0;
-    this.never.length = 0;
+    this.truncate(0);
   }
 }

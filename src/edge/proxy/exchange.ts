@@ -503,6 +503,6 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
 /** What the decoder lends is the decoder's again after the call. */
 function copyOf(fields: Fields): Fields {
   const copy = new Fields();
-  for (let i = 0; i < fields.length; i++) copy.add(fields.names[i] as string, fields.values[i] as string, fields.never[i] as boolean);
+  for (let i = 0; i < fields.length; i++) copy.add(fields.names[i] as string, fields.values[i] as string, fields.isNever(i));
   return copy;
 }

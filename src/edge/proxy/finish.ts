@@ -1,7 +1,7 @@
 import type { ConnStats } from '../quic/engine.ts';
 import { millis, quoted } from './accesslog.ts';
 import type { Exchange } from './exchange.ts';
-import { makeRequestId } from './plant.ts';
+import { makeRequestId } from './requestid.ts';
 
 /** The one end of every exchange: counts, logs and releases what it acquired. */
 export function finish(x: Exchange): void {

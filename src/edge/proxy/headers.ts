@@ -97,10 +97,10 @@ export function cleanRequest(fields: Fields, trusted: boolean, drops: DropCounte
       drops.add(kind);
       continue;
     }
-    if (kept < i) move(fields, i, kept);
+    if (kept < i) fields.move(i, kept);
     kept++;
   }
-  truncate(fields, kept);
+  if (kept < names.length) fields.truncate(kept);
 }
 
 export function cleanResponse(fields: Fields, drops: DropCounter): void {
@@ -112,10 +112,10 @@ export function cleanResponse(fields: Fields, drops: DropCounter): void {
       drops.add(kind);
       continue;
     }
-    if (kept < i) move(fields, i, kept);
+    if (kept < i) fields.move(i, kept);
     kept++;
   }
-  truncate(fields, kept);
+  if (kept < names.length) fields.truncate(kept);
 }
 
 /** A copy of what may travel in a request's trailers, or null when nothing may: nobody is trusted to add routing or identity after the fact. */
@@ -153,21 +153,8 @@ function familyOf(name: string): Kind {
   return KEEP;
 }
 
-function move(fields: Fields, from: number, to: number): void {
-  fields.names[to] = fields.names[from] as string;
-  fields.values[to] = fields.values[from] as string;
-  fields.never[to] = fields.never[from] as boolean;
-}
-
 function copy(from: Fields, i: number, to: Fields | null): Fields {
   const out = to ?? new Fields();
-  out.add(from.names[i] as string, from.values[i] as string, from.never[i] as boolean);
+  out.add(from.names[i] as string, from.values[i] as string, from.isNever(i));
   return out;
-}
-
-function truncate(fields: Fields, length: number): void {
-  if (fields.names.length === length) return;
-  fields.names.length = length;
-  fields.values.length = length;
-  fields.never.length = length;
 }

@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.ts';
 import { addForwarded, requestId } from './forwarded.ts';
 import { hashOf } from './hashkey.ts';
 import { cleanRequest } from './headers.ts';
-import { makeRequestId } from './plant.ts';
+import { makeRequestId } from './requestid.ts';
 
 export function admit(x: Exchange): Reason | null {
   return (

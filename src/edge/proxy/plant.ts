@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Cells } from '../../contract/cells.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { TimerWheel } from '../../lib/wheel.ts';
@@ -26,5 +25,3 @@ export function internalError(plant: Pick<Plant, 'cells' | 'log'>, where: string
   plant.cells.add(plant.cells.row('internal_errors_total', where), 1);
   plant.log('error', 'internal error', { where, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
 }
-
-export const makeRequestId = (): string => randomUUID();

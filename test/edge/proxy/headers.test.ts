@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Cells } from '../../../src/contract/cells.ts';
 import { Fields } from '../../../src/edge/http/fields.ts';
 import { cleanRequest, cleanRequestTrailers, cleanResponse, cleanResponseTrailers, DropCounter } from '../../../src/edge/proxy/headers.ts';
+import { neverOf } from '../../kit/never.ts';
 
 const fieldsOf = (...names: string[]): Fields => {
   const f = new Fields();
@@ -76,7 +77,7 @@ describe('request', () => {
     cleanRequest(f, false, drops);
     expect(f.names).toEqual(ORDINARY);
     expect(f.values).toEqual(ORDINARY.map((n) => (n === 'te' ? 'trailers' : `v-${n}`)));
-    expect(f.never).toEqual(ORDINARY.map((n) => n === 'secret'));
+    expect(neverOf(f)).toEqual(ORDINARY.map((n) => n === 'secret'));
     expect(dropped()).toEqual({ forwarded: IDENTITY.length, client_certificate: CERTIFICATES.length, hop_by_hop: HOPS.length });
   });
 
@@ -103,7 +104,7 @@ test('response: hop-by-hop and alt-svc go, the rest stays', () => {
   const f = fieldsOf('content-type', 'alt-svc', 'connection', 'server', 'set-cookie', 'x-forwarded-host', 'transfer-encoding', 'secret');
   cleanResponse(f, drops);
   expect(f.names).toEqual(['content-type', 'server', 'set-cookie', 'x-forwarded-host', 'secret']);
-  expect(f.never).toEqual([false, false, false, false, true]);
+  expect(neverOf(f)).toEqual([false, false, false, false, true]);
   expect(dropped()).toEqual({ alt_svc: 1, hop_by_hop: 2 });
 });
 
@@ -125,7 +126,7 @@ describe('trailers', () => {
     const { drops, dropped } = setup();
     const out = cleanRequestTrailers(fieldsOf(...FORBIDDEN, ...IDENTITY, ...CERTIFICATES, 'grpc-status', 'x-checksum', 'secret'), drops);
     expect(out?.names).toEqual(['grpc-status', 'x-checksum', 'secret']);
-    expect(out?.never).toEqual([false, false, true]);
+    expect(neverOf(out as Fields)).toEqual([false, false, true]);
     expect(dropped()).toEqual({ trailer: FORBIDDEN.length + IDENTITY.length + CERTIFICATES.length });
   });
 

@@ -4,6 +4,7 @@ import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts'
 import { REASONS, type Reason } from '../../../src/contract/reasons.ts';
 import type { TlsId } from '../../../src/edge/quic/engine.ts';
 import { Rig, type FakeStream, type RigOptions } from './fakes.ts';
+import { neverOf } from '../../kit/never.ts';
 
 const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
 
@@ -196,11 +197,13 @@ describe('what the backend is told', () => {
       true,
       null,
       (s) => {
-        s.head.fields.never[0] = true;
-        s.head.fields.never[2] = true;
+        s.head.fields.setNever(0);
+        s.head.fields.setNever(2);
       },
     );
-    const { names, never } = rig.last.request.fields;
+    const { fields } = rig.last.request;
+    const never = neverOf(fields);
+    const { names } = fields;
     expect(never[names.indexOf('authorization')]).toBe(true);
     expect(never[names.indexOf('cookie')]).toBe(true);
     expect(never[names.indexOf('via')]).toBe(false);

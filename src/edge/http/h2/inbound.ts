@@ -17,7 +17,9 @@ const CREDITS = 32;
 export class Inbound implements FrameSink {
   private readonly session: H2Session;
   private readonly decoder: HpackDecoder;
+  /** Of the block that was decoded last: lent to whoever is told of it. */
   private readonly pseudo = new Fields();
+  private readonly fields = new Fields();
   private first = true;
   /** The id of the last GOAWAY (s6.8). */
   private goawayId = STREAM_MOST;
@@ -39,13 +41,13 @@ export class Inbound implements FrameSink {
 
   onHeaderBlock(id: number, flags: number, buf: Uint8Array, start: number, end: number): void {
     if (this.refusedFirst(-1, 0)) return;
-    const { session, decoder, pseudo } = this;
+    const { session, decoder, pseudo, fields } = this;
     session.liveness.traffic();
-    const stream = session.streams.get(id) ?? null;
+    const stream = session.streams.get(id);
     if (stream === null && session.isIdle(id))
       return session.connectionError(ErrorCode.PROTOCOL_ERROR, `HEADERS on idle stream ${id} (s5.1)`);
-    const fields = new Fields();
     pseudo.clear();
+    fields.clear();
     // Also for a stream that is gone: the tables of both sides must stay in step (s4.3).
     if (!decoder.decode(buf, start, end, pseudo, fields)) {
       return session.connectionError(ErrorCode.COMPRESSION_ERROR, 'a header block that does not decode (s4.3)');
@@ -60,7 +62,7 @@ export class Inbound implements FrameSink {
     if (this.refusedFirst(-1, 0)) return;
     const { session } = this;
     session.liveness.traffic();
-    const stream = session.streams.get(id) ?? null;
+    const stream = session.streams.get(id);
     this.dataStream = stream;
     this.dataEnds = (flags & Flag.END_STREAM) !== 0;
     if (!this.receive(length)) return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the connection’s window (s6.9)');
@@ -158,7 +160,7 @@ export class Inbound implements FrameSink {
     if (value > WINDOW_MOST) return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, `INITIAL_WINDOW_SIZE ${value} (s6.5.2)`);
     const by = value - session.writer.initialWindow;
     session.writer.initialWindow = value;
-    for (const stream of session.streams.values()) {
+    for (const stream of session.streams.all()) {
       stream.sendWindow += by;
       if (stream.sendWindow > WINDOW_MOST) {
         return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'a stream’s window above 2^31-1 (s6.9.2)');
@@ -183,7 +185,7 @@ export class Inbound implements FrameSink {
       return;
     }
     const stream = session.streams.get(id);
-    if (stream === undefined) {
+    if (stream === null) {
       if (session.isIdle(id)) session.connectionError(ErrorCode.PROTOCOL_ERROR, `WINDOW_UPDATE on idle stream ${id} (s5.1)`);
       return;
     }
@@ -205,7 +207,7 @@ export class Inbound implements FrameSink {
   private onRstStream(id: number, code: number): void {
     const { session } = this;
     const stream = session.streams.get(id);
-    if (stream === undefined) {
+    if (stream === null) {
       if (session.isIdle(id)) session.connectionError(ErrorCode.PROTOCOL_ERROR, `RST_STREAM on idle stream ${id} (s6.4)`);
       else this.spend(1, 'RST_STREAM');
       return;
@@ -233,7 +235,7 @@ export class Inbound implements FrameSink {
     session.taken = Math.floor((lastId + 1) / 2);
     session.drain();
     const unseen: H2Stream[] = [];
-    for (const stream of session.streams.values()) if (stream.id > lastId) unseen.push(stream);
+    for (const stream of session.streams.all()) if (stream.id > lastId) unseen.push(stream);
     const detail = `GOAWAY ${errorName(code)}`;
     for (const stream of unseen) {
       if (stream.closed) continue;
@@ -248,7 +250,7 @@ export class Inbound implements FrameSink {
     this.spend(1, 'PRIORITY');
     if (length === 5 || session.dead) return;
     const stream = session.streams.get(id);
-    if (stream === undefined) return;
+    if (stream === null) return;
     session.failStream(stream, ErrorCode.FRAME_SIZE_ERROR, 'backend_protocol_error', 'PRIORITY not of 5 bytes (s6.3)');
   }
 

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Reason } from '../../../contract/reasons.ts';
 import type { BackendFailure, ClientRequest, ResponseHandler } from '../message.ts';
+import { StreamTable } from '../streamtable.ts';
 import { FrameBudget } from './budget.ts';
 import { ErrorCode, FRAME_SIZE, Setting, STREAM_MOST, errorName } from './codes.ts';
 import { Inbound, TABLE } from './inbound.ts';
@@ -34,7 +35,7 @@ export class H2Session {
 
   readonly options: SessionOptions;
   readonly now: () => number;
-  readonly streams = new Map<number, H2Stream>();
+  readonly streams = new StreamTable<H2Stream>(1, 128);
   readonly resets = new Resets();
   readonly budget: FrameBudget;
   readonly writer: FrameWriter;
@@ -103,7 +104,7 @@ export class H2Session {
     const id = this.nextId;
     this.nextId += 2;
     const stream = new H2Stream(this, id, handler, request.method, end, this.writer.initialWindow);
-    this.streams.set(id, stream);
+    this.streams.add(stream);
     this.writer.request(id, request, end);
     this.budget.earn(8);
     if (this.idleSince >= 0) {
@@ -205,7 +206,7 @@ export class H2Session {
   forget(stream: H2Stream): void {
     stream.closed = true;
     stream.held = null;
-    this.streams.delete(stream.id);
+    this.streams.delete(stream);
     if (this.streams.size === 0) this.idleSince = this.now();
   }
 
@@ -303,8 +304,7 @@ export class H2Session {
     if (this.dead) return;
     this.dead = true;
     this.reader.stop();
-    const streams = [...this.streams.values()];
-    this.streams.clear();
+    const streams = this.streams.takeAll();
     this.closeSocket(politely && !this.socket.destroyed);
     for (const stream of streams) {
       stream.closed = true;

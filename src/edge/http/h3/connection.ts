@@ -1,5 +1,6 @@
 import { WheelTimer, type TimerOwner } from '../../../lib/wheel.ts';
 import type { ServerConnection } from '../message.ts';
+import { StreamTable } from '../streamtable.ts';
 import type { ConnInfo, ConnStats, QuicConn } from '../../quic/engine.ts';
 import { Budget } from './budget.ts';
 import { H3, type H3CodeName } from './codes.ts';
@@ -11,7 +12,6 @@ import { priority, readPriority } from './priority.ts';
 import type { Shared } from './shared.ts';
 import { RequestStream } from './stream.ts';
 import { asciiLower } from './syntax.ts';
-import { StreamTable } from './table.ts';
 import { UniStreams } from './uni.ts';
 
 /** Heads over a limit that end a connection. */
@@ -53,7 +53,7 @@ export class Connection implements ServerConnection, TimerOwner {
   isClosed = false;
   closeCode = 0;
   private readonly uni: UniStreams;
-  private readonly streams = new StreamTable<RequestStream>();
+  private readonly streams = new StreamTable<RequestStream>(2, 32);
   private readonly maxStreams: number;
   /** The highest request id seen; ids below it that have not shown up yet are in `skipped`. */
   private highest = -4;

@@ -183,7 +183,7 @@ export class HeadSink implements FieldSink {
       return;
     }
     fields.values[this.cookieAt] = `${fields.values[this.cookieAt] as string}; ${value}`;
-    if (never) fields.never[this.cookieAt] = true;
+    if (never) fields.setNever(this.cookieAt);
   }
 
   private broken(rule: string): number {

@@ -2,6 +2,7 @@ import { huffmanDecode } from '../../../lib/bytes/huffman.ts';
 import { latin1 } from '../../../lib/bytes/latin1.ts';
 import { prefixEnd, readPrefixInt } from '../../../lib/bytes/prefixint.ts';
 import type { Fields } from '../fields.ts';
+import { LineMemory, lineEnd } from './lines.ts';
 import { FieldNote, noteName, noteValue } from './rules.ts';
 import { STATIC_LAST, STATIC_NAMES, STATIC_VALUES } from './static.ts';
 import { DynamicTable, FIELD_OVERHEAD } from './table.ts';
@@ -13,6 +14,9 @@ export interface HeaderLimits {
 }
 
 const STATIC_NOTES = Uint8Array.from(STATIC_NAMES, (name) => (name === '' ? 0 : noteName(name)));
+
+/** The literal that was decoded last. */
+const last = { name: '', value: '', notes: 0 };
 
 /**
  * Header blocks of one connection, one direction (RFC 7541 s3). After an error the table is out of step with the
@@ -32,6 +36,7 @@ export class HpackDecoder {
 
   private readonly tableLimit: number;
   private readonly limits: HeaderLimits;
+  private readonly lines = new LineMemory();
   private count = 0;
   private buf: Uint8Array = new Uint8Array(0);
   private at = 0;
@@ -60,7 +65,8 @@ export class HpackDecoder {
       if (first >= 0x80) this.indexed(pseudo, fields);
       else if (first >= 0x40) this.literal(6, true, false, pseudo, fields);
       else if (first >= 0x20) this.resize();
-      else this.literal(4, false, first >= 0x10, pseudo, fields);
+      else if (first >= 0x10) this.literal(4, false, true, pseudo, fields);
+      else this.plain(pseudo, fields);
     }
     return !this.failed;
   }
@@ -78,6 +84,21 @@ export class HpackDecoder {
     if (slot < 0) return;
     const table = this.table;
     this.emit(table.names[slot] as string, table.values[slot] as string, table.notes[slot] as number, false, pseudo, fields);
+  }
+
+  /** Literal without indexing (s6.2.2). */
+  private plain(pseudo: Fields, fields: Fields): void {
+    const { buf, at } = this;
+    const end = lineEnd(buf, at, this.end);
+    if (end < 0) return this.literal(4, false, false, pseudo, fields);
+    const known = this.lines.recall(buf, at, end);
+    if (known === null) {
+      this.literal(4, false, false, pseudo, fields);
+      if (!this.failed) this.lines.remember(buf, at, end, last.name, last.value, last.notes);
+      return;
+    }
+    this.at = end;
+    this.emit(known.name, known.value, known.notes, false, pseudo, fields);
   }
 
   /** s6.2 */
@@ -104,6 +125,9 @@ export class HpackDecoder {
     if (this.failed) return;
     notes |= noteValue(value);
     if (insert) this.table.insert(name, value, notes);
+    last.name = name;
+    last.value = value;
+    last.notes = notes;
     this.emit(name, value, notes, never, pseudo, fields);
   }
 

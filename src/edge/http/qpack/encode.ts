@@ -33,8 +33,8 @@ export function writeSectionPrefix(buf: Uint8Array, at: number): number {
 }
 
 export function writeFields(buf: Uint8Array, at: number, fields: Fields): number {
-  const { names, values, never } = fields;
-  for (let i = 0; i < names.length; i++) at = writeField(buf, at, names[i] as string, values[i] as string, never[i] as boolean);
+  const { names, values } = fields;
+  for (let i = 0; i < names.length; i++) at = writeField(buf, at, names[i] as string, values[i] as string, fields.isNever(i));
   return at;
 }
 

@@ -27,13 +27,13 @@ function decodeAll(decoder: HpackDecoder, bytes: Uint8Array): { pseudo: Row[]; r
   const pseudo = new Fields();
   const fields = new Fields();
   expect(decoder.decode(bytes, 0, bytes.length, pseudo, fields)).toBe(true);
-  const rows = (f: Fields): Row[] => f.names.map((name, i) => [name, f.values[i] as string, f.never[i] as boolean]);
+  const rows = (f: Fields): Row[] => f.names.map((name, i) => [name, f.values[i] as string, f.isNever(i)]);
   return { pseudo: rows(pseudo), rows: rows(fields) };
 }
 
 test('pseudo-fields first, from the static table where they are there', () => {
   const bytes = encodeRequest(new HpackEncoder(), []);
-  expect(bytes.toString('hex')).toBe('8287018cf1e3c2e5f23a6ba0ab90f4ff84');
+  expect(bytes.toString('hex')).toBe(`8287010f${Buffer.from('www.example.com').toString('hex')}84`);
   const { pseudo } = decodeAll(new HpackDecoder(4096, BIG), bytes);
   expect(pseudo.map(([name]) => name)).toEqual([':method', ':scheme', ':authority', ':path']);
 });
@@ -52,7 +52,7 @@ test('what comes twice in a row enters the table, the third time it is one octet
     const rows: Row[] = [
       ['user-agent', 'curl/8.23'],
       ['x-tenant', 'blue'],
-      ['x-request-id', `id-${i}`],
+      ['x-changing', `id-${i}`],
     ];
     const bytes = encodeRequest(encoder, rows, `/path/${i}`);
     sizes.push(bytes.length);
@@ -141,12 +141,78 @@ test('large fields stay out of the table', () => {
   expect(encoder.table.names).not.toContain('x-big');
 });
 
-test('Huffman only where it is shorter', () => {
+test('a name of ours enters the table with its first value, for the sake of the name', () => {
   const encoder = new HpackEncoder();
-  const value = '\u00ff\u00fe\u00fd{}|';
-  const out = Buffer.alloc(100);
-  const end = encoder.trailers(out, 0, fieldsOf([['x', value]]));
-  expect(out.toString('latin1', 0, end)).toBe(`\x00\x01x\x06${value}`);
+  const decoder = new HpackDecoder(4096, BIG);
+  const sizes: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    const rows: Row[] = [
+      ['x-request-id', `id-${i}`],
+      ['x-forwarded-for', `192.0.2.${i}`],
+    ];
+    const bytes = encodeRequest(encoder, rows);
+    sizes.push(bytes.length);
+    expect(decodeAll(decoder, bytes).rows).toEqual(rows.map(([n, v]) => [n, v, false]));
+  }
+  expect([...encoder.table.names].filter((n) => n !== '')).toEqual(['x-request-id', 'x-forwarded-for', ':authority']);
+  expect([...encoder.table.values].filter((v) => v !== '')).toEqual(['id-0', '192.0.2.0', 'www.example.com']);
+  // :method, :scheme, :authority and :path by index; then for each name an index, a length, and the value.
+  expect(sizes[3]).toBe(4 + 3 + 'id-3'.length + 3 + '192.0.2.3'.length);
+});
+
+test('... again when it was evicted, and not at all where there is no table', () => {
+  const encoder = new HpackEncoder();
+  const decoder = new HpackDecoder(4096, BIG);
+  const send = (id: string, more: readonly Row[] = []): void => {
+    const rows: Row[] = [['x-request-id', id], ...more];
+    expect(decodeAll(decoder, encodeRequest(encoder, rows)).rows).toEqual(rows.map(([n, v]) => [n, v, false]));
+  };
+  send('first');
+  for (let i = 0; i < 5; i++) for (let twice = 0; twice < 2; twice++) send('next', [[`x-${i}`, 'y'.repeat(900)]]);
+  expect(encoder.table.values).not.toContain('first');
+  send('last');
+  expect(encoder.table.names.filter((n) => n === 'x-request-id').length).toBe(1);
+  encoder.setPeerLimit(0);
+  for (let i = 0; i < 3; i++) send('none');
+  expect(encoder.table.length).toBe(0);
+});
+
+test('a name at the place where another one stood, or was forgotten, is still itself', () => {
+  const encoder = new HpackEncoder();
+  const decoder = new HpackDecoder(4096, BIG);
+  const send = (...rows: Row[]): void => {
+    expect(decodeAll(decoder, encodeRequest(encoder, rows)).rows).toEqual(rows.map(([n, v]) => [n, v, false]));
+  };
+  for (let i = 0; i < 3; i++) send(['x-a', '1'], ['x-b', '2']);
+  send(['x-b', '2'], ['x-a', '1']);
+  encoder.setPeerLimit(0);
+  send(['x-b', '2'], ['x-a', '1']);
+  encoder.setPeerLimit(4096);
+  for (let i = 0; i < 3; i++) send(['x-b', '2'], ['x-a', '1']);
+  expect(encoder.table.names.filter((n) => n === 'x-a' || n === 'x-b').length).toBe(2);
+});
+
+describe('strings', () => {
+  const block = (encoder: HpackEncoder, value: string): string => {
+    const fields = fieldsOf([['x', value]]);
+    const out = Buffer.alloc(HpackEncoder.roomForFields(fields));
+    return out.toString('latin1', 0, encoder.trailers(out, 0, fields));
+  };
+
+  test('plain where they change', () => {
+    const encoder = new HpackEncoder();
+    expect(block(encoder, 'value')).toBe('\x00\x01x\x05value');
+    expect(block(encoder, 'other')).toBe('\x00\x01x\x05other');
+  });
+
+  test('Huffman where they enter the table, and only where it is shorter', () => {
+    const encoder = new HpackEncoder();
+    const [long, value] = ['www.example.com', '\u00ff\u00fe\u00fd{}|'];
+    block(encoder, long);
+    expect(block(encoder, long)).toBe(Buffer.from('4001788cf1e3c2e5f23a6ba0ab90f4ff', 'hex').toString('latin1'));
+    block(encoder, value);
+    expect(block(encoder, value)).toBe(`\x7e\x06${value}`);
+  });
 });
 
 test('characters beyond latin-1 never become CR or LF', () => {
@@ -158,7 +224,20 @@ test('characters beyond latin-1 never become CR or LF', () => {
 describe('decode(encode(x)) = x', () => {
   // Few names and values, so that the tables fill, evict and refer back; and arbitrary ones.
   const name = fc.oneof(
-    fc.constantFrom('accept', 'user-agent', 'x-a', 'x-b', 'x-c', 'cookie', 'authorization', '__proto__', 'content-length', 'via'),
+    fc.constantFrom(
+      'accept',
+      'user-agent',
+      'x-a',
+      'x-b',
+      'x-c',
+      'cookie',
+      'authorization',
+      '__proto__',
+      'content-length',
+      'via',
+      'x-request-id',
+      'forwarded',
+    ),
     fc.stringMatching(/^[a-z0-9-]{1,30}$/),
   );
   const value = fc.oneof(

@@ -1,15 +1,19 @@
 import { expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { StreamTable } from '../../../../src/edge/http/h3/table.ts';
+import { StreamTable } from '../../../src/edge/http/streamtable.ts';
 
-test('holds what a map would hold, whatever comes and goes', () => {
+test.each([
+  [2, 32],
+  [1, 128],
+  [1, 1],
+])('holds what a map would hold, whatever comes and goes: ids by 2 to the power of %i, %i slots', (shift, slots) => {
   const step = fc.tuple(
     fc.boolean(),
-    fc.oneof(fc.nat(200), fc.maxSafeNat()).map((n) => (n - (n % 4)) % Number.MAX_SAFE_INTEGER),
+    fc.oneof(fc.nat(200), fc.maxSafeNat()).map((n) => n - (n % 2 ** shift)),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
-      const table = new StreamTable<{ id: number }>();
+      const table = new StreamTable<{ id: number }>(shift, slots);
       const model = new Map<number, { id: number }>();
       for (const [adds, id] of steps) {
         expect(table.get(id)).toBe(model.get(id) ?? null);
@@ -23,7 +27,9 @@ test('holds what a map would hold, whatever comes and goes', () => {
         }
         expect(table.size).toBe(model.size);
       }
-      expect(new Set(table.takeAll())).toEqual(new Set(model.values()));
+      const inOrder = [...model.values()].sort((a, b) => a.id - b.id);
+      expect(table.all()).toEqual(inOrder);
+      expect(table.takeAll()).toEqual(inOrder);
       expect([table.size, ...model.keys()].map((id) => table.get(id))).toEqual([table.size, ...model.keys()].map(() => null));
     }),
     { numRuns: 500 },

@@ -1,6 +1,7 @@
 //! One connection: its life, its ids and paths, and what it tells JavaScript.
 
 use crate::address;
+use crate::budget::Budget;
 use crate::counters::Handshakes;
 use crate::gate::Gate;
 use crate::ids::{CID_LENGTH, YoungKey};
@@ -154,6 +155,8 @@ pub struct Connection {
     retired: bool,
     /// There is, or was, another path than the first one.
     narrow: bool,
+    /// None on the side that dials: it has chosen its peer.
+    budget: Option<Budget>,
     stats: Cell<Option<(Instant, [f64; 4])>>,
 }
 
@@ -164,9 +167,10 @@ pub struct Born {
     pub local: SocketAddr,
     pub limit_key: [u8; 8],
     pub young: Option<YoungKey>,
-    pub dialled: bool,
     pub now: Instant,
     pub handshake: Duration,
+    /// None when it was dialled.
+    pub budget: Option<Budget>,
 }
 
 impl Connection {
@@ -186,7 +190,7 @@ impl Connection {
             in_wants: false,
             armed: None,
             accounted: 0,
-            dialled: b.dialled,
+            dialled: b.budget.is_none(),
             born: b.now,
             handshake_until: b.now + b.handshake,
             welcomed: false,
@@ -206,6 +210,7 @@ impl Connection {
             sequence: 0,
             retired: false,
             narrow: false,
+            budget: b.budget,
             stats: Cell::new(None),
         }
     }
@@ -218,6 +223,9 @@ impl Connection {
             return false;
         }
         self.since_send += 1;
+        if let Some(b) = &mut self.budget {
+            b.arrived(datagram.len());
+        }
         if self.ack_at.is_none() {
             self.ack_at = Some(now + ACK_DELAY);
         }
@@ -343,6 +351,19 @@ impl Connection {
         // Done: it has closed by itself in the meantime.
         let _ = self.q.close(app, code, reason);
         self.end(Why::new(Side::Local, app, code, reason))
+    }
+
+    /// Whether its peer has used up what it may send to no purpose. Only asked when everything that can be read was read.
+    pub fn exhausted(&mut self) -> bool {
+        let Some(b) = &mut self.budget else { return false };
+        self.phase == Phase::Open && b.strained() && b.exceeded(Instant::now(), self.q.stats().sent as u64, self.paused.len())
+    }
+
+    fn finished(&mut self, id: u64, reset: bool) {
+        let paused = self.paused.remove(&id);
+        if let Some(b) = &mut self.budget {
+            if reset && paused { b.released() } else { b.finished() }
+        }
     }
 
     /// Nothing of it is left to be done.
@@ -476,15 +497,18 @@ impl Connection {
                     *left -= n;
                     self.asked = true;
                     out.push(record.flags(if fin { FIN } else { 0 }), Some(n));
+                    if let Some(b) = &mut self.budget {
+                        b.delivered(n);
+                    }
                     if fin {
-                        self.paused.remove(&id);
+                        self.finished(id, false);
                     }
                     if fin || n < size {
                         return true;
                     }
                 }
                 Err(Error::StreamReset(code)) => {
-                    self.paused.remove(&id);
+                    self.finished(id, true);
                     self.spoken = true;
                     out.push(self.record(event::RESET).stream(id).code(code), None);
                     return true;
@@ -503,6 +527,9 @@ impl Connection {
             match self.q.dgram_recv(out.room()) {
                 Ok(n) => {
                     out.push(record, Some(n));
+                    if let Some(b) = &mut self.budget {
+                        b.delivered(n);
+                    }
                 }
                 // Larger than the whole buffer: gone.
                 Err(_) => continue,
@@ -551,8 +578,12 @@ impl Connection {
                 }
                 self.spoken = true;
                 self.paused.remove(&id);
-                if !self.outbound.stop_later(id, r.error()) {
-                    let _ = self.q.stream_shutdown(id, Shutdown::Read, r.error());
+                let later = self.outbound.stop_later(id, r.error());
+                if !later
+                    && self.q.stream_shutdown(id, Shutdown::Read, r.error()).is_ok()
+                    && let Some(b) = &mut self.budget
+                {
+                    b.released();
                 }
             }
             command::PAUSE => {
@@ -644,12 +675,8 @@ impl Connection {
 
     pub fn deadline(&self) -> Option<Instant> {
         let handshake = (self.phase == Phase::Handshaking).then_some(self.handshake_until);
-        let ack = if self.may_wait_at_all() { self.ack_at } else { None };
+        let ack = self.ack_at.filter(|_| self.phase == Phase::Open);
         [self.q.timeout_instant(), handshake, ack].into_iter().flatten().min()
-    }
-
-    fn may_wait_at_all(&self) -> bool {
-        self.phase == Phase::Open
     }
 
     /// RTT in ms, lost, sent, received.

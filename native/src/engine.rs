@@ -28,6 +28,7 @@ const MAX_SLOTS: u32 = 0xff_ffff;
 const LAST_CODE: u64 = (1 << 62) - 1;
 const CONNECTION_REFUSED: u64 = 0x02;
 const INTERNAL_ERROR: u64 = 0x01;
+const H3_EXCESSIVE_LOAD: u64 = 0x107;
 
 pub enum Role {
     Listener(Box<Listener>),
@@ -116,7 +117,7 @@ impl Engine {
             local,
             limit_key: address::limit_key(&remote),
             young: None,
-            dialled: true,
+            budget: None,
             now: Instant::now(),
             handshake: Duration::from_millis(o.handshake_ms),
         };
@@ -344,19 +345,22 @@ impl Engine {
                 continue;
             };
             let told = c.collect(out);
-            // Windows have moved, perhaps.
-            self.want(slot);
             match told {
                 Told::Full => return,
                 Told::More => self.news.rotate_left(1),
+                // What it has to say now is that.
+                Told::All if c.exhausted() => {
+                    let change = c.close(true, H3_EXCESSIVE_LOAD, b"budget");
+                    self.changed(slot, change);
+                }
                 Told::All => {
                     self.news.pop_front();
-                    if let Some(c) = self.people.at(slot) {
-                        c.in_news = false;
-                    }
+                    c.in_news = false;
                     self.reap(slot);
                 }
             }
+            // Windows have moved, perhaps.
+            self.want(slot);
         }
         if self.drained()
             && out.push(Record::new(event::DRAINED, 0, 0), None)

@@ -5,6 +5,7 @@
 //! `host` is the only file that knows Node (N-API, libuv), `driver` runs an endpoint in Node's loop, `exports` is what JavaScript can call.
 
 pub mod address;
+pub mod budget;
 pub mod connection;
 pub mod counters;
 #[cfg(feature = "node")]

@@ -1,6 +1,7 @@
 //! What an endpoint that listens has and one that dials has not: the gate, certificates, and the making of connections.
 
 use crate::address::limit_key;
+use crate::budget::Budget;
 use crate::connection::{Born, Connection};
 use crate::gate::{Gate, Newcomer, Waiting};
 use crate::ids::YoungKey;
@@ -97,8 +98,8 @@ impl Listener {
             local,
             limit_key: limit_key(&remote),
             young: Some(YoungKey(remote, n.dcid)),
-            dialled: false,
             now,
+            budget: Some(Budget::new(now, self.limits.stream_window, self.limits.conn_window)),
             handshake: Duration::from_millis(self.limits.handshake_ms),
         };
         let mut c = Box::new(Connection::new(q, born));

@@ -335,7 +335,7 @@ fn handshakes_beyond_a_turns_share_wait_for_the_next() {
         c.turn(false);
     }
     let mut before = 0;
-    for _ in 0..20 {
+    for _ in 0..2000 {
         s.turn(true);
         let now = s.stats()["halfOpen"].as_u64().unwrap();
         assert!(now - before <= 32, "{before} -> {now}");
@@ -378,4 +378,24 @@ fn what_a_new_process_does_not_know_it_resets() {
     assert_eq!(c.closes, [bye(cw, 3, false, 0, "")]);
     assert!(s.stats()["answered"]["reset"].as_u64() >= Some(1));
     assert_eq!(s.events, []);
+}
+
+#[test]
+fn a_peer_whose_datagrams_lead_to_nothing_is_closed() {
+    let mut s = server(|_| {}).reacting(echo);
+    let (mut raw, who) = crate::raw::Raw::handshake(&mut s, 4);
+    raw.q.stream_send(0, &[1; 1000], false).unwrap();
+    let packets: Vec<Vec<u8>> = raw.packets().into_iter().map(|(p, _)| p).collect();
+    // Authentic once, then only weight.
+    let mut sent = 0;
+    while s.closes.is_empty() && sent < 1 << 20 {
+        for p in &packets {
+            raw.send_from(0, p);
+            sent += p.len();
+        }
+        s.turn(true);
+    }
+    assert!(sent > 250 * 1024, "{sent}");
+    assert_eq!(s.closes, [bye(who, 0, true, 0x107, "budget")]);
+    raw.drive(&mut s, "the goodbye", |_, r| r.q.peer_error().is_some_and(|e| e.is_app && e.error_code == 0x107));
 }

@@ -1,5 +1,5 @@
 /** nginx of the Debian sid folder: as the backend of everyone, and as a proxy to compare with. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { freeTcpPort, freeUdpPort, Program, wait } from './program.ts';
@@ -88,11 +88,19 @@ const accepts = (port: number): Promise<boolean> =>
     socket.once('connect', () => socket.destroy());
   });
 
-/** Its worker: the only child of the master, once the program in the folder has become nginx. */
+const isNginx = (pid: number): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'nginx\n';
+  } catch {
+    return false;
+  }
+};
+
+/** Its worker: the child of the master. The script that becomes nginx has children before, which come and go. */
 async function workerOf(program: Program): Promise<number> {
   for (let i = 0; i < 600; i++) {
-    const [worker] = childrenOf(program.pid);
-    if (worker !== undefined) return worker;
+    const worker = childrenOf(program.pid).find(isNginx);
+    if (isNginx(program.pid) && worker !== undefined) return worker;
     await wait(50);
   }
   throw new Error(`nginx has no worker\n${program.lines.join('\n')}`);

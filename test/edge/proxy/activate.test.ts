@@ -1,10 +1,11 @@
 /** Snapshots come and go: what changes, what stays, and that nothing is served in between. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
+import type { QuicEngine } from '../../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
-import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { gateway, head, type Gateway } from '../../kit/gateway.ts';
+import { onRealEngines } from '../quic/native/built.ts';
 
 const open: { close(): Promise<void> }[] = [];
 const keep = <T extends { close(): Promise<void> }>(x: T): T => {
@@ -121,120 +122,124 @@ describe('load and switch', () => {
   });
 });
 
+onRealEngines((name, make) => {
+  describe(`listeners on ${name}`, () => {
+    const at = (port: number) => ({ listener: { port } });
+
+    test('one that is gone drains: requests in flight finish, new connections are refused, the socket is given back', async () => {
+      const slow = keep(await backend(() => {}));
+      const g = keep(await gateway({ engine: make() }).route('/', slow).start());
+      const { port } = g;
+      const c = await g.client();
+      const id = c.send(head('GET', '/'));
+      const r = await slow.began();
+      await g.start();
+      g.port = port;
+      await expect(g.client()).rejects.toThrow();
+      r.answer(200, 'last words');
+      expect(await c.answer(id)).toMatchObject({ status: 200, body: 'last words' });
+      expect(await c.closed()).toMatchObject({ app: true, code: 0x100 });
+    });
+
+    test('a renamed listener keeps its socket and its connections', async () => {
+      const b = keep(await named('b'));
+      const g = keep(await gateway({ engine: make() }).route('/', b).start());
+      // A fixed port from now on, as in life.
+      const { port } = g;
+      await g.close();
+      const h = keep(
+        await gateway({ engine: make(), ...at(port) })
+          .route('/', b)
+          .start(),
+      );
+      const c = await h.client();
+      await c.get('/');
+      await h.route('/', b).start({ listener: { port, name: 'renamed' } });
+      expect(h.problems).toEqual([]);
+      expect((await c.get('/')).body).toBe('b');
+      await settle();
+      expect(h.counted('requests_total')).toMatchObject({ 'edge/renamed web/up1 200 ok': 1 });
+    });
+
+    test('one that is gone can come back at once', async () => {
+      const b = keep(await named('b'));
+      const first = await gateway({ engine: make() }).route('/', b).start();
+      const { port } = first;
+      await first.close();
+      const g = keep(
+        await gateway({ engine: make(), ...at(port) })
+          .route('/', b)
+          .start(),
+      );
+      const c = await g.client();
+      await c.get('/');
+      await g.start({});
+      await g.route('/', b).start();
+      expect(g.problems).toEqual([]);
+      expect((await g.get('/')).body).toBe('b');
+    });
+
+    test('an address that is taken is a problem as data, and the others serve', async () => {
+      const b = keep(await named('b'));
+      const g = keep(await gateway({ engine: make() }).route('/', b).start());
+      const h = keep(gateway({ engine: make(), ...at(g.port) }).route('/', b));
+      await h.load();
+      expect(h.problems).toMatchObject([{ kind: 'bind', listener: 'edge/public', code: 'EADDRINUSE' }]);
+      h.switch();
+      expect((await g.get('/')).body).toBe('b');
+    });
+
+    test('a load that is given up closes what it bound', async () => {
+      const b = keep(await named('b'));
+      const probe = await gateway({ engine: make() }).route('/', b).start();
+      const { port } = probe;
+      await probe.close();
+      const g = keep(gateway({ engine: make(), ...at(port) }).route('/', b));
+      await g.load();
+      await g.load({});
+      g.switch();
+      const again = keep(
+        await gateway({ engine: make(), ...at(port) })
+          .route('/', b)
+          .start(),
+      );
+      expect(again.problems).toEqual([]);
+    });
+
+    test('addresses omitted: every address of both families', async () => {
+      const g = keep(
+        await gateway({ engine: make(), listener: { addresses: [] } })
+          .route('/', keep(await named('b')))
+          .start(),
+      );
+      expect(g.problems).toEqual([]);
+      expect((await g.get('/')).body).toBe('b');
+    });
+
+    test('a missing family is a warning when addresses are omitted, an error when they are written out', async () => {
+      const inner = make();
+      const fails = (code: string, family: string) =>
+        Object.assign(make(), {
+          listen: (...[o, h]: Parameters<QuicEngine['listen']>) =>
+            o.hosts.some((host) => host.includes(family)) ? Promise.reject(Object.assign(new Error(code), { code })) : inner.listen(o, h),
+        });
+      const b = keep(await named('b'));
+      const g = keep(
+        await gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: [] } })
+          .route('/', b)
+          .start(),
+      );
+      expect(g.problems).toEqual([]);
+      expect(g.logged.filter((l) => l.level === 'warn')).toMatchObject([{ fields: { family: 'IPv6', listener: 'edge/public' } }]);
+      const written = keep(gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: ['::1'] } }).route('/', b));
+      expect((await written.load()).problems).toMatchObject([{ kind: 'bind', code: 'EAFNOSUPPORT' }]);
+      const taken = keep(gateway({ engine: fails('EADDRINUSE', '.'), listener: { addresses: [] } }).route('/', b));
+      expect((await taken.load()).problems).toMatchObject([{ kind: 'bind', code: 'EADDRINUSE' }]);
+    });
+  });
+});
+
 describe('listeners', () => {
-  const at = (port: number) => ({ listener: { port } });
-
-  test('one that is gone drains: requests in flight finish, new connections are refused, the socket is given back', async () => {
-    const slow = keep(await backend(() => {}));
-    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', slow).start());
-    const { port } = g;
-    const c = await g.client();
-    const id = c.send(head('GET', '/'));
-    const r = await slow.began();
-    await g.start();
-    g.port = port;
-    await expect(g.client()).rejects.toThrow();
-    r.answer(200, 'last words');
-    expect(await c.answer(id)).toMatchObject({ status: 200, body: 'last words' });
-    expect(await c.closed()).toMatchObject({ app: true, code: 0x100 });
-  });
-
-  test('a renamed listener keeps its socket and its connections', async () => {
-    const b = keep(await named('b'));
-    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', b).start());
-    // A fixed port from now on, as in life.
-    const { port } = g;
-    await g.close();
-    const h = keep(
-      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
-        .route('/', b)
-        .start(),
-    );
-    const c = await h.client();
-    await c.get('/');
-    await h.route('/', b).start({ listener: { port, name: 'renamed' } });
-    expect(h.problems).toEqual([]);
-    expect((await c.get('/')).body).toBe('b');
-    await settle();
-    expect(h.counted('requests_total')).toMatchObject({ 'edge/renamed web/up1 200 ok': 1 });
-  });
-
-  test('one that is gone can come back at once', async () => {
-    const b = keep(await named('b'));
-    const first = await gateway({ engine: new MatrixaiEngine() }).route('/', b).start();
-    const { port } = first;
-    await first.close();
-    const g = keep(
-      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
-        .route('/', b)
-        .start(),
-    );
-    const c = await g.client();
-    await c.get('/');
-    await g.start({});
-    await g.route('/', b).start();
-    expect(g.problems).toEqual([]);
-    expect((await g.get('/')).body).toBe('b');
-  });
-
-  test('an address that is taken is a problem as data, and the others serve', async () => {
-    const b = keep(await named('b'));
-    const g = keep(await gateway({ engine: new MatrixaiEngine() }).route('/', b).start());
-    const h = keep(gateway({ engine: new MatrixaiEngine(), ...at(g.port) }).route('/', b));
-    await h.load();
-    expect(h.problems).toMatchObject([{ kind: 'bind', listener: 'edge/public', code: 'EADDRINUSE' }]);
-    h.switch();
-    expect((await g.get('/')).body).toBe('b');
-  });
-
-  test('a load that is given up closes what it bound', async () => {
-    const b = keep(await named('b'));
-    const probe = await gateway({ engine: new MatrixaiEngine() }).route('/', b).start();
-    const { port } = probe;
-    await probe.close();
-    const g = keep(gateway({ engine: new MatrixaiEngine(), ...at(port) }).route('/', b));
-    await g.load();
-    await g.load({});
-    g.switch();
-    const again = keep(
-      await gateway({ engine: new MatrixaiEngine(), ...at(port) })
-        .route('/', b)
-        .start(),
-    );
-    expect(again.problems).toEqual([]);
-  });
-
-  test('addresses omitted: every address of both families', async () => {
-    const g = keep(
-      await gateway({ engine: new MatrixaiEngine(), listener: { addresses: [] } })
-        .route('/', keep(await named('b')))
-        .start(),
-    );
-    expect(g.problems).toEqual([]);
-    expect((await g.get('/')).body).toBe('b');
-  });
-
-  test('a missing family is a warning when addresses are omitted, an error when they are written out', async () => {
-    const inner = new MatrixaiEngine();
-    const fails = (code: string, family: string) =>
-      Object.assign(new MatrixaiEngine(), {
-        listen: (...[o, h]: Parameters<MatrixaiEngine['listen']>) =>
-          o.hosts.some((host) => host.includes(family)) ? Promise.reject(Object.assign(new Error(code), { code })) : inner.listen(o, h),
-      });
-    const b = keep(await named('b'));
-    const g = keep(
-      await gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: [] } })
-        .route('/', b)
-        .start(),
-    );
-    expect(g.problems).toEqual([]);
-    expect(g.logged.filter((l) => l.level === 'warn')).toMatchObject([{ fields: { family: 'IPv6', listener: 'edge/public' } }]);
-    const written = keep(gateway({ engine: fails('EAFNOSUPPORT', ':'), listener: { addresses: ['::1'] } }).route('/', b));
-    expect((await written.load()).problems).toMatchObject([{ kind: 'bind', code: 'EAFNOSUPPORT' }]);
-    const taken = keep(gateway({ engine: fails('EADDRINUSE', '.'), listener: { addresses: [] } }).route('/', b));
-    expect((await taken.load()).problems).toMatchObject([{ kind: 'bind', code: 'EADDRINUSE' }]);
-  });
-
   test('limits, retry and TLS of a listener change under its connections', async () => {
     const b = keep(await named('b'));
     const g = keep(await gateway().route('/', b).start());

@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import type { QuicEngine } from '../../../src/edge/quic/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { frame } from '../../kit/h3bytes.ts';
 import { gateway, head, type Client } from '../../kit/gateway.ts';
+import { onRealEngines } from '../quic/native/built.ts';
 
 const open: { close(): Promise<void> }[] = [];
 const keep = <T extends { close(): Promise<void> }>(x: T): T => {
@@ -23,12 +23,7 @@ const told = (c: Client, bytes: Uint8Array): Promise<void> => {
   return c.recorder.until(() => control.data().includes(bytes));
 };
 
-const engines: readonly (readonly [string, () => QuicEngine])[] = [
-  ['memory', () => new MemoryEngine()],
-  ['matrixai', () => new MatrixaiEngine()],
-];
-
-for (const [name, make] of engines) {
+const suite = (name: string, make: () => QuicEngine): void => {
   test(`${name}: GOAWAY in two steps; what was begun succeeds; then H3_NO_ERROR`, async () => {
     const b = keep(await backend(() => {}));
     const g = keep(await gateway({ engine: make() }).route('/', b).start());
@@ -52,7 +47,9 @@ for (const [name, make] of engines) {
     expect(await c.closed()).toMatchObject({ side: 'remote', app: true, code: 0x100 });
     await drained;
   });
-}
+};
+suite('memory', () => new MemoryEngine());
+onRealEngines(suite);
 
 test('what is left at the time-out is closed with H3_NO_ERROR, its backend cancelled', async () => {
   const b = keep(await backend(() => {}));

@@ -8,9 +8,11 @@ ARCH := $(if $(filter x86_64 amd64,$(shell uname -m)),x64,arm64)
 NODE = $(or $(PINNED),node)
 TSC = $(NODE) node_modules/typescript/bin/tsc
 JEST = $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+# Whole processes run on this engine; without it on the one that `auto` takes.
+ON_ENGINE = $(if $(ENGINE),SPOOKY_ENGINE=$(ENGINE))
 SOURCES = $(shell find src -name '*.ts' 2>/dev/null)
 
-.PHONY: help run build test lint native native-test native-fuzz engine generate check-generate golden fuzz bench-micro typecheck
+.PHONY: help run build test lint native native-test native-fuzz native-sanitize engine generate check-generate golden fuzz bench-micro typecheck
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
@@ -20,8 +22,8 @@ run: build engine ## Start a demo backend and Spooky in front of it; prints what
 
 build: dist/main.js ## Build what bin/spooky needs
 
-test: build typecheck engine ## The fast tests
-	$(JEST)
+test: build typecheck engine ## The fast tests (TESTS=path picks some, ENGINE=native|matrixai the engine of whole processes)
+	$(ON_ENGINE) $(JEST) $(TESTS)
 
 lint: node_modules/.package-lock.json ## Types, lint rules, format
 	$(TSC) -p tsconfig.json
@@ -30,7 +32,7 @@ lint: node_modules/.package-lock.json ## Types, lint rules, format
 
 native: ## Build the native QUIC engine: needs cargo, a C++ compiler, cmake and libclang, and says what is missing
 	@scripts/native check
-	@$(MAKE) --no-print-directory node_modules/.package-lock.json
+	@$(MAKE) -s --no-print-directory node_modules/.package-lock.json
 	@scripts/native build
 
 native-test: ## Format, lint and tests of the native engine's Rust
@@ -38,6 +40,9 @@ native-test: ## Format, lint and tests of the native engine's Rust
 
 native-fuzz: ## A minute of random input at the native engine's Rust (SPOOKY_FUZZ_SECONDS)
 	@scripts/native fuzz
+
+native-sanitize: ## The native engine's Rust tests under valgrind: about three minutes
+	@native/sanitize
 
 # The native engine where it can be had; one line says so where it cannot.
 engine: node_modules/.package-lock.json
@@ -52,8 +57,8 @@ check-generate: node_modules/.package-lock.json ## Fail when a generated file is
 golden: node_modules/.package-lock.json ## Write the golden files anew; read the difference before you commit it
 	SPOOKY_GOLDEN=update $(JEST) test/golden
 
-fuzz: build ## Random input at the codecs and the socket, a million of each (SPOOKY_FUZZ_COUNT)
-	SPOOKY_SUITE=fuzz SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz
+fuzz: build engine ## Random input at the codecs and the sockets, a million of each (SPOOKY_FUZZ_COUNT)
+	SPOOKY_SUITE=fuzz $(ON_ENGINE) SPOOKY_FUZZ_COUNT=$${SPOOKY_FUZZ_COUNT:-1000000} $(JEST) --runInBand test/fuzz
 
 bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot pieces, per operation
 	@$(NODE) --no-warnings --expose-gc --min-semi-space-size=128 --max-semi-space-size=128 test/bench/run.ts $(BENCH)

@@ -1,5 +1,5 @@
-//! Bounds what a peer can have kept for it (fragments with gaps, above all: RFC 9000 s21.7): datagram bytes that arrive must turn into
-//! delivered stream bytes, sent packets or finished streams.
+//! Bounds what a peer can have kept for it (fragments with gaps, above all: RFC 9000 s21.7): bytes of its packets must turn into delivered
+//! stream bytes, sent packets or finished streams. Packets that are not authentic, or come twice, are not its own and cost nothing.
 
 use std::time::Instant;
 
@@ -24,8 +24,9 @@ impl Budget {
         Budget { born, stream_window, conn_window: conn_window.max(stream_window), received: 0, credit: 0, packets: 0 }
     }
 
-    pub fn arrived(&mut self, bytes: usize) {
-        self.received += bytes as u64;
+    /// Bytes of authentic packets, since the beginning.
+    pub fn arrived(&mut self, total: u64) {
+        self.received = total;
     }
 
     /// What may arrive out of order later on is bounded by the connection's window: no more is saved up for it.
@@ -76,15 +77,15 @@ mod tests {
     #[test]
     fn bytes_that_turn_into_nothing_run_out() {
         let (mut b, now) = budget();
-        b.arrived(BUDGET as usize);
+        b.arrived(BUDGET);
         assert!(!b.strained() && !b.exceeded(now, 0, 0));
-        b.arrived(1);
+        b.arrived(BUDGET + 1);
         assert!(b.strained() && b.exceeded(now, 0, 0));
         // Time, packets that left, and windows of paused streams.
         assert!(!b.exceeded(now + Duration::from_secs(60), 0, 0));
         assert!(!b.exceeded(now, 0, 1));
         assert!(!b.exceeded(now, 1, 0));
-        b.arrived(200);
+        b.arrived(BUDGET + 201);
         assert!(b.exceeded(now, 1, 0));
         assert!(!b.exceeded(now, 2, 0));
     }
@@ -92,14 +93,14 @@ mod tests {
     #[test]
     fn delivered_bytes_and_finished_streams_are_paid_for() {
         let (mut b, now) = budget();
-        for _ in 0..10_000 {
-            b.arrived(1250);
+        for n in 1..=10_000 {
+            b.arrived(n * 1250);
             b.delivered(1200);
         }
         assert!(!b.strained());
         for earn in [Budget::finished, Budget::released] {
             let (mut b, _) = budget();
-            b.arrived(BUDGET as usize + 3000);
+            b.arrived(BUDGET + 3000);
             earn(&mut b);
             assert!(!b.exceeded(now, 0, 0));
         }
@@ -111,14 +112,14 @@ mod tests {
         for _ in 0..1000 {
             b.released();
         }
-        b.arrived((BUDGET + 4 * WINDOW) as usize);
+        b.arrived(BUDGET + 4 * WINDOW);
         assert!(!b.exceeded(now, 0, 0));
-        b.arrived(1);
+        b.arrived(BUDGET + 4 * WINDOW + 1);
         assert!(b.exceeded(now, 0, 0));
         let (mut b, now) = budget();
-        b.arrived((BUDGET + 5 * WINDOW) as usize);
+        b.arrived(BUDGET + 5 * WINDOW);
         assert!(!b.exceeded(now, 0, usize::MAX));
-        b.arrived(1);
+        b.arrived(BUDGET + 5 * WINDOW + 1);
         assert!(b.exceeded(now, 0, usize::MAX));
     }
 }

@@ -223,9 +223,6 @@ impl Connection {
             return false;
         }
         self.since_send += 1;
-        if let Some(b) = &mut self.budget {
-            b.arrived(datagram.len());
-        }
         if self.ack_at.is_none() {
             self.ack_at = Some(now + ACK_DELAY);
         }
@@ -447,6 +444,9 @@ impl Connection {
     /// What quiche only counts: streams whose peer has stopped reading them, and streams that it reset while they were paused.
     fn look_around(&mut self) {
         let stats = self.q.stats();
+        if let Some(b) = &mut self.budget {
+            b.arrived(stats.recv_bytes);
+        }
         if stats.stopped_stream_count_remote != self.stops_seen {
             self.stops_seen = stats.stopped_stream_count_remote;
             self.outbound.poll_stops(&mut self.q);

@@ -1,6 +1,7 @@
 //! How connections begin and end, and what an endpoint counts.
 
 use crate::kit::*;
+use crate::raw::Raw;
 use spooky_quic::records::{RECORD_BYTES, Record, command};
 use spooky_quic::turn::Endpoint;
 use std::time::{Duration, Instant};
@@ -380,22 +381,55 @@ fn what_a_new_process_does_not_know_it_resets() {
     assert_eq!(s.events, []);
 }
 
+/// A client that sends all at once, whatever the network thinks.
+fn bold(s: &mut Side) -> (Raw, Who) {
+    let mut raw = Raw::with(s.address(), 4, |c| {
+        c.set_initial_congestion_window_packets(1000);
+        c.enable_pacing(false);
+    });
+    raw.drive(s, "a handshake", |s, r| r.q.is_established() && s.conns.len() == 1);
+    raw.settle(s);
+    (raw, s.conns[0])
+}
+
 #[test]
-fn a_peer_whose_datagrams_lead_to_nothing_is_closed() {
+fn a_peer_whose_packets_lead_to_nothing_is_closed() {
     let mut s = server(|_| {}).reacting(echo);
-    let (mut raw, who) = crate::raw::Raw::handshake(&mut s, 4);
-    raw.q.stream_send(0, &[1; 1000], false).unwrap();
-    let packets: Vec<Vec<u8>> = raw.packets().into_iter().map(|(p, _)| p).collect();
-    // Authentic once, then only weight.
-    let mut sent = 0;
-    while s.closes.is_empty() && sent < 1 << 20 {
-        for p in &packets {
-            raw.send_from(0, p);
-            sent += p.len();
-        }
-        s.turn(true);
+    let (mut raw, who) = bold(&mut s);
+    for id in [0, 4] {
+        raw.q.stream_send(id, &pattern(250_000, 1), true).unwrap();
     }
-    assert!(sent > 250 * 1024, "{sent}");
+    // Without the first bytes of either stream all others have to be kept.
+    for (p, _) in raw.packets().split_off(2) {
+        // Acknowledgements, unread: the client must not repeat what is missing.
+        while raw.sockets[0].recv_from(&mut [0; 2000]).is_ok() {}
+        raw.send_from(0, &p);
+        s.turn(true);
+        if !s.closes.is_empty() {
+            break;
+        }
+    }
     assert_eq!(s.closes, [bye(who, 0, true, 0x107, "budget")]);
+    assert!(raw.traffic[0].sent > 256 * 1024);
     raw.drive(&mut s, "the goodbye", |_, r| r.q.peer_error().is_some_and(|e| e.is_app && e.error_code == 0x107));
+}
+
+#[test]
+fn packets_that_anybody_could_have_sent_cost_their_connection_nothing() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.stream_send(0, &[1; 1000], false).unwrap();
+    for (p, _) in raw.packets() {
+        let mut forged = p.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        for _ in 0..1000 {
+            raw.send_from(0, &p);
+            raw.send_from(0, &forged);
+            s.turn(true);
+        }
+    }
+    assert!(raw.traffic[0].sent > 1 << 20);
+    raw.q.stream_send(0, b"!", true).unwrap();
+    raw.drive(&mut s, "an answer", |_, r| r.body() == b"ok");
+    assert_eq!(s.closes, []);
 }

@@ -34,6 +34,10 @@ fn socket() -> UdpSocket {
 
 impl Raw {
     pub fn new(server: SocketAddr, ids: u64) -> Self {
+        Self::with(server, ids, |_| {})
+    }
+
+    pub fn with(server: SocketAddr, ids: u64, change: impl FnOnce(&mut quiche::Config)) -> Self {
         let mut c = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
         c.verify_peer(false);
         c.enable_early_data();
@@ -45,6 +49,7 @@ impl Raw {
         c.set_initial_max_streams_uni(8);
         c.set_active_connection_id_limit(ids);
         c.set_max_recv_udp_payload_size(65527);
+        change(&mut c);
         let first = socket();
         let local = first.local_addr().unwrap();
         let q = quiche::connect(Some("localhost"), &ConnectionId::from_ref(&[7; 16]), local, server, &mut c).unwrap();

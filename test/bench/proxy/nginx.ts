@@ -46,8 +46,8 @@ const backendConfig = (s: Setting, dir: string, port: number): string =>
   }`,
   );
 
-/** Idle connections to the backend that nginx keeps: NGINX_KEEPALIVE. */
-const KEEPALIVE = Number(process.env['NGINX_KEEPALIVE'] || 64);
+/** Idle connections to the backend that nginx keeps, one for each request that may be open: with fewer it spends its time on new ones. */
+const KEEPALIVE = Number(process.env['NGINX_KEEPALIVE'] || 1024);
 
 /** As it is fast: HTTP/2 to the backend on connections that are kept, no temporary files, GSO, buffers that hold an answer. */
 const proxyConfig = (s: Setting, dir: string, port: number, backend: string): string =>

@@ -553,7 +553,8 @@ impl Drop for Callback {
 // ------------------------------------------------------------------------------------------------------------------- memory
 
 /// Bytes that JavaScript sees as an ArrayBuffer and Rust as a slice. Whoever lets go last frees them, so that JavaScript may detach,
-/// transfer or forget its side at any time.
+/// transfer or forget its side at any time. Node lets go for JavaScript when the environment ends: it refuses to move such a buffer to
+/// another thread, where it could outlive that, but not what `transfer()` has made of it.
 pub struct Memory {
     start: NonNull<u8>,
     layout: Layout,

@@ -64,6 +64,12 @@ describe('what the source of the addon promises', () => {
     expect(readFileSync(join(CRATE, '../Cargo.toml'), 'utf8')).toContain('panic = "unwind"');
   });
 
+  test('the version that it tells is the one that Cargo.toml pins', () => {
+    const told = /const QUICHE: &str = "(.*)"/.exec(source('exports.rs'))?.[1];
+    expect(told).toMatch(/^\d+\.\d+\.\d+$/);
+    expect(readFileSync(join(CRATE, '../Cargo.toml'), 'utf8')).toContain(`quiche = { version = "=${told}"`);
+  });
+
   test('unsafe stays in the files of the socket, of TLS and of Node, and every block has its reason', () => {
     const places = files().filter((f) => /\bunsafe\b/.test(code(f)));
     expect(places.filter((f) => !/^(host|socket|tls)(\.rs|\/)/.test(f))).toEqual([]);

@@ -17,8 +17,6 @@ export interface Nature {
   readonly lossy?: boolean;
   /** A connection begins with a client's first datagram, and not with its whole ClientHello. */
   readonly eager?: boolean;
-  /** Closes a connection whose packets lead to nothing: its quiche needs that. */
-  readonly byteBudget?: boolean;
   /** Options that not every engine honours, and this one does. */
   readonly honours?: readonly ('keylog' | 'earlyData')[];
 }

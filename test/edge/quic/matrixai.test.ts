@@ -9,4 +9,4 @@ const make = (clock: Clock): Made => {
 };
 
 engineSuite('matrixai', () => make(systemClock));
-datagramSuite('matrixai', make, { byteBudget: true });
+datagramSuite('matrixai', make);

@@ -59,6 +59,8 @@ const STATS_MS = 1000;
 const FLUSH_PACKETS = 64;
 /** More than any honest handshake takes: quiche 0.18 would keep CRYPTO bytes without end. */
 const HANDSHAKE_DATAGRAMS = 64;
+/** Less is not worth a packet: its header and its seal are 40 bytes. */
+const MIN_SEND = 64;
 const REASON_BYTES = 256;
 const BALLAST = 36 * 1024;
 
@@ -403,11 +405,13 @@ export class Conn implements QuicConn {
       return 0;
     }
     let sent = 0;
-    while (sent < room && this.rebinding.credit >= MAX_SEND) {
+    while (sent < room && this.rebinding.credit >= MIN_SEND) {
       const slot = nextSlot();
+      // A client that only acknowledges gives little credit: a small packet makes it answer, a large one would wait for ever.
+      const { credit } = this.rebinding;
       let made: [number, unknown] | null;
       try {
-        made = q.send(slot);
+        made = q.send(credit < MAX_SEND ? slot.subarray(0, credit) : slot);
       } catch {
         this.suspect = true;
         break;

@@ -137,6 +137,8 @@ export class Client {
   readonly closed: Promise<void>;
   slot = 0;
   generation = 0;
+  /** That came, of every kind. */
+  events = 0;
   private next = 0;
   private parts: Buffer[] = [];
   private readonly established = Promise.withResolvers<void>();
@@ -152,6 +154,7 @@ export class Client {
   }
 
   private event(w: Wire, at: number): void {
+    this.events++;
     const kind = w.kind(at);
     if (kind === EVENT_CONN) {
       [this.slot, this.generation] = [w.word(at, 1), w.word(at, 2)];

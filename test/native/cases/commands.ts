@@ -51,8 +51,11 @@ for (let i = 0; i < BATCHES / 4; i++) {
 lonely.close();
 
 let connections = 0;
+/** What the other end learned of it all. */
+const reached = { client: 0, server: 0 };
 const target = { slot: 0, generation: 0 };
 const server = echoServer(addon, (w, at) => {
+  reached.server++;
   if (w.kind(at) === EVENT_CONN) [target.slot, target.generation] = [w.word(at, 1), w.word(at, 2)];
 });
 let client = new Client(addon, server.port);
@@ -66,6 +69,7 @@ for (let i = 0; i < BATCHES; i++) {
   await tick();
   const over = await Promise.race([client.closed.then(() => true), tick().then(() => false)]);
   if (over || i % 50 === 49) {
+    reached.client += client.events;
     client.wire.close();
     client = new Client(addon, server.port);
     connections++;
@@ -79,4 +83,4 @@ const served = await last.exchange('x'.repeat(20_000));
 last.close();
 const faults = [...server.faults, ...lonely.faults];
 server.close();
-tell({ records, connections, served: served.length, faults, working: await honest(addon) });
+tell({ records, connections, reached, served: served.length, faults, working: await honest(addon) });

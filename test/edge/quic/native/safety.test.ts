@@ -133,10 +133,17 @@ describeNative('the addon and hostile JavaScript', () => {
   });
 
   test('a million command records at random, with and without connections', async () => {
-    const result = (await of('commands', '200', '12345')) as { records: number; connections: number };
+    const result = (await of('commands', '200', '12345')) as {
+      records: number;
+      connections: number;
+      reached: { client: number; server: number };
+    };
     expect(result).toMatchObject({ served: 20_000, faults: [], working: true });
     expect(result.records).toBeGreaterThan(1_000_000);
     expect(result.connections).toBeGreaterThan(3);
+    // They were no mere refusals: thousands did what they said.
+    expect(result.reached.client).toBeGreaterThan(2000);
+    expect(result.reached.server).toBeGreaterThan(500);
   });
 
   test('turn and fault may throw, answer nonsense, call every export and close', async () => {

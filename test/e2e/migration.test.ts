@@ -129,6 +129,36 @@ describe.each(CLIENTS)(`${ENGINE.name}: %s behind a NAT`, (_, make) => {
   });
 });
 
+describe.each(CLIENTS.filter(([name]) => name !== 'curl'))(`${ENGINE.name}: %s for long behind a NAT`, (_, make) => {
+  let client: Client;
+  beforeAll(() => {
+    client = make();
+  });
+  afterAll(() => (client as Client | undefined)?.stop());
+
+  test('that changes its port thirty times', async () => {
+    const { nat, dial } = await behindNat(world.dial(HOSTS.go));
+    const session = await client.open(dial);
+    for (let change = 0; change < 30; change++) {
+      await nat.rebind();
+      expect((await session.request({ authority: HOSTS.go, path: '/bytes/100000', timeoutMs: 10_000 })).size).toBe(100_000);
+    }
+    expect(nat.outsides.length).toBe(31);
+    await session.close();
+  }, 60_000);
+
+  // What is in flight to a forgotten port is lost, all of it.
+  test('that forgets its old port in the midst of a download', async () => {
+    const { nat, dial } = await behindNat(world.dial(HOSTS.go));
+    const session = await client.open(dial);
+    const moved = nat.passed('down', SIZE / 2).then(() => nat.rebind(CLIENT, { forget: true }));
+    const [answer] = await Promise.all([session.request(download), moved]);
+    expect(answer).toMatchObject({ status: 200, size: SIZE, sha256: HASH });
+    expect(nat.outsides.length).toBe(2);
+    await session.close();
+  }, 60_000);
+});
+
 describe(`${ENGINE.name}: a NAT in front of two workers`, () => {
   let client: DriverClient;
   let two: World;

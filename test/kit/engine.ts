@@ -3,7 +3,7 @@
  * title says is what runs; an engine that is asked for and not there fails every suite.
  */
 import { describe } from '@jest/globals';
-import { chooseEngine, type EngineName } from '../../src/edge/quic/choose.ts';
+import { chooseEngine, engineEnvironment, type EngineName } from '../../src/edge/quic/choose.ts';
 import type { EngineCaps, QuicEngine } from '../../src/edge/quic/engine.ts';
 
 const NAMES: readonly EngineName[] = ['auto', 'native', 'matrixai'];
@@ -15,7 +15,7 @@ function asked(): EngineName {
   return name;
 }
 
-export const ENGINE: QuicEngine = (await chooseEngine(asked())).engine;
+export const ENGINE: QuicEngine = (await chooseEngine(asked(), engineEnvironment(process.env))).engine;
 
 /** A group of tests that an engine without this ability skips visibly. */
 export function describeWith(cap: keyof EngineCaps, title: string, tests: () => void): void {

@@ -24,10 +24,13 @@ const pass: Judge = () => 'pass';
 
 class Flow {
   readonly client: UdpAddress;
-  /** The last one is in use; from the ones before it nothing reaches the client any more. */
+  /** The last one is in use. */
   readonly outsides: UdpPeer[] = [];
   /** In use from the client's next datagram on. */
   next: UdpPeer | null = null;
+  /** What comes to a socket before this one does not reach the client any more. */
+  known = 0;
+  forget = false;
   waiting: Buffer[] = [];
 
   constructor(client: UdpAddress) {
@@ -96,14 +99,18 @@ export class Nat {
     return outside;
   }
 
-  /** Other outside ports, at another address when one is given, from each client's next datagram on; then the old ones are forgotten. */
-  async rebind(host = this.#host): Promise<void> {
+  /**
+   * Other outside ports, at another address when one is given, from each client's next datagram on. What is on its way to the old ones
+   * still arrives, unless they are forgotten in that moment.
+   */
+  async rebind(host = this.#host, { forget = false } = {}): Promise<void> {
     if (++this.#rebindings > REBINDINGS) throw new Error('too many rebindings');
     this.#host = host;
     for (const flow of this.#flows.values()) {
       const next = await this.#bind(flow);
       flow.next?.close();
       flow.next = next;
+      flow.forget = forget;
     }
   }
 
@@ -154,6 +161,7 @@ export class Nat {
     if (flow.next !== null) {
       flow.outsides.push(flow.next);
       flow.next = null;
+      if (flow.forget) flow.known = flow.outsides.length - 1;
     }
     const outside = flow.outside as UdpPeer;
     this.last = datagram;
@@ -161,7 +169,7 @@ export class Nat {
   }
 
   #down(flow: Flow, outside: UdpPeer, datagram: Buffer): void {
-    if (outside !== flow.outside) return;
+    if (flow.outsides.indexOf(outside) < flow.known) return;
     this.#deliver(datagram, 'down', outside, () => this.#inside.send(datagram, flow.client));
   }
 

@@ -144,6 +144,11 @@ export class Driver {
     return new Driver(PYTHON, [join(ROOT, 'test', 'e2e', 'clients', 'aioquic_client.py')]);
   }
 
+  /** aioquic that breaks the rules that its test names: `Connection.flood`. */
+  static hostile(): Driver {
+    return new Driver(PYTHON, [join(ROOT, 'test', 'e2e', 'clients', 'aioquic_hostile.py')]);
+  }
+
   async open(dial: Dial): Promise<Connection> {
     const conn = `c${this.#next}`;
     const reply = await this.#send({ op: 'open', conn, dial });
@@ -239,6 +244,13 @@ export class Connection {
     const reply = await this.driver.command({ op: 'migrate', conn: this.name, request });
     if (reply.error !== undefined) throw new PeerError(reply.error);
     return String((reply['moves'] as { local: string }[])[0]?.local);
+  }
+
+  /** What a hostile client does (test/e2e/clients/aioquic_hostile.py); answers how much it could before it was stopped. */
+  async flood(what: string, frames: number, more: { readonly mute?: boolean } = {}): Promise<number> {
+    const reply = await this.driver.command({ op: 'flood', conn: this.name, what, frames, ...more });
+    if (reply.error !== undefined) throw new PeerError(reply.error);
+    return Number(reply['sent']);
   }
 
   closed(): Promise<End> {

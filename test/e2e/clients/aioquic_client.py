@@ -199,9 +199,9 @@ class Client(QuicConnectionProtocol):
 
     def is_reset(self, data):
         """RFC 9000 section 10.3.1: aioquic itself does not look for stateless resets."""
-        if len(data) < 21 or data[0] & 0x80:
-            return False
         quic = self._quic
+        if len(data) < 21 or data[0] & 0x80 or quic._close_event is not None:
+            return False
         return any(cid.stateless_reset_token == data[-16:] for cid in [quic._peer_cid, *quic._peer_cid_available])
 
     def datagram_received(self, data, addr):
@@ -268,7 +268,10 @@ class Client(QuicConnectionProtocol):
                 await asyncio.wait_for(asyncio.shield(exchange.done), limit / 1000)
             except asyncio.TimeoutError:
                 self.cancel(stream_id)
-                raise Failed("cancelled" if spec.get("cancelMs") else "timeout", remote=False)
+                failure = Failed("cancelled" if spec.get("cancelMs") else "timeout", remote=False)
+                if exchange.status is None:
+                    raise failure from None
+                return self.answer(exchange, started, None) | {"error": failure.facts}
             except Failed as failure:
                 if exchange.status is None:
                     raise

@@ -11,6 +11,9 @@ export class RequestCounters {
   private readonly listener: string;
   private readonly upstream: string;
   private readonly totals = new Map<number, Row>();
+  /** Most requests end as the one before. */
+  private lastKey = -1;
+  private lastRow: Row = 0;
   private readonly duration: Row;
   private retired = false;
 
@@ -25,13 +28,21 @@ export class RequestCounters {
   count(code: number, reason: Reason, seconds: number): void {
     if (this.retired) return;
     const key = keyOf(code, reason);
+    if (key !== this.lastKey) {
+      this.lastRow = this.rowOf(key, code, reason);
+      this.lastKey = key;
+    }
+    this.cells.add(this.lastRow, 1);
+    this.cells.observe(this.duration, seconds);
+  }
+
+  private rowOf(key: number, code: number, reason: Reason): Row {
     let row = this.totals.get(key);
     if (row === undefined) {
       row = this.cells.row('requests_total', this.listener, this.upstream, String(code), reason);
       this.totals.set(key, row);
     }
-    this.cells.add(row, 1);
-    this.cells.observe(this.duration, seconds);
+    return row;
   }
 
   /** Its object is gone: its rows go too, and exchanges that still end are no longer counted here. */
@@ -48,6 +59,9 @@ export class BackendCounters {
   private readonly upstream: string;
   private readonly backend: string;
   private readonly totals = new Map<number, Row>();
+  /** Most requests end as the one before. */
+  private lastKey = -1;
+  private lastRow: Row = 0;
   private readonly duration: Row;
   private retired = false;
 
@@ -61,12 +75,20 @@ export class BackendCounters {
   count(code: number, reason: Reason): void {
     if (this.retired) return;
     const key = keyOf(code, reason);
+    if (key !== this.lastKey) {
+      this.lastRow = this.rowOf(key, code, reason);
+      this.lastKey = key;
+    }
+    this.cells.add(this.lastRow, 1);
+  }
+
+  private rowOf(key: number, code: number, reason: Reason): Row {
     let row = this.totals.get(key);
     if (row === undefined) {
       row = this.cells.row('backend_requests_total', this.upstream, this.backend, String(code), reason);
       this.totals.set(key, row);
     }
-    this.cells.add(row, 1);
+    return row;
   }
 
   answered(seconds: number): void {

@@ -13,6 +13,7 @@ import { connector } from './connect.ts';
 import { DropCounter } from './headers.ts';
 import { codeOf, Listener, socketKey, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
+import { TurnClock } from './turnclock.ts';
 import { Via } from './via.ts';
 import type { ListenerView } from './view.ts';
 
@@ -88,8 +89,9 @@ class WorkerEdge implements Edge {
   private closed = false;
 
   constructor(options: EdgeOptions) {
-    const { start, clock, cells, log } = options;
+    const { start, cells, log } = options;
     this.options = options;
+    const clock = new TurnClock(options.clock);
     const wheel = new TimerWheel(clock, (e) => internalError({ cells, log }, 'timer', e));
     const connectFor = options.connectFor ?? ((part: GroupPart): Connect => this.connectFor(part));
     this.plant = {

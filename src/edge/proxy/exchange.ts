@@ -289,11 +289,11 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     const timeouts = (this.destination as Destination).upstream.part.timeouts;
     this.sentAt = now;
     if (attempt === 1) this.deadlines.limit(now, timeouts.requestMs);
-    this.plan(now);
     const waiting = endpoint.open(this.request as ClientRequest, this.openedWithEnd, this, timeouts.connectMs, attempt > 1);
     // Anything may have happened within the call.
     if (waiting === null || attempt !== this.attempts || this.endpoint !== endpoint || this.backend !== null) return;
     this.waiting = waiting;
+    this.plan(now);
     if (this.plant.backends.pending > this.view.part.limits.pending) {
       this.view.counters.limit('pending');
       this.answer('limit_pending');

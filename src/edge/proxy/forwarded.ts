@@ -34,8 +34,8 @@ export function addForwarded(fields: Fields, peer: Peer, port: string): void {
 }
 
 /** The id by which this request is known here and behind us: a trusted peer's, or a new one. */
-export function requestId(fields: Fields, make: () => string): string {
-  const given = fields.get('x-request-id');
+export function requestId(fields: Fields, trusted: boolean, make: () => string): string {
+  const given = trusted ? fields.get('x-request-id') : null;
   if (given !== null && given !== '' && given.length <= REQUEST_ID_MAX) return given;
   const id = make();
   if (given === null) fields.add('x-request-id', id);

@@ -81,7 +81,7 @@ function chooseGroup(x: Exchange): Reason | null {
 function describe(x: Exchange): Reason | null {
   const { method, fields } = x.stream.head;
   addForwarded(fields, x.peer, x.view.port);
-  x.requestId = requestId(fields, makeRequestId);
+  x.requestId = requestId(fields, x.peer.trusted, makeRequestId);
   x.plant.via.append(fields, x.plant.via.request);
   const scheme = (x.groupView as NonNullable<Exchange['groupView']>).scheme;
   x.request = { method, scheme, authority: x.peer.authority, path: x.target, fields };

@@ -63,10 +63,10 @@ export class HpackDecoder {
     while (this.at < end && !this.failed) {
       const first = buf[this.at] as number;
       if (first >= 0x80) this.indexed(pseudo, fields);
-      else if (first >= 0x40) this.literal(6, true, false, pseudo, fields);
+      else if (first >= 0x40) this.repeatable(6, true, pseudo, fields);
       else if (first >= 0x20) this.resize();
       else if (first >= 0x10) this.literal(4, false, true, pseudo, fields);
-      else this.plain(pseudo, fields);
+      else this.repeatable(4, false, pseudo, fields);
     }
     return !this.failed;
   }
@@ -86,18 +86,19 @@ export class HpackDecoder {
     this.emit(table.names[slot] as string, table.values[slot] as string, table.notes[slot] as number, false, pseudo, fields);
   }
 
-  /** Literal without indexing (s6.2.2). */
-  private plain(pseudo: Fields, fields: Fields): void {
+  /** A literal that is not never-indexed (s6.2.1, s6.2.2), and so may be one that came before. */
+  private repeatable(prefixBits: number, insert: boolean, pseudo: Fields, fields: Fields): void {
     const { buf, at } = this;
-    const end = lineEnd(buf, at, this.end);
-    if (end < 0) return this.literal(4, false, false, pseudo, fields);
+    const end = lineEnd(buf, at, this.end, prefixBits);
+    if (end < 0) return this.literal(prefixBits, insert, false, pseudo, fields);
     const known = this.lines.recall(buf, at, end);
     if (known === null) {
-      this.literal(4, false, false, pseudo, fields);
+      this.literal(prefixBits, insert, false, pseudo, fields);
       if (!this.failed) this.lines.remember(buf, at, end, last.name, last.value, last.notes);
       return;
     }
     this.at = end;
+    if (insert) this.table.insert(known.name, known.value, known.notes);
     this.emit(known.name, known.value, known.notes, false, pseudo, fields);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Literal fields that a backend repeats (`server`, `date`, `content-type`...: some never use the table), decoded and checked
- * once, by the bytes of the line. Of one connection; a line is taken in when it comes a second time, and a slot holds one.
+ * Literal fields that a backend repeats (nginx sends `server`, `date` and the like as literals each time, and never refers to the
+ * table that it fills with them), decoded and checked once, by the bytes of the line. Of one connection; a line is taken in when it comes a second time, into one of two slots.
  */
 import { prefixEnd, readPrefixInt } from '../../../lib/bytes/prefixint.ts';
 import { STATIC_LAST } from './static.ts';
@@ -12,14 +12,14 @@ export interface KnownLine {
   readonly notes: number;
 }
 
-const SLOTS = 32;
+const SLOTS = 64;
 /** Shorter ones cost no more to decode; longer ones hardly come again. */
 const SHORTEST = 6;
 const LONGEST = 128;
 
 export class LineMemory {
   private readonly lines: (KnownLine | null)[] = Array.from({ length: SLOTS }, () => null);
-  /** Of the last line that was not in its slot. */
+  /** By slot, of the last line that was in neither. */
   private readonly prints = new Int32Array(SLOTS);
 
   private print = 0;
@@ -27,21 +27,30 @@ export class LineMemory {
   /** The line from `at` to `end`, or null. */
   recall(buf: Uint8Array, at: number, end: number): KnownLine | null {
     this.print = fingerprint(buf, at, end);
-    const known = this.lines[this.print & (SLOTS - 1)] as KnownLine | null;
-    if (known === null) return null;
-    const { line } = known;
-    if (line.length !== end - at) return null;
-    for (let i = 0; i < line.length; i++) if (line[i] !== buf[at + i]) return null;
-    return known;
+    const slot = this.print & (SLOTS - 1);
+    const first = this.lines[slot] as KnownLine | null;
+    if (first !== null && isSame(first.line, buf, at, end)) return first;
+    const second = this.lines[slot ^ 1] as KnownLine | null;
+    return second !== null && isSame(second.line, buf, at, end) ? second : null;
   }
 
   /** The line that was not recalled just now has been decoded. */
   remember(buf: Uint8Array, at: number, end: number, name: string, value: string, notes: number): void {
     const { print } = this;
-    const slot = print & (SLOTS - 1);
-    if (this.prints[slot] === print) this.lines[slot] = { line: Uint8Array.prototype.slice.call(buf, at, end), name, value, notes };
-    else this.prints[slot] = print;
+    let slot = print & (SLOTS - 1);
+    if (this.prints[slot] !== print) {
+      this.prints[slot] = print;
+      return;
+    }
+    if (this.lines[slot] !== null && this.lines[slot ^ 1] === null) slot ^= 1;
+    this.lines[slot] = { line: Uint8Array.prototype.slice.call(buf, at, end), name, value, notes };
   }
+}
+
+function isSame(line: Uint8Array, buf: Uint8Array, at: number, end: number): boolean {
+  if (line.length !== end - at) return false;
+  for (let i = 0; i < line.length; i++) if (line[i] !== buf[at + i]) return false;
+  return true;
 }
 
 /** Of the length and a few bytes: what a line hardly shares with another one that the same backend sends. */
@@ -57,9 +66,9 @@ function fingerprint(buf: Uint8Array, at: number, end: number): number {
   return h ^ (h >>> 15);
 }
 
-/** The end of a literal without indexing that means the same each time, or -1: one whose name is in the dynamic table does not. */
-export function lineEnd(buf: Uint8Array, start: number, end: number): number {
-  const index = readPrefixInt(buf, start, end, 4);
+/** The end of a literal that means the same each time, or -1: one whose name is in the dynamic table does not. */
+export function lineEnd(buf: Uint8Array, start: number, end: number, prefixBits: number): number {
+  const index = readPrefixInt(buf, start, end, prefixBits);
   if (index < 0 || index > STATIC_LAST) return -1;
   let at = prefixEnd.at;
   if (index === 0) at = stringEnd(buf, at, end);

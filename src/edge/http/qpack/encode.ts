@@ -34,7 +34,14 @@ export function writeSectionPrefix(buf: Uint8Array, at: number): number {
 
 export function writeFields(buf: Uint8Array, at: number, fields: Fields): number {
   const { names, values } = fields;
-  for (let i = 0; i < names.length; i++) at = writeField(buf, at, names[i] as string, values[i] as string, fields.isNever(i));
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i] as string;
+    const value = values[i] as string;
+    // Answers are much alike: what stood here last is compared before it is looked up.
+    const hint = HINTS[i % PLACES] as Memo;
+    if (hint.value === value && hint.name === name && !fields.isNever(i)) at = copyMemo(buf, at, hint);
+    else at = writeField(buf, at, name, value, fields.isNever(i), i % PLACES);
+  }
   return at;
 }
 
@@ -51,9 +58,10 @@ for (const status of [103, 200, 304, 404, 503, 100, 204, 206, 302, 400, 403, 421
   STATUS_INDEX.set(status, staticIndex(staticName(':status') as StaticName, String(status)));
 }
 
-export function writeField(buf: Uint8Array, at: number, name: string, value: string, never: boolean): number {
+export function writeField(buf: Uint8Array, at: number, name: string, value: string, never: boolean, place = 0): number {
   const memo = never ? undefined : MEMOS.get(name);
   if (memo === undefined) return encodeField(buf, at, name, value, never);
+  HINTS[place] = memo;
   if (memo.value === value) return copyMemo(buf, at, memo);
   const next = encodeField(buf, at, name, value, false);
   remember(memo, value, buf, at, next);
@@ -90,6 +98,7 @@ function writeString(buf: Uint8Array, at: number, bits: number, flags: number, t
  * (cookies, credentials, never-indexed fields) or different each time.
  */
 interface Memo {
+  readonly name: string;
   value: string | null;
   length: number;
   readonly bytes: Uint8Array;
@@ -139,7 +148,11 @@ const MEMO_NAMES = [
 ] as const;
 
 const MEMOS = new Map<string, Memo>();
-for (const name of MEMO_NAMES) MEMOS.set(name, { value: null, length: 0, bytes: new Uint8Array(MEMO_BYTES) });
+for (const name of MEMO_NAMES) MEMOS.set(name, { name, value: null, length: 0, bytes: new Uint8Array(MEMO_BYTES) });
+
+/** By place in a list: the memo that was used there last. */
+const PLACES = 32;
+const HINTS: Memo[] = Array.from({ length: PLACES }, () => MEMOS.get(MEMO_NAMES[0]) as Memo);
 
 function copyMemo(buf: Uint8Array, at: number, memo: Memo): number {
   const { bytes, length } = memo;

@@ -1,7 +1,8 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Fields } from '../../../../src/edge/http/fields.ts';
 import { HpackDecoder } from '../../../../src/edge/http/hpack/decoder.ts';
+import { LineMemory, type KnownLine } from '../../../../src/edge/http/hpack/lines.ts';
 import { FieldNote } from '../../../../src/edge/http/hpack/rules.ts';
 
 const LIMITS = { bytes: 65536, count: 128 };
@@ -45,6 +46,83 @@ describe('COMPRESSION_ERROR', () => {
     ['a size update cut short', '3f'],
   ])('%s', (_name, hex) => {
     expect(decode(hex).ok).toBe(false);
+  });
+});
+
+describe('lines that come again', () => {
+  const text = (s: string): string => s.length.toString(16).padStart(2, '0') + Buffer.from(s, 'latin1').toString('hex');
+  /** `first`: which literal; a name is spelt out, or an index of one digit. */
+  const line = fc.record({
+    first: fc.constantFrom('00', '10', '40'),
+    index: fc.constantFrom('00', '01', '08', '0e'),
+    name: fc.constantFrom('server', 'content-length', 'te', 'Bad', ':status', 'connection', 'x-longer-than-many-others'),
+    value: fc.constantFrom('', '1', '100', ' space', 'nginx/1.30.6', 'v'.repeat(40), 'w'.repeat(100), 'w'.repeat(127)),
+  });
+  type Line = typeof line extends fc.Arbitrary<infer T> ? T : never;
+  const hexOf = ({ first, index, name, value }: Line): string => {
+    const head = (parseInt(first, 16) | parseInt(index, 16)).toString(16).padStart(2, '0');
+    return head + (index === '00' ? text(name) : '') + text(value);
+  };
+  const told = ({ ok, decoder: d, pseudo, fields }: Outcome): unknown => [
+    ok,
+    [d.notes, d.size, d.contentLengthAt, d.table.size, d.table.length],
+    [d.table.names, d.table.values, [...d.table.notes]],
+    [pseudo.names, pseudo.values, pseudo.names.map((_, i) => pseudo.isNever(i))],
+    [fields.names, fields.values, fields.names.map((_, i) => fields.isNever(i))],
+  ];
+
+  test('say the same as ever: fields, notes, sizes and the table', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(line, { maxLength: 6 }), { maxLength: 5 }), (blocks) => {
+        const decoder = new HpackDecoder(4096, LIMITS);
+        const forgetful = new HpackDecoder(4096, LIMITS);
+        for (let i = 0; i < 4; i++) {
+          for (const lines of blocks) {
+            const hex = lines.map(hexOf).join('');
+            Object.assign(forgetful, { lines: new LineMemory() });
+            expect(told(decode(hex, decoder))).toEqual(told(decode(hex, forgetful)));
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test.each([
+    ['without indexing', '0f27', '1f27'],
+    ['with indexing', '76', '1f27'],
+  ])('%s: from the third time on they are the strings of the second; never-indexed ones are not kept', (_name, first, never) => {
+    const decoder = new HpackDecoder(4096, LIMITS);
+    const recall = jest.spyOn(LineMemory.prototype, 'recall');
+    for (let i = 0; i < 4; i++) {
+      const { fields } = decode(first + text('nginx/1.30.6') + never + text('nginx/1.30.6'), decoder);
+      expect(fields.values).toEqual(['nginx/1.30.6', 'nginx/1.30.6']);
+      expect([fields.isNever(0), fields.isNever(1)]).toEqual([false, true]);
+    }
+    expect(recall.mock.results.map((r) => (r.value as KnownLine | null)?.value ?? null)).toEqual([
+      null,
+      null,
+      'nginx/1.30.6',
+      'nginx/1.30.6',
+    ]);
+    recall.mockRestore();
+  });
+
+  test('a name out of the dynamic table is looked up each time', () => {
+    const decoder = new HpackDecoder(4096, LIMITS);
+    // The index is that of the newest entry, which is another one each time: 0f2f is 62 in four bits.
+    for (const name of ['first', 'second', 'third', 'fourth']) {
+      const { ok, fields } = decode(`40${text(name)}000f2f${text('the same line')}`, decoder);
+      expect([ok, fields.names, fields.values]).toEqual([true, [name, name], ['', 'the same line']]);
+    }
+  });
+
+  test('count against the limits as if they were new', () => {
+    const decoder = new HpackDecoder(4096, { bytes: 100, count: 2 });
+    for (let i = 0; i < 4; i++) {
+      const { ok, fields } = decode(`0f27${text('nginx')}`.repeat(3), decoder);
+      expect([ok, decoder.oversize, fields.length]).toEqual([true, true, 2]);
+    }
   });
 });
 

@@ -17,6 +17,8 @@ export interface Nature {
   readonly lossy?: boolean;
   /** A connection begins with a client's first datagram, and not with its whole ClientHello. */
   readonly eager?: boolean;
+  /** Only packets that are authentic, and new, weigh on their connection. */
+  readonly authenticOnly?: boolean;
   /** Options that not every engine honours, and this one does. */
   readonly honours?: readonly ('keylog' | 'earlyData')[];
 }

@@ -5,7 +5,7 @@ import { datagramSuite } from './hostile.ts';
 import { describeNative } from './native/built.ts';
 import { nativeSuite } from './native/suite.ts';
 
-const NATURE: Nature = { eager: true, honours: ['keylog', 'earlyData'] };
+const NATURE: Nature = { eager: true, authenticOnly: true, honours: ['keylog', 'earlyData'] };
 
 describeNative('native', (addon) => {
   const make = (clock: Clock): Made => {

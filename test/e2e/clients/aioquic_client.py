@@ -312,7 +312,8 @@ async def dial(d):
     loop = asyncio.get_running_loop()
     host = host.strip("[]")
     _, client = await loop.create_datagram_endpoint(lambda: Client(QuicConnection(configuration=conf)), local_addr=("::1" if ":" in host else "127.0.0.1", 0))
-    client.connect((host, int(port)))
+    # As the socket reports it: aioquic compares where datagrams come from.
+    client.connect((host, int(port), 0, 0) if ":" in host else (host, int(port)))
     try:
         await asyncio.wait_for(asyncio.shield(client.ready), (d.get("timeoutMs") or 10000) / 1000)
     except asyncio.TimeoutError:

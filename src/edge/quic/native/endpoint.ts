@@ -67,14 +67,18 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
     this.link.schedule();
   }
 
-  drain(): Promise<void> {
-    if (this.over || this.link.gone) return Promise.resolve();
-    if (!this.draining) {
-      this.draining = true;
-      this.addon.drain(this.link.handle);
-      this.link.schedule();
+  async drain(): Promise<void> {
+    if (this.over || this.link.gone) return;
+    try {
+      if (!this.draining) this.addon.drain(this.link.handle);
+    } catch (e) {
+      // It has just died: there is nothing left to be waited for.
+      this.link.report('quic_drain', e);
+      return;
     }
-    return new Promise((done) => this.waiting.push(done));
+    this.draining = true;
+    this.link.schedule();
+    await new Promise<void>((done) => this.waiting.push(done));
   }
 
   close(): Promise<void> {
@@ -89,8 +93,14 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
     this.drained();
   }
 
+  /** The last ones of an endpoint that cannot be asked any more. */
   stats(): EndpointStats {
-    if (!this.link.gone) this.lastStats = JSON.parse(this.addon.stats(this.link.handle)) as EndpointStats;
+    if (this.link.gone) return this.lastStats;
+    try {
+      this.lastStats = JSON.parse(this.addon.stats(this.link.handle)) as EndpointStats;
+    } catch (e) {
+      this.link.report('quic_stats', e);
+    }
     return this.lastStats;
   }
 

@@ -467,6 +467,17 @@ describe('the end of an endpoint', () => {
     expect(errors).toEqual([]);
   });
 
+  test('an endpoint that dies of a question answers with what it last knew', async () => {
+    const { fake, ep, errors } = await connected();
+    fake.stats = '{"connections":1}';
+    expect(ep.stats()).toEqual({ connections: 1 });
+    fake.dead = 'panicked in stats';
+    expect(ep.stats()).toEqual({ connections: 1 });
+    await ep.drain();
+    expect(errors.map((e) => e.where)).toEqual(['quic_stats', 'quic_drain']);
+    expect(errors[0]?.message).toBe('the endpoint is dead: panicked in stats');
+  });
+
   test('close hands over what waits, tells those that the addon did not, and only once', async () => {
     const { fake, h, ep, c } = await connected();
     fake.play(conn(6, 1));

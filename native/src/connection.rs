@@ -6,6 +6,7 @@ use crate::counters::Handshakes;
 use crate::gate::Gate;
 use crate::ids::{CID_LENGTH, YoungKey};
 use crate::outbound::Outbound;
+use crate::packet::{Invariant, LongHeader, is_long};
 use crate::records::{EARLY, Events, FIN, Record, command, event};
 use crate::transport::{LARGEST_PACKET, SMALLEST_PACKET};
 use quiche::{ConnectionId, Error, PathEvent, RecvInfo, Shutdown};
@@ -173,6 +174,17 @@ pub struct Born {
     pub budget: Option<Budget>,
 }
 
+/// The length of a datagram's first packet (RFC 9000 s12.2): never 0, unless there is nothing.
+fn first_packet(datagram: &[u8]) -> usize {
+    let all = datagram.len();
+    if !datagram.first().is_some_and(|&first| is_long(first)) {
+        return all;
+    }
+    let invariant = Invariant::parse(datagram);
+    let Some(h) = invariant.as_ref().and_then(LongHeader::parse) else { return all };
+    h.protected.as_ptr_range().end as usize - datagram.as_ptr_range().start as usize
+}
+
 impl Connection {
     pub fn new(q: quiche::Connection, b: Born) -> Self {
         Connection {
@@ -226,8 +238,15 @@ impl Connection {
         if self.ack_at.is_none() {
             self.ack_at = Some(now + ACK_DELAY);
         }
-        // Whatever the error, quiche has closed, or has dropped the packet: `settle` sees which.
-        let _ = self.q.recv(datagram, RecvInfo { from, to });
+        // quiche drops all that follows a packet whose keys are gone, say a Handshake packet in front of the first request: one by one, the
+        // others are heard.
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            let (packet, others) = rest.split_at_mut(first_packet(rest));
+            // Whatever the error, quiche has closed, or has dropped the packet: `settle` sees which.
+            let _ = self.q.recv(packet, RecvInfo { from, to });
+            rest = others;
+        }
         self.follow_paths();
         true
     }
@@ -691,5 +710,24 @@ impl Connection {
         let s = [rtt, all.lost as f64, all.sent as f64, all.recv as f64];
         self.stats.set(Some((now, s)));
         s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_one_datagram_are_told_apart() {
+        let handshake = [&[0xe0, 0, 0, 0, 1, 2, 1, 1, 1, 3, 0x40, 20][..], &[7; 20]].concat();
+        let short = [&[0x40][..], &[9; 50]].concat();
+        assert_eq!(first_packet(&[&handshake[..], &short].concat()), handshake.len());
+        assert_eq!((first_packet(&handshake), first_packet(&short), first_packet(&[])), (handshake.len(), short.len(), 0));
+        // What cannot be read is left to quiche as it is.
+        for n in 1..handshake.len() {
+            assert_eq!(first_packet(&handshake[..n]), n);
+        }
+        let retry = [&[0xf0, 0, 0, 0, 1, 0, 0][..], &[1; 40]].concat();
+        assert_eq!(first_packet(&retry), retry.len());
     }
 }

@@ -184,14 +184,11 @@ impl Endpoint {
         engine.start_turn();
         engine.due(now);
         let mut more = engine.is_waiting();
-        for _ in 0..engine.wants() {
-            if now.elapsed() > SLICE {
+        for left in (0..engine.wants()).rev() {
+            more |= engine.pump_next(ports, now)? == Pumped::More;
+            if left > 0 && now.elapsed() > SLICE {
                 more = true;
                 break;
-            }
-            match engine.pump_next(ports, now)? {
-                Pumped::Done | Pumped::Blocked => {}
-                Pumped::More => more = true,
             }
         }
         for port in ports.iter_mut() {

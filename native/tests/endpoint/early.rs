@@ -51,3 +51,21 @@ fn early_data_is_off_unless_the_entry_says_so() {
     let info: serde_json::Value = serde_json::from_str(&s.ep.info(who.0, who.1)).unwrap();
     assert_eq!(info["resumed"], true);
 }
+
+#[test]
+fn what_follows_a_packet_without_keys_in_its_datagram_is_heard() {
+    let mut s = accepting(false);
+    let mut raw = Raw::new(s.address(), 4);
+    raw.drive(&mut s, "a handshake", |s, r| r.q.is_established() && s.conns.len() == 1);
+    let late = [&[0xe0, 0, 0, 0, 1, 17][..], raw.q.destination_id().as_ref(), &[0, 0x40, 30], &[7; 30]].concat();
+    raw.q.stream_send(0, b"behind it", true).unwrap();
+    for (p, _) in raw.packets() {
+        raw.send_from(0, &[&late[..], &p].concat());
+    }
+    let who = s.conns[0];
+    // At once: a packet that is lost would come again.
+    for _ in 0..5 {
+        s.turn(true);
+    }
+    assert_eq!(s.seen(who, 0).bytes, b"behind it");
+}

@@ -342,7 +342,7 @@ fn handshakes_beyond_a_turns_share_wait_for_the_next() {
         assert!(now - before <= 32, "{before} -> {now}");
         before = now;
     }
-    assert_eq!(before, 80);
+    assert_eq!(before, 80, "{}", s.stats());
     let mut all: Vec<&mut Side> = vec![&mut s];
     all.extend(clients.iter_mut());
     drive(&mut all, "all of them", |x| x[0].conns.len() == 80);

@@ -1,7 +1,7 @@
 //! What the seam says of streams.
 
 use crate::kit::*;
-use spooky_quic::records::command;
+use spooky_quic::records::{Record, command};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -358,7 +358,7 @@ fn small_event_buffers_lose_nothing() {
 fn datagrams_go_both_ways_as_far_as_agreed() {
     let answer = |e: &Event, out: &mut Commands| {
         if let Event::Datagram { who, bytes } = e {
-            out.with(spooky_quic::records::Record::new(command::DATAGRAM, who.0, who.1), bytes);
+            out.with(Record::new(command::DATAGRAM, who.0, who.1), bytes);
         }
     };
     let (mut s, mut c, sw, cw) = pair(server(|_| {}).reacting(answer));
@@ -368,7 +368,7 @@ fn datagrams_go_both_ways_as_far_as_agreed() {
     };
     assert!(longest(&s) > 1000 && longest(&c) > 1000);
     let ping = |c: &mut Side, n: usize| {
-        let r = spooky_quic::records::Record::new(command::DATAGRAM, cw.0, cw.1);
+        let r = Record::new(command::DATAGRAM, cw.0, cw.1);
         c.out.with(r, &vec![7; n]);
     };
     for n in [0, 1, 5000, longest(&c) as usize] {
@@ -390,4 +390,23 @@ fn datagrams_go_both_ways_as_far_as_agreed() {
             _ => unreachable!(),
         }
     }
+}
+
+#[test]
+fn what_is_said_at_once_arrives() {
+    let answer = |e: &Event, out: &mut Commands| {
+        if let Event::Datagram { who, bytes } = e {
+            out.with(Record::new(command::DATAGRAM, who.0, who.1), bytes);
+        }
+    };
+    let mut s = server(|_| {}).reacting(answer);
+    let mut c = client(s.address()).reacting(|e, out| {
+        if let Event::Conn { who, .. } = e {
+            for _ in 0..20 {
+                out.with(Record::new(command::DATAGRAM, who.0, who.1), b"ping");
+            }
+        }
+    });
+    let n = |x: &Side| x.events.iter().filter(|e| matches!(e, Event::Datagram { .. })).count();
+    drive(&mut [&mut s, &mut c], "datagrams", |x| n(x[1]) == 20);
 }

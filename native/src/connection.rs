@@ -142,6 +142,8 @@ pub struct Connection {
     farewell: bool,
     moved: bool,
     paused: BTreeSet<u64>,
+    /// Streams that we have stopped and whose peer may still send.
+    halted: BTreeSet<u64>,
     /// Streams that quiche has named and that may have more.
     unread: VecDeque<u64>,
     stops_seen: u64,
@@ -212,6 +214,7 @@ impl Connection {
             farewell: false,
             moved: false,
             paused: BTreeSet::new(),
+            halted: BTreeSet::new(),
             unread: VecDeque::new(),
             stops_seen: 0,
             resets_seen: 0,
@@ -340,6 +343,7 @@ impl Connection {
         self.phase = Phase::Ending;
         self.outbound.clear();
         self.paused.clear();
+        self.halted.clear();
         // What came in front of the peer's goodbye is still told.
         if why.side != Side::Remote {
             self.unread.clear();
@@ -475,6 +479,21 @@ impl Connection {
             let over = self.paused.iter().filter(|&&id| self.q.stream_finished(id));
             self.unread.extend(over);
         }
+        if !self.halted.is_empty() {
+            self.let_go();
+        }
+    }
+
+    /// quiche forgets a stream that we have stopped, and counts it no longer, only when something of ours is acknowledged after its peer has
+    /// ended it. If all was acknowledged before, that never happens: our end is said once more, which tells the peer nothing new.
+    fn let_go(&mut self) {
+        let over: Vec<u64> = self.halted.iter().copied().filter(|&id| self.q.stream_closed(id)).collect();
+        for id in over {
+            self.halted.remove(&id);
+            self.spoken = true;
+            // An error: it is gone, or goes now, because its peer has stopped it as well.
+            let _ = self.q.stream_send(id, &[], true);
+        }
     }
 
     fn collect_data(&mut self, out: &mut Events<'_>) -> Told {
@@ -598,11 +617,16 @@ impl Connection {
                 self.spoken = true;
                 self.paused.remove(&id);
                 let later = self.outbound.stop_later(id, r.error());
-                if !later
-                    && self.q.stream_shutdown(id, Shutdown::Read, r.error()).is_ok()
-                    && let Some(b) = &mut self.budget
-                {
-                    b.released();
+                if !later && self.q.stream_shutdown(id, Shutdown::Read, r.error()).is_ok() {
+                    if let Some(b) = &mut self.budget {
+                        b.released();
+                    }
+                    if self.writes(id) {
+                        self.halted.insert(id);
+                        if self.q.stream_closed(id) {
+                            self.let_go();
+                        }
+                    }
                 }
             }
             command::PAUSE => {

@@ -135,6 +135,8 @@ enum Wrote {
 fn send(q: &mut quiche::Connection, id: u64, bytes: &[u8], fin: bool) -> Wrote {
     match q.stream_send(id, bytes, fin) {
         Ok(n) => Wrote::Bytes(n),
+        // Also what quiche says of a stream that it has forgotten.
+        Err(Error::Done) if q.stream_closed(id) => Wrote::Dead,
         Err(Error::Done) => Wrote::Blocked,
         Err(Error::StreamLimit) => Wrote::Waits,
         Err(Error::StreamStopped(code)) => Wrote::Stopped(code),

@@ -86,6 +86,10 @@ fn a_dead_stream_takes_writes_without_a_word() {
     }
     s.out.priority(sw, 0, 1, true);
     barrier(&mut s, &mut c, cw, 4);
+    // Nothing of it is kept, also when quiche has forgotten the stream.
+    s.out.send_much(sw, 0, b"more");
+    barrier(&mut s, &mut c, cw, 8);
+    assert_eq!((s.ep.stuck(sw.0, sw.1, 0), s.ep.external_bytes() % 1024), (vec![], 0));
     assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
     assert_eq!((&s.seen(sw, 0).stops, &s.seen(sw, 0).resets), (&vec![0x10c], &vec![0x10c]));
     assert_eq!(s.seen(sw, 0).writable, 0);
@@ -152,6 +156,27 @@ fn answered_streams_make_room_whatever_their_client_still_says() {
         c.out.send(cw, id, &[b'x'; 3000], false);
         drive(&mut [&mut s, &mut c], "the answer", |x| x[1].seen(cw, id).fin && !x[1].seen(cw, id).stops.is_empty());
         c.out.code(command::RESET, cw, id, 0x100);
+    }
+}
+
+#[test]
+fn answered_streams_that_are_stopped_late_make_room() {
+    let s = server(|o| o["limits"]["bidi"] = 4.into()).reacting(|e, out| match e {
+        Event::Data { who, id: 0, bytes, .. } => out.send(*who, 0, bytes, false),
+        Event::Data { who, id, .. } if id % 8 == 0 => out.send(*who, *id, b"enough", true),
+        Event::Data { who, id, .. } => out.code(command::RESET, *who, *id, 0x10c),
+        _ => {}
+    });
+    let (mut s, mut c, sw, cw) = pair(s);
+    for id in (4..80).step_by(4) {
+        c.out.send(cw, id, &[b'x'; 3000], false);
+        drive(&mut [&mut s, &mut c], "the answer", |x| x[1].seen(cw, id).fin || !x[1].seen(cw, id).resets.is_empty());
+        // By the time that this has come back, the answer is acknowledged.
+        let echoed = c.seen(cw, 0).bytes.len();
+        c.out.send(cw, 0, b"?", false);
+        drive(&mut [&mut s, &mut c], "an echo", |x| x[1].seen(cw, 0).bytes.len() > echoed);
+        s.out.code(command::STOP, sw, id, 0x100);
+        drive(&mut [&mut s, &mut c], "STOP", |x| !x[1].seen(cw, id).stops.is_empty());
     }
 }
 

@@ -405,6 +405,11 @@ impl Connection {
             || (self.phase == Phase::Ending && !self.farewell)
     }
 
+    /// What arrives is for JavaScript: early data before the handshake is done.
+    pub fn listens(&self) -> bool {
+        self.welcomed || self.phase != Phase::Handshaking
+    }
+
     fn record(&self, kind: u32) -> Record {
         Record::new(kind, self.slot, self.generation)
     }

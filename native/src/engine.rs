@@ -247,7 +247,7 @@ impl Engine {
     fn deliver(&mut self, slot: u32, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
         let Some(c) = self.people.at(slot) else { return };
         if c.recv(datagram, from, to, now) {
-            if c.phase != Phase::Handshaking {
+            if c.listens() {
                 self.tell(slot);
             }
             self.want(slot);

@@ -42,6 +42,28 @@ fn early_data_is_told_before_the_handshake_is_done_and_counted_once() {
 }
 
 #[test]
+fn early_data_does_not_wait_for_the_handshake() {
+    let mut s = accepting(true);
+    let (mut first, _) = Raw::handshake(&mut s, 4);
+    first.drive(&mut s, "a ticket", |_, r| r.q.session().is_some());
+    let mut again = Raw::new(s.address(), 4);
+    again.q.set_session(first.q.session().unwrap()).unwrap();
+    again.turn();
+    for part in [b"one", b"two"] {
+        again.q.stream_send(0, part, false).unwrap();
+        for (p, _) in again.packets() {
+            again.send_from(0, &p);
+        }
+        for _ in 0..5 {
+            s.turn(true);
+        }
+    }
+    let who = s.conns[1];
+    assert_eq!(s.seen(who, 0).bytes, b"onetwo");
+    assert_eq!(s.stats()["halfOpen"], 1);
+}
+
+#[test]
 fn early_data_is_off_unless_the_entry_says_so() {
     let mut s = accepting(false);
     let mut raw = come_back(&mut s);

@@ -232,7 +232,7 @@ export class Fleet {
         engine: hello.engine,
         engineVersion: hello.engineVersion,
         means: `${hello.engine} serves instead: everything works, with more CPU per request and the limits of an older QUIC library (docs/reference/limitations.md)`,
-        todo: `nothing, or --engine ${hello.engine} to choose it on purpose, without this warning; --engine native refuses to start without the native one`,
+        todo: `what the reason says; or --engine ${hello.engine} to choose it on purpose, without this warning; --engine native refuses to start without the native one`,
       });
     }
     this.fallbackSaid ||= hello.fallback;

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -19,6 +19,23 @@ const fake = (name: string, body: string): string => {
   return file;
 };
 
+/** The beginning of an ELF file of `bytes` bytes, whose section headers would end at `end`. To load it is to die of SIGBUS. */
+const elf = (name: string, bytes: number, end: number): string => {
+  const file = join(dir, `${name}.node`);
+  const image = Buffer.alloc(bytes);
+  Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]).copy(image);
+  image.writeBigUInt64LE(BigInt(end - 64 * 10), 40);
+  image.writeUInt16LE(64, 58);
+  image.writeUInt16LE(10, 60);
+  writeFileSync(file, image);
+  return file;
+};
+
+const folder = (name: string): string => {
+  mkdirSync(join(dir, name));
+  return join(dir, name);
+};
+
 const failed = (p: Promise<unknown>): Promise<string> =>
   p.then(
     () => '',
@@ -29,6 +46,9 @@ describe('an addon that cannot be used', () => {
   const cases = [
     ['is missing', join(dir, 'none.node'), 'none.node is not there: `make native` builds it'],
     ['cannot be loaded', fake('broken', 'throw new Error("wrong ELF class")'), 'cannot be loaded (wrong ELF class)'],
+    ['was copied in part', elf('part', 8191, 8192), 'part.node is cut short or no file'],
+    ['is whole, and no program', elf('whole', 8192, 8192), 'whole.node cannot be loaded ('],
+    ['is a folder', folder('folder.node'), 'folder.node is cut short or no file'],
     ['speaks other records', fake('old', 'exports.abi = () => 999'), `speaks version 999 of our records, not ${ABI}`],
     ['is something else', fake('other', 'exports.hello = 1'), 'other.cjs is no engine of ours'],
     [

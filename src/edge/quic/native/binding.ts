@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ABI } from './records.ts';
@@ -46,9 +46,14 @@ export interface Addon {
 /** Beside the package's root, whether this runs from src or from dist. */
 export const ADDON_FILE = fileURLToPath(new URL('../../../../native/spooky-quic.node', import.meta.url));
 
+const ELF = 0x7f454c46;
+const ELF_64_BITS = 2;
+const ELF_LITTLE_ENDIAN = 1;
+
 /** The addon in `file`. Errors say what is missing and what to do. */
 export function loadAddon(file = ADDON_FILE): Addon {
   if (!existsSync(file)) throw new Error(`${file} is not there: \`make native\` builds it`);
+  if (!whole(file)) throw new Error(`${file} is cut short or no file: copy it again, or \`make native\` builds it anew`);
   let addon: Addon;
   try {
     addon = createRequire(import.meta.url)(file) as Addon;
@@ -59,4 +64,26 @@ export function loadAddon(file = ADDON_FILE): Addon {
   const abi = addon.abi();
   if (abi !== ABI) throw new Error(`${file} speaks version ${abi} of our records, not ${ABI}: \`make native\` builds it anew`);
   return addon;
+}
+
+/** An ELF file has all that its header speaks of. The dynamic linker maps what is missing, and whoever touches it dies of SIGBUS. */
+function whole(file: string): boolean {
+  const stat = statSync(file);
+  if (!stat.isFile()) return false;
+  const header = Buffer.alloc(64);
+  const fd = openSync(file, 'r');
+  try {
+    if (
+      readSync(fd, header, 0, 64, 0) < 64 ||
+      header.readUInt32BE(0) !== ELF ||
+      header[4] !== ELF_64_BITS ||
+      header[5] !== ELF_LITTLE_ENDIAN
+    )
+      return true;
+  } finally {
+    closeSync(fd);
+  }
+  // The section headers are the last thing in the file: where they begin, and how many there are of which size.
+  const end = header.readBigUInt64LE(40) + BigInt(header.readUInt16LE(58) * header.readUInt16LE(60));
+  return end <= BigInt(stat.size);
 }

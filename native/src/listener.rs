@@ -12,7 +12,7 @@ use quiche::{ConnectionId, RetryConnectionIds};
 use std::fs::File;
 use std::io::BufWriter;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long handshakes may go on once the endpoint drains.
@@ -53,6 +53,9 @@ impl Listener {
             Some(path) => Some(KeyLog::open(path).map_err(|e| format!("keylog: {path}: {e}"))?),
             None => None,
         };
+        if let Some(path) = o.qlog.as_ref().filter(|path| !Path::new(path).is_dir()) {
+            return Err(format!("qlog: {path}: no such folder"));
+        }
         let tls = Tls::new(&o.tls)?;
         let config = transport::server(tls.server_context(keylog.as_ref())?, &o.limits, o.congestion)?;
         Ok(Listener {
@@ -115,7 +118,7 @@ impl Listener {
         })
     }
 
-    /// One file per connection, named by its id. A folder that takes none is no reason to refuse clients.
+    /// One file per connection, named by its id. A folder that takes no more is no reason to refuse clients.
     fn log(&self, q: &mut quiche::Connection) {
         let Some(folder) = &self.qlog else { return };
         let name = q.trace_id().to_string();

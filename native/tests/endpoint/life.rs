@@ -291,12 +291,13 @@ fn what_is_wrong_is_said_when_it_is_opened() {
     assert_eq!(code(listen_options(|o| o["port"] = port.into())).0.as_deref(), Some("EADDRINUSE"));
     assert_eq!(code(listen_options(|o| o["hosts"] = serde_json::json!(["192.0.2.1"]))).0.as_deref(), Some("EADDRNOTAVAIL"));
     type Change = fn(&mut serde_json::Value);
-    let wrong: [(Change, &str); 5] = [
+    let wrong: [(Change, &str); 6] = [
         (|o| o["hosts"] = serde_json::json!([]), "hosts"),
         (|o| o["limits"]["uni"] = 100_000.into(), "limits.uni"),
         (|o| o["tls"]["entries"][0]["certs"] = serde_json::json!([]), "certificate"),
         (|o| o["resetKey"] = "00".into(), "resetKey"),
         (|o| o["keylog"] = "/nonexistent/keys".into(), "keylog"),
+        (|o| o["qlog"] = "/nonexistent".into(), "qlog"),
     ];
     for (change, name) in wrong {
         let (code, message) = code(listen_options(change));

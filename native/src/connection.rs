@@ -144,6 +144,8 @@ pub struct Connection {
     paused: BTreeSet<u64>,
     /// Streams that we have stopped and whose peer may still send.
     halted: BTreeSet<u64>,
+    /// Streams that we have reset, as long as we read them.
+    broken: BTreeSet<u64>,
     /// Streams that quiche has named and that may have more.
     unread: VecDeque<u64>,
     stops_seen: u64,
@@ -215,6 +217,7 @@ impl Connection {
             moved: false,
             paused: BTreeSet::new(),
             halted: BTreeSet::new(),
+            broken: BTreeSet::new(),
             unread: VecDeque::new(),
             stops_seen: 0,
             resets_seen: 0,
@@ -344,6 +347,7 @@ impl Connection {
         self.outbound.clear();
         self.paused.clear();
         self.halted.clear();
+        self.broken.clear();
         // What came in front of the peer's goodbye is still told.
         if why.side != Side::Remote {
             self.unread.clear();
@@ -381,6 +385,7 @@ impl Connection {
 
     fn finished(&mut self, id: u64, reset: bool) {
         let paused = self.paused.remove(&id);
+        self.broken.remove(&id);
         if let Some(b) = &mut self.budget {
             if reset && paused { b.released() } else { b.finished() }
         }
@@ -490,7 +495,8 @@ impl Connection {
     }
 
     /// quiche forgets a stream that we have stopped, and counts it no longer, only when something of ours is acknowledged after its peer has
-    /// ended it. If all was acknowledged before, that never happens: our end is said once more, which tells the peer nothing new.
+    /// ended it. If all was acknowledged before, that never happens: our end is said once more, which tells the peer nothing new. Not so of
+    /// a stream that we have reset: should the reset be lost, an end would make what came before it look whole.
     fn let_go(&mut self) {
         let over: Vec<u64> = self.halted.iter().copied().filter(|&id| self.q.stream_closed(id)).collect();
         for id in over {
@@ -613,7 +619,10 @@ impl Connection {
                 self.spoken = true;
                 self.outbound.finish(id);
                 // A stream that quiche does not know (yet or any more) needs no shutdown.
-                let _ = self.q.stream_shutdown(id, Shutdown::Write, r.error());
+                let reset = self.q.stream_shutdown(id, Shutdown::Write, r.error()).is_ok();
+                if !self.halted.remove(&id) && reset && !self.q.stream_finished(id) && self.reads(id) {
+                    self.broken.insert(id);
+                }
             }
             command::STOP => {
                 if !self.reads(id) || r.error() > LAST_CODE {
@@ -626,7 +635,7 @@ impl Connection {
                     if let Some(b) = &mut self.budget {
                         b.released();
                     }
-                    if self.writes(id) {
+                    if !self.broken.remove(&id) && self.writes(id) {
                         self.halted.insert(id);
                         if self.q.stream_closed(id) {
                             self.let_go();

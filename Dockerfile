@@ -10,7 +10,8 @@ WORKDIR /spooky
 COPY scripts/image scripts/image
 RUN scripts/image native-tools
 # The dependencies alone first: BoringSSL takes minutes, and stays in this layer until a version changes.
-COPY native/Cargo.toml native/Cargo.lock native/build.rs native/
+COPY native/Cargo.toml native/Cargo.lock native/build.rs native/patched native/
+COPY native/patches native/patches
 RUN scripts/image native-dependencies
 COPY native/src native/src
 RUN scripts/image native

@@ -10,10 +10,16 @@ export interface Crate {
 }
 
 const PACKAGE = /^\[\[package\]\]\nname = "([^"]+)"\nversion = "([^"]+)"\nsource = "[^"]+"\nchecksum = "([0-9a-f]{64})"$/gm;
+/** A crate that we patch has no source in the lock: the patch's own file pins what it is applied to. */
+const PATCHED = /^([0-9a-f]{64}) +([\w-]+)-(\d[^ ]*)\.crate$/gm;
 const ROW = /^\| ([\w-]+) \| (\S+) \| (\d{4}-\d\d-\d\d) \| `[0-9a-f]+` \|$/gm;
 
-export const cratesOf = (lock: string): readonly Crate[] =>
-  [...lock.matchAll(PACKAGE)].map(([, name = '', version = '', checksum = '']) => ({ name, version, checksum }));
+/** The crates of a lock file, and those of `patched`: lines as sha256sum writes them. */
+export const cratesOf = (lock: string, patched = ''): readonly Crate[] =>
+  [
+    ...[...lock.matchAll(PACKAGE)].map(([, name = '', version = '', checksum = '']) => ({ name, version, checksum })),
+    ...[...patched.matchAll(PATCHED)].map(([, checksum = '', name = '', version = '']) => ({ name, version, checksum })),
+  ].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 
 const key = (c: { readonly name: string; readonly version: string }): string => `${c.name} ${c.version}`;
 
@@ -41,8 +47,8 @@ function published(crate: Crate): string | undefined {
 }
 
 /** Throws for a crate whose day neither the page nor cargo's index knows. */
-export function dependenciesPage(lock: string, known: ReadonlyMap<string, string>): string {
-  const rows = cratesOf(lock).map((c) => {
+export function dependenciesPage(lock: string, patched: string, known: ReadonlyMap<string, string>): string {
+  const rows = cratesOf(lock, patched).map((c) => {
     const day = known.get(key(c)) ?? published(c);
     if (day === undefined) throw new Error(`${key(c)}: its day is not known; run this where cargo has fetched it (cargo fetch --locked)`);
     return `| ${c.name} | ${c.version} | ${day} | \`${c.checksum.slice(0, 16)}\` |`;
@@ -52,7 +58,7 @@ export function dependenciesPage(lock: string, known: ReadonlyMap<string, string
 <!-- Generated from native/Cargo.lock and cargo's index: make generate -->
 
 \`native/Cargo.lock\` pins every crate by version and SHA-256, and everything is built with \`--locked\`. quiche and boring, whose versions decide what a hostile client meets, are pinned in \`Cargo.toml\` too (\`=\`).
-BoringSSL's source is inside the crate boring-sys: its date is that crate's. Some of these are only there to build (bindgen and what it needs), and those named \`win\` are never compiled on Linux.
+quiche is built with our patch (\`native/patches\`, which says what it mends), applied to the file with the SHA-256 below. BoringSSL's source is inside the crate boring-sys: its date is that crate's. Some of these are only there to build (bindgen and what it needs), and those named \`win\` are never compiled on Linux.
 
 Advisories about crates are collected by the [RustSec database](https://rustsec.org), which lives in a git repository. **CI does not ask it**: the machines that it runs on reach the registries of packages and nothing else. So nobody
 but you notices when one of these versions gets an advisory: run \`cargo audit\` in \`native/\` from a machine that reaches the database, before a release and every week. quiche's own are on

@@ -13,8 +13,6 @@ const LOCK = `version = 4
 [[package]]
 name = "quiche"
 version = "0.30.0"
-source = "registry+https://github.com/rust-lang/crates.io-index"
-checksum = "${sum('a')}"
 dependencies = [
  "cc",
 ]
@@ -29,6 +27,7 @@ checksum = "${sum('b')}"
 name = "spooky-quic"
 version = "0.1.0"
 `;
+const PATCHED = `${sum('a')}  quiche-0.30.0.crate\n`;
 
 let home: string;
 const before = process.env['CARGO_HOME'];
@@ -48,31 +47,33 @@ function index(path: string, entries: readonly (readonly [version: string, json:
   writeFileSync(file, `\u0003\u0002etag\0${entries.map((e) => e.join('\0')).join('\0')}\0`, 'latin1');
 }
 
-test('crates of a lock file: those of the registry', () => {
-  expect(cratesOf(LOCK)).toEqual([
-    { name: 'quiche', version: '0.30.0', checksum: sum('a') },
+test('crates of a lock file: those of the registry, and what is patched', () => {
+  expect(cratesOf(LOCK, PATCHED)).toEqual([
     { name: 'cc', version: '1.11.1', checksum: sum('b') },
+    { name: 'quiche', version: '0.30.0', checksum: sum('a') },
   ]);
 });
 
 test('days come from the page first, then from the index of cargo, and only for the very same file', () => {
-  expect(() => dependenciesPage(LOCK, new Map())).toThrow('quiche 0.30.0: its day is not known');
+  expect(() => dependenciesPage(LOCK, PATCHED, new Map())).toThrow('cc 1.11.1: its day is not known');
   index('qu/ic/quiche', [
     ['0.29.0', `{"cksum":"${sum('c')}","pubtime":"2026-07-01T00:00:00Z"}`],
     ['0.30.0', `{"cksum":"${sum('a')}","pubtime":"2026-09-17T16:14:41Z"}`],
   ]);
   index('2/cc', [['1.11.1', `{"cksum":"${sum('d')}","pubtime":"2026-08-08T00:00:00Z"}`]]);
-  expect(() => dependenciesPage(LOCK, new Map())).toThrow('cc 1.11.1: its day is not known');
-  const page = dependenciesPage(LOCK, new Map([['cc 1.11.1', '2026-10-10']]));
+  expect(() => dependenciesPage(LOCK, PATCHED, new Map())).toThrow('cc 1.11.1: its day is not known');
+  const page = dependenciesPage(LOCK, PATCHED, new Map([['cc 1.11.1', '2026-10-10']]));
   expect([...daysOf(page)]).toEqual([
-    ['quiche 0.30.0', '2026-09-17'],
     ['cc 1.11.1', '2026-10-10'],
+    ['quiche 0.30.0', '2026-09-17'],
   ]);
 });
 
 test('the page that is there has every crate of the lock file, and no other', () => {
   expect(existsSync(join(ROOT, 'native/Cargo.lock'))).toBe(true);
   const page = read('docs/security/dependencies.md');
-  expect(dependenciesPage(read('native/Cargo.lock'), daysOf(page))).toBe(page);
+  const patched = read('native/patches/quiche-0.30.0.sha256');
+  expect(dependenciesPage(read('native/Cargo.lock'), patched, daysOf(page))).toBe(page);
+  expect(cratesOf('', patched).map((c) => c.name)).toEqual(['quiche']);
   expect(cratesOf(read('native/Cargo.lock')).length).toBeGreaterThan(40);
 });

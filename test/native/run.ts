@@ -60,6 +60,7 @@ export function buildInjectable(): string {
     // Cargo trusts what it has compiled by its times, to the nanosecond.
     for (const part of ['build', 'deps', '.fingerprint']) command('cp', ['-a', join(compiled, part), join(target, 'release', part)]);
   }
+  command(join(NATIVE, 'patched'), []);
   const manifest = join(NATIVE, 'Cargo.toml');
   command('cargo', [
     'build',

@@ -30,7 +30,7 @@ lint: node_modules/.package-lock.json ## Types, lint rules, format
 	$(NODE) node_modules/oxlint/bin/oxlint src test scripts
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn src test scripts
 
-native: ## Build the native QUIC engine: needs cargo, a C++ compiler, cmake and libclang, and says what is missing
+native: ## Build the native QUIC engine: needs cargo, a C++ compiler, cmake, libclang and patch, and says what is missing
 	@scripts/native check
 	@$(MAKE) -s --no-print-directory node_modules/.package-lock.json
 	@scripts/native build

@@ -18,7 +18,10 @@ files.set('docs/reference/reasons.md', reasonsPage());
 
 const DEPENDENCIES = 'docs/security/dependencies.md';
 const text = (path: string): string => (existsSync(join(ROOT, path)) ? readFileSync(join(ROOT, path), 'utf8') : '');
-files.set(DEPENDENCIES, dependenciesPage(text('native/Cargo.lock'), text('native/patches/quiche-0.30.0.sha256'), daysOf(text(DEPENDENCIES))));
+files.set(
+  DEPENDENCIES,
+  dependenciesPage(text('native/Cargo.lock'), text('native/patches/quiche-0.30.0.sha256'), daysOf(text(DEPENDENCIES))),
+);
 
 let stale = 0;
 for (const [path, text] of files) {

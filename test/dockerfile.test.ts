@@ -71,7 +71,9 @@ describe('the Dockerfile', () => {
 
   test('copies everything of the crate that cargo would look at', () => {
     const sources = copied(stage('native')).flatMap((c) => c.sources);
-    const wanted = ['Cargo.toml', 'Cargo.lock', 'src', 'build.rs', 'patched', 'patches', '.cargo', 'rust-toolchain.toml'].map((name) => `native/${name}`);
+    const wanted = ['Cargo.toml', 'Cargo.lock', 'src', 'build.rs', 'patched', 'patches', '.cargo', 'rust-toolchain.toml'].map(
+      (name) => `native/${name}`,
+    );
     expect(sources.filter((name) => name.startsWith('native/')).sort()).toEqual(
       wanted.filter((name) => existsSync(join(ROOT, name))).sort(),
     );

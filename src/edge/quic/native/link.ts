@@ -321,20 +321,31 @@ export class Link implements Runner {
   // What the addon knows of a connection
 
   info(c: NativeConn): ConnInfo | null {
-    const json = this.gone ? null : (JSON.parse(this.addon.info(this.handle, c.slot, c.generation)) as InfoJson | null);
+    const json = this.ask('quic_info', () => JSON.parse(this.addon.info(this.handle, c.slot, c.generation)) as InfoJson | null);
     if (json === null) return null;
     const peerChain = json.peerChain?.map((der) => Buffer.from(der, 'base64')) ?? null;
     return { ...json, tls: json.tls as TlsId, peerChain };
   }
 
   connStats(c: NativeConn): ConnStats | null {
-    const list = this.gone ? null : this.addon.connStats(this.handle, c.slot, c.generation);
+    const list = this.ask('quic_conn_stats', () => this.addon.connStats(this.handle, c.slot, c.generation));
     if (list === null) return null;
     return { rttMs: list[0] as number, lost: list[1] as number, sent: list[2] as number, received: list[3] as number };
   }
 
-  stuck(c: NativeConn, ms: number): number[] {
-    return this.gone ? [] : this.addon.stuck(this.handle, c.slot, c.generation, ms);
+  stuck(c: NativeConn, ms: number): readonly number[] {
+    return this.ask('quic_stuck', () => this.addon.stuck(this.handle, c.slot, c.generation, ms)) ?? [];
+  }
+
+  /** An endpoint may be dead before its fault is told. */
+  private ask<Answer>(where: string, question: () => Answer | null): Answer | null {
+    if (this.gone) return null;
+    try {
+      return question();
+    } catch (e) {
+      this.report(where, e);
+      return null;
+    }
   }
 }
 

@@ -478,6 +478,13 @@ describe('the end of an endpoint', () => {
     expect(errors[0]?.message).toBe('the endpoint is dead: panicked in stats');
   });
 
+  test('and so does a connection of it, before the fault is told', async () => {
+    const { fake, c, errors } = await connected();
+    fake.dead = 'panicked in a turn';
+    expect([c.info().alpn, c.stats().rttMs, c.stuck?.(1)]).toEqual(['', 0, []]);
+    expect(errors.map((e) => e.where)).toEqual(['quic_info', 'quic_conn_stats', 'quic_stuck']);
+  });
+
   test('close hands over what waits, tells those that the addon did not, and only once', async () => {
     const { fake, h, ep, c } = await connected();
     fake.play(conn(6, 1));

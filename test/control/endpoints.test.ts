@@ -16,6 +16,7 @@ const source = (id: string, ...hosts: string[]): GroupSource => ({
   } as GroupPart,
   upstream: { namespace: 'default', name: id },
   addresses: hosts.map((host) => ({ host, port: 80, weight: 100, label: `${host}:80` })),
+  service: null,
 });
 const sources = (...list: GroupSource[]): ReadonlyMap<GroupId, GroupSource> => new Map(list.map((s) => [s.group.id, s]));
 

@@ -39,6 +39,7 @@ export function resourcesOf(
         typeof content === 'string' ? { ok: true, bytes: Buffer.from(content) } : { ok: false, problem: content.problem },
       ]),
     ),
+    cluster: null,
   };
   for (const d of documents) {
     const meta = metaOf(d);

@@ -1,6 +1,7 @@
 /** What users write. */
 export * from './set.ts';
 export type * from './objects.ts';
+export * from './cluster.ts';
 export * from './units.ts';
 export { listenerSpec, type CertificateRef, type Listener, type ListenerLimits, type ListenerTls } from './listener.ts';
 export {

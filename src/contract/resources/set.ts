@@ -2,6 +2,7 @@
 import type { Listener } from './listener.ts';
 import type { Upstream } from './upstream.ts';
 import type { ConfigMap, SecretObject } from './objects.ts';
+import type { ClusterObjects } from './cluster.ts';
 
 /** Where an object was written, for messages. */
 export interface Origin {
@@ -44,6 +45,8 @@ export interface ResourceSet {
   readonly configMaps: ReadonlyMap<ObjectKey, ConfigMap>;
   /** By absolute path, as the loader rewrote them in `files` members. */
   readonly files: ReadonlyMap<string, FileContent>;
+  /** null standalone. */
+  readonly cluster: ClusterObjects | null;
 }
 
 /** A fault in a document or object, with everything that a reader needs to mend it. */
@@ -66,4 +69,5 @@ export const emptySet = (): ResourceSet => ({
   secrets: new Map(),
   configMaps: new Map(),
   files: new Map(),
+  cluster: null,
 });

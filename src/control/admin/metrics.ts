@@ -30,6 +30,32 @@ export const MAIN_METRICS = {
     labels: ['reason'],
     help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, switch_silent.',
   },
+  kubernetes_watch_lists_total: {
+    type: 'counter',
+    labels: ['kind'],
+    help: 'Complete lists taken from the API server: at the start, after 410, and as a safety net.',
+  },
+  kubernetes_watch_reconnects_total: { type: 'counter', labels: ['kind'], help: 'Watches opened again.' },
+  kubernetes_watch_events_total: { type: 'counter', labels: ['kind'], help: 'Events received, bookmarks included.' },
+  kubernetes_watch_errors_total: {
+    type: 'counter',
+    labels: ['kind', 'reason'],
+    help: 'Lists and watches that failed: gone, unauthorized, forbidden, not_found, throttled, server, timeout, connection, malformed, too_large.',
+  },
+  kubernetes_watch_objects: { type: 'gauge', labels: ['kind'], help: 'Objects held.' },
+  kubernetes_watch_last_event_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['kind'],
+    help: 'When the API server was last heard of, in seconds since the epoch.',
+  },
+  kubernetes_watch_synced: { type: 'gauge', labels: ['kind'], help: '1 once a complete list is in.' },
+  kubernetes_status_writes_total: {
+    type: 'counter',
+    labels: ['kind', 'result'],
+    help: 'Writes of statuses: written, conflict, gone, failed.',
+  },
+  kubernetes_events_total: { type: 'counter', labels: ['result'], help: 'Events about objects: written, repeated, dropped, failed.' },
+  leader: { type: 'gauge', labels: [], help: '1 while this process holds the lease and writes statuses.' },
   worker_up: { type: 'gauge', labels: ['worker'], help: '1 while the worker’s process is up.' },
   build_info: { type: 'gauge', labels: ['version', 'engine', 'engine_version', 'node'], help: 'Always 1; the labels say what runs.' },
 } as const satisfies Record<string, MetricFacts>;

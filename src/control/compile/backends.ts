@@ -55,7 +55,7 @@ function groupOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend
   }));
   const addresses = draft.memo.slot(upstream.facts, `${path}.addresses`, [], () => addressesOf(backend));
   refuseDoubles(draft, upstream, path, addresses);
-  return { group, upstream: upstream.name, addresses };
+  return { group, upstream: upstream.name, addresses, service: null };
 }
 
 /** Null: clear text. Undefined: a reference does not hold. `protocol` and `tls` of the group replace the Upstream's, each as a whole. */

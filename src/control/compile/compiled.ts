@@ -1,21 +1,30 @@
 /** What compile gives: the snapshot's parts, where endpoints come from, and a verdict for every object. */
 import type { ConditionReasons } from './reasons.ts';
-import type { Problem } from '../../contract/resources/index.ts';
+import type { Installation, Problem } from '../../contract/resources/index.ts';
 import type { GroupId, GroupPart, ObjectName, Part, PartHash } from '../../contract/snapshot/index.ts';
 import type { Memo } from './memo.ts';
 
 export interface CompileOptions {
   /** Files instead of a cluster: no grants, no Services, no namespace labels. */
   readonly standalone: boolean;
+  /** What the flags of an installation in a cluster say; null standalone. */
+  readonly installation?: Installation | null;
   /** Keeps what an earlier compile made of content that has not changed. Never changes the outcome. */
   readonly memo?: Memo;
 }
 
-/** A group and the addresses that the user wrote for it: names are resolved, and health is judged, elsewhere. */
+/** A group and the addresses that the user wrote for it, or the Service that has them: names are resolved, and health is judged, elsewhere. */
 export interface GroupSource {
   readonly group: GroupPart;
   readonly upstream: ObjectName;
   readonly addresses: readonly GroupAddress[];
+  /** null where there are addresses. */
+  readonly service: GroupService | null;
+}
+
+export interface GroupService extends ObjectName {
+  /** The name of the Service's port, by which its EndpointSlices have it; '' for a single port without one. */
+  readonly portName: string;
 }
 
 export interface GroupAddress {
@@ -38,14 +47,28 @@ export type Condition = {
   };
 }[ConditionType];
 
+export interface PublishedAddress {
+  readonly type: 'IPAddress' | 'Hostname';
+  readonly value: string;
+  readonly port: number;
+}
+
 export interface ObjectStatus {
   readonly kind: 'Listener' | 'Upstream';
   readonly namespace: string;
   readonly name: string;
+  /** '' standalone. */
+  readonly uid: string;
+  /** The one that was judged. */
+  readonly generation: number;
   /** Of an Upstream: the worst of all listeners. */
   readonly conditions: readonly Condition[];
   /** Of a Listener: how many Upstreams it took. */
   readonly attachedUpstreams?: number;
+  /** Of a Listener in a cluster: where clients reach it. */
+  readonly addresses?: readonly PublishedAddress[];
+  /** Of an Upstream: its groups, whose endpoints are counted where they are known. */
+  readonly groups?: readonly GroupId[];
   /** Of an Upstream: listeners that took it, and that it asked for. */
   readonly attached?: { readonly taken: number; readonly asked: number };
   /** Of an Upstream. */

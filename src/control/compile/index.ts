@@ -50,4 +50,14 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
 export { describe as describeMatch } from './conflicts.ts';
 export { Memo } from './memo.ts';
 export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
-export type { Compiled, CompileOptions, Condition, ConditionType, GroupAddress, GroupSource, ObjectStatus } from './compiled.ts';
+export type {
+  Compiled,
+  CompileOptions,
+  Condition,
+  ConditionType,
+  GroupAddress,
+  GroupService,
+  GroupSource,
+  ObjectStatus,
+  PublishedAddress,
+} from './compiled.ts';

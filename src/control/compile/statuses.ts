@@ -19,7 +19,7 @@ function listenerStatus(listener: ListenerDraft): ObjectStatus {
         : { type: 'Programmed', status: 'True', reason: 'Programmed', message: '' };
   return {
     kind: 'Listener',
-    ...listener.name,
+    ...identity(listener),
     conditions: [accepted(listener.refused), resolved(listener.refFaults, []), programmed],
     attachedUpstreams: listener.attachments.filter((a) => a.serves).length,
   };
@@ -29,12 +29,21 @@ function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
   const listeners = upstream.attachments.map((a) => ({ ...a.target, conditions: attachmentConditions(upstream, a) })).sort(byName);
   return {
     kind: 'Upstream',
-    ...upstream.name,
+    ...identity(upstream),
     conditions: listeners.length === 0 ? withoutListener(upstream) : worst(listeners.map((l) => l.conditions)),
     attached: { taken: upstream.attachments.filter((a) => a.serves).length, asked: upstream.attachments.length },
     listeners,
   };
 }
+
+const identity = ({
+  resource: { meta },
+}: ListenerDraft | UpstreamDraft): Pick<ObjectStatus, 'namespace' | 'name' | 'uid' | 'generation'> => ({
+  namespace: meta.namespace,
+  name: meta.name,
+  uid: meta.uid,
+  generation: meta.generation,
+});
 
 function attachmentConditions(upstream: UpstreamDraft, a: Attachment): Condition[] {
   const pending =

@@ -269,6 +269,7 @@ class Assembly {
         secrets: sorted(this.secrets),
         configMaps: sorted(this.configMaps),
         files,
+        cluster: null,
       },
       problems: inOrder(this.problems),
       settings: this.settings?.document ?? null,

@@ -77,4 +77,5 @@ node_modules/.package-lock.json: package-lock.json
 	@touch $@
 
 -include test/e2e/e2e.mk
+-include test/cluster/cluster.mk
 -include test/bench/bench.mk

@@ -7,7 +7,7 @@ export default {
   },
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  testPathIgnorePatterns: process.env['SPOOKY_SUITE'] ? [] : ['/test/e2e/', '/test/fuzz/', '/test/bench/'],
+  testPathIgnorePatterns: process.env['SPOOKY_SUITE'] ? [] : ['/test/e2e/', '/test/fuzz/', '/test/bench/', '/test/cluster/'],
   testTimeout: 20000,
   maxWorkers: 2,
 };

@@ -73,6 +73,7 @@ export interface KubeApi {
 
 export interface StreamOptions {
   readonly signal: AbortSignal;
+  readonly accept?: string;
   /** Without a byte for so long, the stream is ended as `timeout`. */
   readonly silenceMs: number;
   /** The headers are there: the server has accepted the watch. */

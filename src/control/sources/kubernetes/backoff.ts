@@ -1,0 +1,54 @@
+/** When to try again: longer each time, and never all at once. */
+
+const FIRST_MS = 200;
+/** A stream that lived so long was healthy: what fails after it fails for the first time. */
+export const HEALTHY_MS = 5000;
+const MAX_DOUBLINGS = 16;
+
+export class Backoff {
+  private readonly random: () => number;
+  private attempts = 0;
+
+  /** `random` is in [0, 1). */
+  constructor(random: () => number) {
+    this.random = random;
+  }
+
+  /** The next pause, at most `capMs`. `spread` 1 is full jitter; at 0.5 at least half of the pause is kept. */
+  next(capMs: number, spread = 1): number {
+    const ceiling = Math.min(FIRST_MS * 2 ** this.attempts, capMs);
+    if (this.attempts < MAX_DOUBLINGS) this.attempts++;
+    return ceiling * (1 - spread * this.random());
+  }
+
+  /** Nothing has failed lately. */
+  get idle(): boolean {
+    return this.attempts === 0;
+  }
+
+  reset(): void {
+    this.attempts = 0;
+  }
+}
+
+/**
+ * What the reflectors of one server tell each other. While nobody reaches it, each tries on its own; the first one that is answered wakes the
+ * others, so that all are back soon after the server is, without any of them having to knock often.
+ */
+export class Outage {
+  private readonly waiting = new Set<() => void>();
+
+  /** Calls back once, with the next answer that anyone gets; returns what takes that back. */
+  wait(fn: () => void): () => void {
+    this.waiting.add(fn);
+    return () => this.waiting.delete(fn);
+  }
+
+  /** The server has answered somebody. */
+  over(): void {
+    if (this.waiting.size === 0) return;
+    const waiting = [...this.waiting];
+    this.waiting.clear();
+    for (const fn of waiting) fn();
+  }
+}

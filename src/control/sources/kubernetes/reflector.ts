@@ -1,0 +1,553 @@
+/**
+ * Follows the objects of one kind, as in client-go's Reflector: a list, then a watch from its version on, and both again when the server says so.
+ *
+ *     sync ──complete──> watch ──end, silence──> watch from the last version
+ *      ^                   └──410, malformed, out of order, each 6-12 h──┐
+ *      └──────────────────── everything held stays until then ───────────┘
+ *
+ * Whatever the server sends, the handler sees whole lists and single changes in order, and keeps what it has while there is nothing better.
+ */
+import type { Clock } from '../../../lib/clock.ts';
+import type { Log } from '../../../lib/log.ts';
+import { apiError, cleanMessage } from './answers.ts';
+import { collectionPath, type ApiError, type ApiErrorKind, type KubeApi, type ResourceKind, type StreamEnd } from './api.ts';
+import { Backoff, HEALTHY_MS, Outage } from './backoff.ts';
+import { asObject, Held, type EventType, type RawObject } from './held.ts';
+import { asPage, Listing } from './listing.ts';
+import { compareVersions } from './versions.ts';
+import { parseEvent, type WatchEvent } from './watchevent.ts';
+
+export type { EventType, RawObject } from './held.ts';
+
+/** What holds the objects. It may throw: that is logged and counted, and costs the object at hand. */
+export interface ReflectorHandler<T> {
+  /**
+   * What is kept of an object. Called as it arrives, also while a list is still coming in: the raw one is garbage at once, so that a list takes
+   * as little memory as what is kept of it. Nothing may change by it: an unfinished list is dropped.
+   */
+  project(object: RawObject): T;
+  /** A complete list: everything else is gone. */
+  replaced(objects: readonly T[]): void;
+  /**
+   * One change after that. `ADDED` under the name of another object (another uid) means that the other one is gone; `DELETED` has the object as it
+   * was last.
+   */
+  changed(type: EventType, object: T): void;
+  /** The server does not have this kind: once, until it is there again. What is held stays, unless the handler drops it. */
+  missing?(): void;
+}
+
+export type WatchErrorReason = Exclude<ApiErrorKind, 'aborted' | 'conflict' | 'invalid'>;
+
+/** Counts; must not throw. */
+export interface ReflectorHooks {
+  /** A complete list is in. */
+  list(kind: string): void;
+  /** A watch is opened again. */
+  reconnect(kind: string): void;
+  /** An event came, bookmarks included. */
+  event(kind: string): void;
+  error(kind: string, reason: WatchErrorReason): void;
+  /** The server has said something. */
+  heard(kind: string): void;
+  synced(kind: string, yes: boolean): void;
+}
+
+export interface ReflectorOptions<T> {
+  readonly api: KubeApi;
+  readonly kind: ResourceKind;
+  /** Null: all. */
+  readonly namespace: string | null;
+  /** More of the query, escaped: `fieldSelector=...`. */
+  readonly query?: string;
+  /** For metadata only: `application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1` (and `PartialObjectMetadataList` first, for lists). */
+  readonly accept?: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly handler: ReflectorHandler<T>;
+  readonly hooks: ReflectorHooks;
+  /** The kind may be missing for good: no problem then. */
+  readonly optional: boolean;
+  /** Shared by the reflectors of one server. */
+  readonly outage?: Outage;
+}
+
+export interface ReflectorState {
+  /** A complete list is in; it stays so while the server is away. */
+  readonly synced: boolean;
+  /** `Upstreams cannot be listed: forbidden: ...`; null when all is well. */
+  readonly problem: string | null;
+  /** Milliseconds since the epoch; 0: never. */
+  readonly lastHeardAt: number;
+}
+
+/** The metadata of objects alone, for lists and watches. */
+export const METADATA_ONLY = ['PartialObjectMetadataList', 'PartialObjectMetadata']
+  .map((as) => `application/json;as=${as};g=meta.k8s.io;v=v1`)
+  .join(',');
+
+/** A connection that has become a black hole is noticed after so long. */
+const SILENCE_MS = 50_000;
+/**
+ * The server ends a watch in order after so long, so that the next one takes the same connection: a kind of which nothing changes is never
+ * silent for long, without new handshakes.
+ */
+const WATCH_SECONDS = 30;
+const WATCH_SPREAD_SECONDS = 15;
+/** A list takes as long as it takes. */
+const LIST_SECONDS = 300;
+const PAGE = 500;
+const MAX_PAGES = 10_000;
+const MAX_PAUSE_MS = 10_000;
+/** Nobody is there whom knocking could burden, and the way back matters most. */
+const MAX_OUTAGE_PAUSE_MS = 5000;
+/** What an administrator has to change. */
+const MAX_REFUSED_PAUSE_MS = 30_000;
+const MAX_RETRY_AFTER_MS = 60_000;
+const RELIST_JITTER_MS = 1000;
+/** A server that never keeps the order is not listed more often than this for it. */
+const SUSPECT_MS = 30_000;
+const SHORT_MS = 1000;
+const MAX_HUNG = 3;
+const SAFETY_MS = 6 * 3_600_000;
+
+/** `listed` and `relist` go on at once. */
+type Outcome = StreamEnd | 'listed' | 'relist';
+
+/** One stream, and how we ended it ourselves, if we did. */
+class Session<T> {
+  readonly controller = new AbortController();
+  /** Null: nothing is listed, or all of it. */
+  listing: Listing<T> | null;
+  openedAt: number | null = null;
+  over = false;
+  verdict: Outcome | undefined;
+  complained = false;
+
+  constructor(listing: Listing<T> | null) {
+    this.listing = listing;
+  }
+
+  end(verdict: Outcome): void {
+    if (this.over) return;
+    this.over = true;
+    this.verdict = verdict;
+    this.controller.abort();
+  }
+}
+
+const reasonOf = (kind: ApiErrorKind): WatchErrorReason => {
+  if (kind === 'conflict' || kind === 'invalid' || kind === 'aborted') return 'server';
+  return kind;
+};
+const textOf = (error: ApiError): string => `${error.kind.replaceAll('_', ' ')}: ${error.message}`;
+const errorText = (e: unknown): string => cleanMessage(e instanceof Error ? e.message : String(e));
+
+export class Reflector<T> {
+  private readonly o: ReflectorOptions<T>;
+  private readonly path: string;
+  private readonly what: string;
+  private readonly backoff: Backoff;
+  private readonly outage: Outage;
+  private running = false;
+  private held = new Held();
+  /** Where the watch goes on; null: a list is due. */
+  private version: string | null = null;
+  /** What any complete list has shown. */
+  private listed: string | null = null;
+  private listedAt = 0;
+  /** This server does not list by watch. */
+  private paged = false;
+  /** The watch cache's list was refused or too much: pages, from etcd. */
+  private quorum = false;
+  private watched = false;
+  private hung = 0;
+  private isSynced = false;
+  private problem: string | null;
+  private failing: ApiErrorKind | null = null;
+  private isMissing = false;
+  private heardAt = 0;
+  private session: Session<T> | null = null;
+  private wake: (() => void) | null = null;
+  private cancelSafety: (() => void) | null = null;
+  private cancelSuspect: (() => void) | null = null;
+
+  constructor(o: ReflectorOptions<T>) {
+    this.o = o;
+    this.path = collectionPath(o.kind, o.namespace);
+    this.what = `${o.kind.kind}s${o.namespace === null ? '' : ` of namespace ${o.namespace}`}`;
+    this.backoff = new Backoff(o.random);
+    this.outage = o.outage ?? new Outage();
+    this.problem = o.optional ? null : `${this.what} are not listed yet`;
+  }
+
+  get synced(): boolean {
+    return this.isSynced;
+  }
+
+  get size(): number {
+    return this.held.size;
+  }
+
+  state(): ReflectorState {
+    return { synced: this.isSynced, problem: this.problem, lastHeardAt: this.heardAt };
+  }
+
+  /** Once. */
+  start(): void {
+    this.running = true;
+    void this.run();
+  }
+
+  /** Nothing is called any more from here on. */
+  stop(): void {
+    this.running = false;
+    this.cancelSafety?.();
+    this.cancelSuspect?.();
+    this.session?.end(null);
+    this.wake?.();
+  }
+
+  /** Lists again now, and ends a pause. */
+  relist(): void {
+    if (!this.running) return;
+    if (this.version !== null) {
+      this.version = null;
+      this.session?.end('relist');
+    }
+    this.wake?.();
+  }
+
+  private async run(): Promise<void> {
+    while (this.running) {
+      let pause: number;
+      try {
+        const outcome = await this.turn();
+        if (!this.running) return;
+        pause = this.settle(outcome);
+      } catch (e) {
+        // Ours, not the server's.
+        this.o.log.error('a reflector failed', { kind: this.o.kind.kind, error: errorText(e) });
+        this.version = null;
+        pause = this.backoff.next(MAX_PAUSE_MS);
+      }
+      if (pause > 0) await this.rest(pause);
+    }
+  }
+
+  private turn(): Promise<Outcome> {
+    if (this.version !== null) return this.watch(this.version);
+    return this.paged ? this.list() : this.stream({ sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }, new Listing());
+  }
+
+  private watch(version: string): Promise<Outcome> {
+    if (this.watched) this.o.hooks.reconnect(this.o.kind.kind);
+    return this.stream({ resourceVersion: version }, null);
+  }
+
+  private query(parameters: Readonly<Record<string, string>>): string {
+    const more = this.o.query === undefined || this.o.query === '' ? '' : `&${this.o.query}`;
+    return `${this.path}?${new URLSearchParams(parameters).toString()}${more}`;
+  }
+
+  // ---- a list, by pages
+
+  private async list(): Promise<Outcome> {
+    // The first one may be old, and is cheap; a later one must not be older than what was seen.
+    const first = this.listed === null && !this.quorum;
+    const outcome = await this.pages(first ? { limit: String(PAGE), resourceVersion: '0' } : { limit: String(PAGE) });
+    if (typeof outcome !== 'object' || outcome === null) return outcome;
+    if (outcome.kind === 'too_large' || outcome.reason === 'ResourceVersionTooLarge') this.quorum = true;
+    return outcome;
+  }
+
+  private async pages(parameters: Readonly<Record<string, string>>): Promise<Outcome> {
+    const listing = new Listing<T>();
+    let version: string | null = null;
+    let next = '';
+    for (let n = 0; n < MAX_PAGES; n++) {
+      const answer = await this.page(next === '' ? parameters : { ...parameters, resourceVersion: '', continue: next });
+      if (!this.running) return null;
+      if ('kind' in answer) {
+        // What the token stands for has been compacted: all at once cannot expire.
+        return answer.kind === 'gone' && next !== '' ? this.pages({}) : answer;
+      }
+      // Of a list whose later pages are newer, the first version misses nothing.
+      version ??= answer.version;
+      for (const item of answer.items) this.take(listing, item);
+      if (listing.full) return apiError('too_large', `more objects than can be held`);
+      if (answer.next === '') return this.complete(listing, version);
+      next = answer.next;
+    }
+    return apiError('too_large', `a list of more than ${MAX_PAGES} pages`);
+  }
+
+  private async page(parameters: Readonly<Record<string, string>>): Promise<ApiError | NonNullable<ReturnType<typeof asPage>>> {
+    const present = Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ''));
+    const answer = await this.o.api.request({
+      method: 'GET',
+      path: this.query(present),
+      ...this.accept(),
+      signal: this.begin(null).controller.signal,
+    });
+    if (!answer.ok) return answer.error;
+    if (this.running) this.heard();
+    return asPage(answer.body) ?? apiError('malformed', 'the answer is not a list', answer.status);
+  }
+
+  private accept(): { accept?: string } {
+    return this.o.accept === undefined ? {} : { accept: this.o.accept };
+  }
+
+  private begin(listing: Listing<T> | null): Session<T> {
+    this.session = new Session(listing);
+    return this.session;
+  }
+
+  private take(listing: Listing<T>, item: unknown): void {
+    const object = asObject(item);
+    if (object === null) return this.odd('an object without a name, uid or version');
+    try {
+      listing.add(object, this.o.handler.project(object));
+    } catch (e) {
+      this.odd(errorText(e));
+    }
+  }
+
+  private complete(listing: Listing<T>, version: string): Outcome {
+    const { hooks, kind, handler, log } = this.o;
+    if (this.listed !== null && compareVersions(version, this.listed) < 0)
+      log.warn('the API server has gone back in time', { kind: kind.kind, from: this.listed, to: version });
+    try {
+      handler.replaced(listing.objects());
+    } catch (e) {
+      log.error('a list was not taken', { kind: kind.kind, error: errorText(e) });
+      return apiError('malformed', errorText(e));
+    }
+    if (!this.running) return null;
+    listing.held.complete(version);
+    this.held = listing.held;
+    this.version = this.listed = version;
+    this.listedAt = this.o.clock.now();
+    this.isSynced = true;
+    this.watched = false;
+    this.cancelSuspect?.();
+    this.cancelSuspect = null;
+    hooks.list(kind.kind);
+    hooks.synced(kind.kind, true);
+    this.recovered();
+    this.planSafety();
+    return 'listed';
+  }
+
+  private planSafety(): void {
+    this.cancelSafety?.();
+    this.cancelSafety = this.o.clock.after(SAFETY_MS * (1 + this.o.random()), () => this.relist());
+  }
+
+  // ---- a stream of events, with the list at its beginning or not
+
+  private async stream(parameters: Readonly<Record<string, string>>, listing: Listing<T> | null): Promise<Outcome> {
+    const session = this.begin(listing);
+    const seconds = listing === null ? WATCH_SECONDS + Math.floor(this.o.random() * WATCH_SPREAD_SECONDS) : LIST_SECONDS;
+    const path = this.query({ watch: 'true', allowWatchBookmarks: 'true', timeoutSeconds: String(seconds), ...parameters });
+    const end = await this.o.api.stream(path, {
+      signal: session.controller.signal,
+      silenceMs: SILENCE_MS,
+      ...this.accept(),
+      onOpen: () => this.opened(session),
+      onLine: (line) => this.line(session, line),
+    });
+    session.over = true;
+    const outcome = session.verdict === undefined ? end : session.verdict;
+    return listing === null ? this.hang(session, outcome) : this.unlisted(session, outcome);
+  }
+
+  private opened(session: Session<T>): void {
+    if (session.over) return;
+    session.openedAt = this.o.clock.now();
+    this.heard();
+    if (session.listing !== null) return;
+    this.watched = true;
+    this.hung = 0;
+    this.recovered();
+  }
+
+  /** A version from the future (the cluster was restored from a backup): the server waits for it without a word. */
+  private hang(session: Session<T>, outcome: Outcome): Outcome {
+    if (session.openedAt !== null || typeof outcome !== 'object' || outcome?.kind !== 'timeout') return outcome;
+    if (++this.hung < MAX_HUNG) return outcome;
+    this.hung = 0;
+    this.version = null;
+    return outcome;
+  }
+
+  /** A stream that should have begun with a list. */
+  private unlisted(session: Session<T>, outcome: Outcome): Outcome {
+    if (session.listing === null) {
+      // This stream is longer than others, so that its silence says nothing.
+      return typeof outcome === 'object' && outcome?.kind === 'timeout' ? null : outcome;
+    }
+    const error = typeof outcome === 'object' ? outcome : null;
+    // Refused; or not understood, so that the end of the list never came; or a line that is too long for a stream.
+    if (error?.kind === 'invalid' || error?.kind === 'too_large') this.paged = true;
+    else if (session.openedAt !== null && (outcome === null || error?.kind === 'timeout')) this.paged = true;
+    else return outcome;
+    this.o.log.debug('lists come by pages', { kind: this.o.kind.kind, reason: error === null ? 'unmarked' : error.message });
+    return error?.kind === 'invalid' || outcome === null ? 'relist' : outcome;
+  }
+
+  private line(session: Session<T>, line: Buffer): void {
+    if (session.over || line.length === 0) return;
+    this.heard();
+    let event: WatchEvent | null;
+    try {
+      event = parseEvent(line);
+    } catch (e) {
+      return session.end(apiError('malformed', errorText(e)));
+    }
+    this.o.hooks.event(this.o.kind.kind);
+    if (event === null) return session.end(apiError('malformed', 'an event of no known type'));
+    if (event.type === 'ERROR') return session.end(event.error);
+    if (session.listing !== null) this.duringList(session, session.listing, event);
+    else if (event.type === 'BOOKMARK') this.advance(event.version);
+    else this.change(event.type, event.object);
+  }
+
+  private duringList(session: Session<T>, listing: Listing<T>, event: Exclude<WatchEvent, { type: 'ERROR' }>): void {
+    if (event.type === 'BOOKMARK') {
+      if (!event.listed) return;
+      const outcome = this.complete(listing, event.version);
+      if (outcome !== 'listed') return session.end(outcome);
+      session.listing = null;
+      this.watched = true;
+    } else if (event.type === 'DELETED') {
+      const object = asObject(event.object);
+      if (object !== null) listing.remove(object);
+    } else if (listing.full) {
+      session.end(apiError('too_large', 'more objects than can be held'));
+    } else {
+      this.take(listing, event.object);
+    }
+  }
+
+  private change(type: EventType, raw: unknown): void {
+    const object = asObject(raw);
+    if (object === null) return this.odd('an object without a name, uid or version');
+    const verdict = this.held.judge(type, object);
+    if (verdict === 'late') return this.suspect();
+    this.advance(object.metadata.resourceVersion, verdict !== 'echo');
+    if (verdict === 'echo') return;
+    try {
+      this.o.handler.changed(verdict, this.o.handler.project(object));
+    } catch (e) {
+      this.odd(errorText(e));
+    }
+  }
+
+  private advance(version: string, news = true): void {
+    if (this.version === null) return;
+    const age = compareVersions(version, this.version);
+    if (age > 0) this.version = version;
+    else if (age < 0 && news) this.suspect();
+  }
+
+  /** Counted and said; the stream goes on. */
+  private odd(message: string): void {
+    const session = this.session;
+    this.o.hooks.error(this.o.kind.kind, 'malformed');
+    if (session === null || session.complained) return;
+    session.complained = true;
+    this.o.log.warn(`an object of ${this.what} was left out`, { message });
+  }
+
+  /** The order is broken, so that something may be missing: a list soon. */
+  private suspect(): void {
+    this.o.hooks.error(this.o.kind.kind, 'malformed');
+    if (this.cancelSuspect !== null) return;
+    const since = this.o.clock.now() - this.listedAt;
+    const wait = Math.max(SUSPECT_MS - since, 0) + this.o.random() * RELIST_JITTER_MS;
+    this.o.log.warn(`events of ${this.what} came out of order: they are listed again`, { inMs: Math.round(wait) });
+    this.cancelSuspect = this.o.clock.after(wait, () => {
+      this.cancelSuspect = null;
+      this.relist();
+    });
+  }
+
+  // ---- after a turn
+
+  /** Takes note of how a turn ended; how long to wait before the next one. */
+  private settle(outcome: Outcome): number {
+    if (outcome === 'listed' || outcome === 'relist') return 0;
+    const { openedAt } = this.session ?? { openedAt: null };
+    const lived = openedAt === null ? -1 : this.o.clock.now() - openedAt;
+    if (lived >= HEALTHY_MS) this.backoff.reset();
+    // In order, or silent: the next one goes on where it ended. Only a server that ends all of them at once is waited for.
+    if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next(MAX_PAUSE_MS);
+    this.failed(outcome);
+    if (outcome.kind === 'timeout' && lived >= HEALTHY_MS) return 0;
+    const pause = this.pauseAfter(outcome);
+    return pause + Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+  }
+
+  private pauseAfter({ kind, reason }: ApiError): number {
+    const lists =
+      kind === 'gone' || kind === 'malformed' || kind === 'too_large' || kind === 'invalid' || reason === 'ResourceVersionTooLarge';
+    if (lists) this.version = null;
+    if (kind === 'gone' && this.backoff.idle) {
+      this.backoff.next(MAX_PAUSE_MS);
+      return this.o.random() * RELIST_JITTER_MS;
+    }
+    if (kind === 'forbidden' || kind === 'not_found') return this.backoff.next(MAX_REFUSED_PAUSE_MS, 0.5);
+    return this.backoff.next(kind === 'connection' ? MAX_OUTAGE_PAUSE_MS : MAX_PAUSE_MS);
+  }
+
+  private rest(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        takeBack();
+        this.wake = null;
+        resolve();
+      };
+      const cancel = this.o.clock.after(ms, done);
+      const takeBack = this.failing === 'connection' || this.failing === 'timeout' ? this.outage.wait(done) : () => {};
+      this.wake = done;
+    });
+  }
+
+  private heard(): void {
+    this.heardAt = this.o.clock.wall();
+    this.o.hooks.heard(this.o.kind.kind);
+    this.outage.over();
+  }
+
+  private failed(error: ApiError): void {
+    const { hooks, kind, log, optional, handler } = this.o;
+    hooks.error(kind.kind, reasonOf(error.kind));
+    const missing = error.kind === 'not_found';
+    this.problem = missing && optional ? null : `${this.what} cannot be ${this.version === null ? 'listed' : 'watched'}: ${textOf(error)}`;
+    if (this.failing !== error.kind) {
+      this.failing = error.kind;
+      const level = (missing && optional) || error.kind === 'gone' ? 'info' : 'warn';
+      log.at(level, `${this.what} cannot be read`, { reason: error.kind, status: error.status, message: error.message });
+    }
+    if (!missing || this.isMissing) return;
+    this.isMissing = true;
+    try {
+      handler.missing?.();
+    } catch (e) {
+      this.odd(errorText(e));
+    }
+  }
+
+  private recovered(): void {
+    this.problem = null;
+    this.isMissing = false;
+    if (this.failing === null) return;
+    this.failing = null;
+    this.o.log.info(`${this.what} are read again`);
+  }
+}

@@ -6,7 +6,7 @@ import { buildTable } from '../contract/routes/table.ts';
 import type { ExplainedRoute } from '../contract/routes/explain.ts';
 import type { Balancing, CertificatePart, GroupPart, HostPart, ListenerPart, RoutePart, UpstreamPart } from '../contract/snapshot/index.ts';
 import { TlsNames } from '../contract/tls.ts';
-import { describeMatch, type Compiled } from '../control/compile/index.ts';
+import { describeMatch, type Compiled, type GroupSource } from '../control/compile/index.ts';
 
 /** A request as the command line gives it. */
 export interface Asked {
@@ -88,11 +88,16 @@ function groupLines(compiled: Compiled, group: UpstreamPart['groups'][number], t
   const part = compiled.parts.get(group.group) as GroupPart;
   const source = compiled.groups.get(part.id);
   const verified = part.tls === null ? '' : part.tls.verify ? ', verified' : ', NOT verified';
-  const addresses = (source?.addresses ?? []).map((a) => {
+  return [`${head}, ${part.protocol}${verified}`, ...(source === undefined ? [] : sourceLines(source))];
+}
+
+function sourceLines({ service, addresses }: GroupSource): string[] {
+  if (service !== null)
+    return [`      Service ${service.namespace}/${service.name}${service.portName === '' ? '' : `, port ${service.portName}`}`];
+  return addresses.map((a) => {
     const where = `${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`;
     return `      ${where}${a.label.toLowerCase() === where ? '' : ` (${a.label})`}, weight ${a.weight}`;
   });
-  return [`${head}, ${part.protocol}${verified}`, ...addresses];
 }
 
 function balancingText(balancing: Balancing, from: string | null): string {

@@ -127,11 +127,24 @@ const selector = object('Labels of the namespaces.', {
   matchLabels: textMap('Labels that a namespace must have.', labelText('The value.'), 64).optional(),
   matchExpressions: list(
     'Conditions that must all hold.',
-    object('One condition.', {
-      key: labelKey('The label.'),
-      operator: oneOf('How the label relates to the values.', OPERATORS),
-      values: list('Values for In and NotIn.', labelText('A value.'), { max: 64 }).optional(),
-    }),
+    object(
+      'One condition.',
+      {
+        key: labelKey('The label.'),
+        operator: oneOf('How the label relates to the values.', OPERATORS),
+        values: list('Values for In and NotIn.', labelText('A value.'), { min: 1, max: 64 }).optional(),
+      },
+      {
+        rules: [
+          rule<{ operator?: string; values?: unknown }>(
+            'must have values with operator In or NotIn, and only then',
+            "has(self.values) == (has(self.operator) && self.operator in ['In', 'NotIn'])",
+            (v) => (v.values !== undefined) === (v.operator === 'In' || v.operator === 'NotIn'),
+            ['values'],
+          ),
+        ],
+      },
+    ),
     { max: 64 },
   ).optional(),
 });

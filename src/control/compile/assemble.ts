@@ -1,4 +1,4 @@
-/** Step 9: the parts that the root reaches, and no others. */
+/** Step 10: the parts that the root reaches, and no others. */
 import { compareRoutes } from '../../contract/routes/rank.ts';
 import type { GroupId, HostPart, ListenerPart, Part, PartHash, RoutePart } from '../../contract/snapshot/index.ts';
 import type { Compiled, GroupSource } from './compiled.ts';
@@ -35,8 +35,8 @@ export function assemble(draft: Draft): Assembled {
 
 function listenerPart(draft: Draft, assembly: Assembly, listener: ListenerDraft): ListenerPart {
   const { spec } = listener.resource;
-  const { tls, policies } = listener;
-  if (tls === null || policies === null) throw new Error('assemble runs last');
+  const { tls, policies, publication } = listener;
+  if (tls === null || policies === null || publication === null) throw new Error('assemble runs last');
   for (const certificate of [...listener.certificates, ...listener.attachments.flatMap((a) => a.upstream.certificates)]) {
     if (certificate !== null && tls.entries.some((e) => e.certificates.includes(certificate.hash))) assembly.add(certificate.part);
   }
@@ -45,7 +45,7 @@ function listenerPart(draft: Draft, assembly: Assembly, listener: ListenerDraft)
     ...listener.name,
     addresses: listener.addresses,
     port: spec.port,
-    advertisedPort: spec.advertisedPort ?? spec.port,
+    advertisedPort: publication.advertisedPort,
     hostnames: listener.hostnames,
     tls,
     ...policies,

@@ -1,4 +1,4 @@
-/** Step 3: the groups of every Upstream. A group whose references do not hold keeps its share of the traffic, and answers 500. */
+/** Step 5: the groups of every Upstream. A group whose references do not hold keeps its share of the traffic, and answers 500. */
 import {
   DEFAULT_HTTP_CHECK,
   formatHostPort,
@@ -12,9 +12,10 @@ import { lowerAscii } from '../../contract/routes/host.ts';
 import { groupId, type BackendTlsPart, type GroupPart, type HealthCheckPart, type UpstreamPart } from '../../contract/snapshot/index.ts';
 import { inspectBundle } from '../../contract/tls.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
-import { certificateOf, fileContent } from './certificates.ts';
+import { certificateOf, datesOf, fileContent } from './certificates.ts';
 import type { GroupAddress, GroupSource } from './compiled.ts';
 import type { Draft, RefFault, UpstreamDraft } from './draft.ts';
+import { knownProtocols, protocolOf, targetOf, type ServiceTarget } from './services.ts';
 
 export function backends(draft: Draft): void {
   for (const upstream of draft.upstreams) {
@@ -34,14 +35,9 @@ export function backends(draft: Draft): void {
 function groupOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, index: number): GroupSource | null {
   const { spec } = upstream.resource;
   const path = `spec.backends[${index}]`;
-  if (backend.addresses === undefined) {
-    const why = draft.options.standalone
-      ? 'service needs a cluster; give addresses instead'
-      : 'service is not supported yet; give addresses instead';
-    draft.unresolved(upstream, `${path}.service`, { reason: 'InvalidBackend', message: why });
-    return null;
-  }
-  const tls = tlsOf(draft, upstream, backend, path);
+  const target = backend.addresses === undefined ? serviceOf(draft, upstream, backend, path) : null;
+  if (target === undefined || (target === null && refuseAddresses(draft, upstream, path))) return null;
+  const tls = tlsOf(draft, upstream, backend, path, target);
   if (tls === undefined) return null;
   const check = backend.healthCheck ?? spec.healthCheck;
   const group = draft.memo.slot(upstream.facts, path, [tls], (): GroupPart => ({
@@ -55,16 +51,49 @@ function groupOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend
   }));
   const addresses = draft.memo.slot(upstream.facts, `${path}.addresses`, [], () => addressesOf(backend));
   refuseDoubles(draft, upstream, path, addresses);
-  return { group, upstream: upstream.name, addresses, service: null };
+  return { group, upstream: upstream.name, addresses, service: target?.service ?? null };
+}
+
+/** Undefined: the reference does not hold. */
+function serviceOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, path: string): ServiceTarget | undefined {
+  const { cluster } = draft;
+  if (cluster === null || backend.service === undefined) {
+    draft.unresolved(upstream, `${path}.service`, { reason: 'InvalidBackend', message: 'service needs a cluster; give addresses instead' });
+    return undefined;
+  }
+  const found = targetOf(cluster, upstream.name.namespace, backend.service);
+  if (found.ok) return found.value;
+  draft.unresolvedGroup(upstream, `${path}.service${found.error.at}`, found.error.fault);
+  return undefined;
+}
+
+/** Addresses reach what the cluster's network reaches, past every Service: whoever runs the cluster decides. */
+function refuseAddresses(draft: Draft, upstream: UpstreamDraft, path: string): boolean {
+  if (draft.cluster === null || draft.cluster.installation.allowAddressBackends) return false;
+  draft.unresolvedGroup(upstream, `${path}.addresses`, {
+    reason: 'InvalidBackend',
+    message: "addresses are not allowed here: name a Service, or set the chart's value allowAddressBackends (--allow-address-backends)",
+  });
+  return true;
 }
 
 /** Null: clear text. Undefined: a reference does not hold. `protocol` and `tls` of the group replace the Upstream's, each as a whole. */
-function tlsOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, path: string): BackendTlsPart | null | undefined {
+function tlsOf(
+  draft: Draft,
+  upstream: UpstreamDraft,
+  backend: UpstreamBackend,
+  path: string,
+  target: ServiceTarget | null,
+): BackendTlsPart | null | undefined {
   const { spec } = upstream.resource;
-  const protocol = backend.protocol ?? spec.protocol;
   const own = backend.tls !== undefined;
   const tls = backend.tls ?? spec.tls;
-  if (protocol === 'H2C') {
+  const protocol = protocolFor(backend.protocol ?? spec.protocol, tls !== undefined, target);
+  if (!protocol.ok) {
+    draft.unresolvedGroup(upstream, `${path}.service.port`, { reason: 'InvalidBackend', message: protocol.error });
+    return undefined;
+  }
+  if (protocol.value === 'H2C') {
     // Its own `tls` beside an H2C of the Upstream: the schema sees each level alone.
     if (own)
       draft.refuse(upstream, `${path}.tls`, {
@@ -73,10 +102,8 @@ function tlsOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, 
       });
     return null;
   }
-  // Addresses have no appProtocol to go by: TLS where it is configured, so that nothing leaves in clear text by an oversight.
-  if (protocol === 'Auto' && tls === undefined) return null;
   const at = own ? `${path}.tls` : 'spec.tls';
-  const resolved = resolveTls(draft, upstream, tls, at);
+  const resolved = resolveTls(draft, upstream, tls, at, target);
   if (!resolved.ok) {
     // One fault of the Upstream's own `tls` concerns all of its groups, and is told once.
     const told = upstream.refFaults.some((f) => f.message === `${resolved.error.path}: ${resolved.error.fault.message}`);
@@ -88,6 +115,19 @@ function tlsOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, 
   return draft.memo.slot(upstream.facts, `${path} tls`, [verify, serverName, sni, ca, client], () => resolved.value);
 }
 
+/** Auto goes by the Service's port; where that says nothing, and for addresses, it is TLS where TLS is configured: nothing leaves in clear text by an oversight. */
+function protocolFor(asked: UpstreamBackend['protocol'], hasTls: boolean, target: ServiceTarget | null): Result<'H2C' | 'H2', string> {
+  if (asked === 'H2C' || asked === 'H2') return ok(asked);
+  if (target === null || target.appProtocol === '') return ok(hasTls ? 'H2' : 'H2C');
+  const { appProtocol, text } = target;
+  const said = `appProtocol ${JSON.stringify(appProtocol)} of ${text}`;
+  const known = protocolOf(appProtocol);
+  if (known === undefined)
+    return err(`${said} is none that protocol Auto knows (${knownProtocols()}): set protocol of the backend to H2C or H2`);
+  if (known === 'H2C' && hasTls) return err(`tls is given, but ${said} is clear text: set protocol of the backend to H2C or H2`);
+  return ok(known);
+}
+
 function noteUnverified(draft: Draft, upstream: UpstreamDraft, at: string): void {
   const note = `${at}.verify is None: whoever answers is believed`;
   if (upstream.notes.includes(note)) return;
@@ -97,43 +137,74 @@ function noteUnverified(draft: Draft, upstream: UpstreamDraft, at: string): void
 
 type Resolved = Result<BackendTlsPart, { readonly path: string; readonly fault: RefFault }>;
 
-function resolveTls(draft: Draft, upstream: UpstreamDraft, tls: BackendTls | undefined, at: string): Resolved {
-  const ca = tls?.caRef === undefined ? ok(null) : bundleOf(draft, upstream.name.namespace, tls.caRef);
-  if (!ca.ok) return err({ path: `${at}.caRef`, fault: { reason: 'InvalidCertificate', message: ca.error } });
+function resolveTls(
+  draft: Draft,
+  upstream: UpstreamDraft,
+  tls: BackendTls | undefined,
+  at: string,
+  target: ServiceTarget | null,
+): Resolved {
+  const { namespace } = upstream.name;
+  const ca = tls?.caRef === undefined ? ok(null) : bundleOf(draft, namespace, tls.caRef);
+  if (!ca.ok) return err({ path: `${at}.caRef`, fault: ca.error });
   const client =
-    tls?.clientCertificateRef === undefined ? null : certificateOf(draft, upstream.name.namespace, tls.clientCertificateRef, 'client');
+    tls?.clientCertificateRef === undefined
+      ? null
+      : certificateOf(draft, { kind: 'Upstream', namespace }, tls.clientCertificateRef, 'client');
   if (client !== null && !client.ok) return err({ path: `${at}.clientCertificateRef`, fault: client.error });
-  if (client !== null) draft.clientCertificates.set(client.value.hash, client.value.part);
+  if (client !== null) {
+    draft.clientCertificates.set(client.value.hash, client.value.part);
+    upstream.shown.set(client.value.hash, datesOf(client.value));
+  }
   return ok({
     verify: tls?.verify !== 'None',
-    serverName: tls?.serverName === undefined ? null : bareHost(tls.serverName),
+    serverName: tls?.serverName === undefined ? nameOf(target) : bareHost(tls.serverName),
     sni: tls?.sni ?? true,
     ca: ca.value,
     client: client === null ? null : client.value.hash,
   });
 }
 
-function bundleOf(draft: Draft, namespace: string, ref: NonNullable<BackendTls['caRef']>): Result<string, string> {
-  const [source, bytes] = bundleBytes(draft, namespace, ref);
-  if (!bytes.ok) return bytes;
-  const text = Buffer.from(bytes.value).toString('latin1');
-  const bundle = draft.memo.keep(`bundle ${source}`, [text], () => inspectBundle(bytes.value));
-  return bundle.ok ? bundle : err(`${source}: ${bundle.error}`);
+/** What a Service is called inside the cluster; an address has its own host. */
+const nameOf = (target: ServiceTarget | null): string | null =>
+  target === null ? null : `${target.service.name}.${target.service.namespace}.svc`;
+
+type CaRef = NonNullable<BackendTls['caRef']>;
+
+function bundleOf(draft: Draft, namespace: string, ref: CaRef): Result<string, RefFault> {
+  const found = bundleBytes(draft, namespace, ref);
+  if (!found.ok) return found;
+  const { source, holder, bytes } = found.value;
+  const bundle = draft.memo.slot(holder, 'bundle', [], () => {
+    const read = bytes();
+    return draft.memo.keep(`bundle ${source}`, [Buffer.from(read).toString('latin1')], () => inspectBundle(read));
+  });
+  return bundle.ok ? bundle : invalid(`${source}: ${bundle.error}`);
 }
 
-function bundleBytes(
-  draft: Draft,
-  namespace: string,
-  ref: NonNullable<BackendTls['caRef']>,
-): readonly [string, Result<Uint8Array, string>] {
-  if (ref.files !== undefined) return [ref.files.ca, fileContent(draft, ref.files.ca)];
+const invalid = (message: string): Result<never, RefFault> => err({ reason: 'InvalidCertificate', message });
+
+interface Bundle {
+  readonly source: string;
+  /** What a verdict can be kept by. */
+  readonly holder: object;
+  readonly bytes: () => Uint8Array;
+}
+
+function bundleBytes(draft: Draft, namespace: string, ref: CaRef): Result<Bundle, RefFault> {
+  if (ref.files !== undefined) {
+    const content = fileContent(draft, ref.files.ca);
+    return content.ok ? ok({ source: ref.files.ca, holder: content.value, bytes: () => content.value }) : invalid(content.error);
+  }
+  const readable = draft.cluster?.readable(ref.kind, namespace);
+  if (readable?.ok === false) return readable;
   const key = objectKey(namespace, ref.name ?? '');
   const source = `${ref.kind} ${key}`;
   const found = ref.kind === 'Secret' ? draft.set.secrets.get(key) : draft.set.configMaps.get(key);
-  if (found === undefined) return [source, err(`there is no ${source}`)];
+  if (found === undefined) return invalid(`there is no ${source}`);
   const value = found.data.get('ca.crt');
-  if (value === undefined) return [source, err(`${source} lacks ca.crt`)];
-  return [source, ok(typeof value === 'string' ? Buffer.from(value) : value.reveal())];
+  if (value === undefined) return invalid(`${source} lacks ca.crt`);
+  return ok({ source, holder: found, bytes: () => (typeof value === 'string' ? Buffer.from(value) : value.reveal()) });
 }
 
 const bareHost = (host: string): string => lowerAscii(host.endsWith('.') ? host.slice(0, -1) : host);

@@ -53,6 +53,13 @@ export interface PublishedAddress {
   readonly port: number;
 }
 
+export interface CertificateDates {
+  /** `namespace/name` of the Secret, or a file. */
+  readonly source: string;
+  /** Milliseconds since the epoch: judged where there is a clock. */
+  readonly notAfter: number;
+}
+
 export interface ObjectStatus {
   readonly kind: 'Listener' | 'Upstream';
   readonly namespace: string;
@@ -67,7 +74,9 @@ export interface ObjectStatus {
   readonly attachedUpstreams?: number;
   /** Of a Listener in a cluster: where clients reach it. */
   readonly addresses?: readonly PublishedAddress[];
-  /** Of an Upstream: its groups, whose endpoints are counted where they are known. */
+  /** Of the certificates that its references resolved to: an expired one serves on, and is told where there is a clock. */
+  readonly certificates?: readonly CertificateDates[];
+  /** Of an Upstream: its groups whose references hold, and whose endpoints are counted where they are known. */
   readonly groups?: readonly GroupId[];
   /** Of an Upstream: listeners that took it, and that it asked for. */
   readonly attached?: { readonly taken: number; readonly asked: number };

@@ -1,4 +1,4 @@
-/** Step 7: of two Upstreams that want the same (listener, hostname, match) the older has it; the younger keeps its other pairs and is told. */
+/** Step 8: of two Upstreams that want the same (listener, hostname, match) the older has it; the younger keeps its other pairs and is told. */
 import type { RouteMatch } from '../../contract/snapshot/index.ts';
 import type { Attachment, Draft, ListenerDraft, Pair, UpstreamDraft } from './draft.ts';
 

@@ -1,8 +1,10 @@
 /** What the steps of one compile work on: local, and thrown away with it. */
-import type { Listener, ObjectMeta, Problem, Resource, ResourceSet, Upstream } from '../../contract/resources/index.ts';
+import type { Listener, ObjectMeta, Problem, RejectedObject, Resource, ResourceSet, Upstream } from '../../contract/resources/index.ts';
 import type { CertificatePart, ListenerPart, ObjectName, PartHash, RouteMatch, UpstreamPart } from '../../contract/snapshot/index.ts';
-import type { CompileOptions, GroupSource } from './compiled.ts';
+import { clusterOf, type Cluster } from './cluster.ts';
+import type { CertificateDates, CompileOptions, GroupSource } from './compiled.ts';
 import { Memo } from './memo.ts';
+import type { Publication } from './publishing.ts';
 import type { ConditionReasons } from './reasons.ts';
 
 /** Why something is not as it was asked for: a condition's reason and its text. */
@@ -27,12 +29,17 @@ export class ListenerDraft {
   addresses: readonly string[] = [];
   /** Canonical, none inside another; empty: anything. */
   hostnames: readonly string[] = [];
+  /** Its namespace is one of those whose Listeners count; others are told so, and nobody else notices them. */
+  counts = true;
+  publication: Publication | null = null;
   refused: AcceptedFault | null = null;
   readonly refFaults: RefFault[] = [];
   /** In the order of the references. */
   certificates: readonly (LoadedCertificate | null)[] = [];
   tls: ListenerPart['tls'] | null = null;
   policies: Pick<ListenerPart, 'quic' | 'limits'> | null = null;
+  /** What its selector said of a namespace. */
+  readonly admitted = new Map<string, boolean>();
   /** Oldest Upstream first. */
   readonly attachments: Attachment[] = [];
 
@@ -63,6 +70,8 @@ export class UpstreamDraft {
   certificates: readonly (LoadedCertificate | null)[] = [];
   groups: UpstreamPart['groups'] = [];
   sources: readonly GroupSource[] = [];
+  /** Of the certificates that its groups show. */
+  readonly shown = new Map<PartHash, CertificateDates>();
   part: UpstreamPart | null = null;
   readonly attachments: Attachment[] = [];
 
@@ -117,10 +126,17 @@ export class Attachment {
   }
 }
 
+/** An object that the schema refuses, and why. */
+export interface Rejected extends Pick<RejectedObject, 'kind' | 'meta'> {
+  readonly message: string;
+}
+
 export class Draft {
   readonly set: ResourceSet;
   readonly options: CompileOptions;
   readonly memo: Memo;
+  /** null standalone. */
+  readonly cluster: Cluster | null;
   readonly problems: Problem[] = [];
   readonly bearable = new Set<Problem>();
   readonly settled = new Set<Problem>();
@@ -129,17 +145,21 @@ export class Draft {
   /** Oldest first, as the upstreams. */
   listeners: ListenerDraft[] = [];
   upstreams: UpstreamDraft[] = [];
+  rejected: readonly Rejected[] = [];
 
   constructor(set: ResourceSet, options: CompileOptions) {
     this.set = set;
     this.options = options;
     this.memo = options.memo ?? new Memo();
+    this.cluster = clusterOf(set, options, this.memo);
   }
 
   report(severity: Problem['severity'], of: ListenerDraft | UpstreamDraft, path: string, message: string): Problem {
-    const { meta } = of.resource;
+    return this.add(severity, of instanceof ListenerDraft ? 'Listener' : 'Upstream', of.resource.meta, path, message);
+  }
+
+  add(severity: Problem['severity'], kind: Rejected['kind'], meta: ObjectMeta, path: string, message: string): Problem {
     const place = meta.origin?.locate(path) ?? { line: 0, column: 0 };
-    const kind = of instanceof ListenerDraft ? 'Listener' : 'Upstream';
     const problem: Problem = {
       severity,
       file: meta.origin?.file ?? '',

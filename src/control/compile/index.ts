@@ -12,6 +12,7 @@ import { Draft } from './draft.ts';
 import { listeners } from './listeners.ts';
 import { names } from './names.ts';
 import { policies } from './policies.ts';
+import { rejected } from './rejected.ts';
 import { routes } from './routes.ts';
 import { statuses } from './statuses.ts';
 import { upstreams } from './upstreams.ts';
@@ -20,6 +21,7 @@ const STEPS: readonly ((draft: Draft) => void)[] = [
   // Ages and port conflicts first: who is served decides all that follows.
   listeners,
   upstreams,
+  rejected,
   // References before whoever refers: groups show client certificates, listeners and Upstreams their own.
   certificates,
   backends,

@@ -1,13 +1,21 @@
 /** Step 1: which Listeners are served, on what, and for which names. */
 import { canonicalAddress } from '../../contract/tls.ts';
 import { covers, normalisePattern } from '../../contract/routes/host.ts';
+import type { Cluster } from './cluster.ts';
 import { byAge, ListenerDraft, type Draft } from './draft.ts';
+import { publish, published } from './publishing.ts';
 
 export function listeners(draft: Draft): void {
-  draft.listeners = Array.from(draft.set.listeners.values(), (r) => new ListenerDraft(r)).sort((a, b) => byAge(a.resource, b.resource));
+  const { cluster } = draft;
+  const ours = [...draft.set.listeners].filter(([key]) => cluster === null || !cluster.isForeign(key));
+  draft.listeners = ours.map(([, r]) => new ListenerDraft(r)).sort((a, b) => byAge(a.resource, b.resource));
   for (const listener of draft.listeners) {
+    if (cluster !== null) place(draft, cluster, listener);
     readNames(draft, listener);
-    refuseSelector(draft, listener);
+    if (cluster === null) {
+      listener.publication = published(listener.resource.spec);
+      refuseSelector(draft, listener);
+    }
   }
   const serving: ListenerDraft[] = [];
   for (const listener of draft.listeners) {
@@ -39,12 +47,27 @@ function readNames(draft: Draft, listener: ListenerDraft): void {
   listener.hostnames = all.filter((name) => !all.some((other) => other !== name && covers(other, name)));
 }
 
+/** Only where the installation says, and only on ports of its own. */
+function place(draft: Draft, cluster: Cluster, listener: ListenerDraft): void {
+  const { namespace } = listener.name;
+  listener.counts = cluster.listensTo(namespace);
+  if (!listener.counts) {
+    draft.refuse(listener, '', {
+      reason: 'NotAllowed',
+      message: `Listeners of namespace ${namespace} do not count: add ${namespace} to the chart's value listenerNamespaces (--listener-namespaces)`,
+    });
+  }
+  listener.publication = publish(cluster, listener.resource.spec);
+  if (listener.publication.refused && listener.publication.fault !== null)
+    draft.refuse(listener, 'spec.port', { reason: 'NotAllowed', message: listener.publication.fault });
+}
+
 function refuseSelector(draft: Draft, listener: ListenerDraft): void {
   if (listener.resource.spec.allowedNamespaces.from !== 'Selector') return;
-  const why = draft.options.standalone
-    ? 'Selector needs the labels of namespaces, which files do not have; use Same or All'
-    : 'Selector is not supported yet; use Same or All';
-  draft.refuse(listener, 'spec.allowedNamespaces.from', { reason: 'Invalid', message: why });
+  draft.refuse(listener, 'spec.allowedNamespaces.from', {
+    reason: 'Invalid',
+    message: 'Selector needs the labels of namespaces, which files do not have; use Same or All',
+  });
 }
 
 const V4_ANY = '0.0.0.0';

@@ -1,4 +1,4 @@
-/** Step 8: which certificates a Listener shows for which name. The Listener's own come first, then those of Upstreams, the older before the younger. */
+/** Step 9: which certificates a Listener shows for which name. The Listener's own come first, then those of Upstreams, the older before the younger. */
 import { isIP } from 'node:net';
 import { hostMatches, patternLevel } from '../../contract/routes/host.ts';
 import type { ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';

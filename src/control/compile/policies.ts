@@ -1,4 +1,4 @@
-/** Step 6: durations, sizes and policies as numbers. */
+/** Step 7: durations, sizes and policies as numbers. */
 import {
   parseDuration,
   parseSize,

@@ -1,16 +1,20 @@
-/** Step 5: which Listeners take which Upstream, and with which of its hostnames. */
+/** Step 6: which Listeners take which Upstream, and with which of its hostnames. */
 import { objectKey } from '../../contract/resources/index.ts';
 import { intersectHostnames } from '../../contract/routes/host.ts';
 import { Attachment, type AcceptedFault, type Draft, type ListenerDraft, type UpstreamDraft } from './draft.ts';
+import { admits } from './namespaces.ts';
 
 export function routes(draft: Draft): void {
   const byKey = new Map(draft.listeners.map((l) => [objectKey(l.name.namespace, l.name.name), l]));
+  const counting = draft.listeners.filter((l) => l.counts);
   for (const upstream of draft.upstreams) {
     const { listeners } = upstream.resource.spec;
-    if (listeners === undefined) attachEverywhere(draft, upstream);
+    if (listeners === undefined) attachEverywhere(draft, upstream, counting);
     else
       listeners.forEach((ref, i) => {
-        const attachment = attach(upstream, ref, byKey.get(objectKey(ref.namespace, ref.name)) ?? null);
+        const key = objectKey(ref.namespace, ref.name);
+        if (draft.cluster?.isForeign(key)) return;
+        const attachment = attach(draft, upstream, ref, byKey.get(key) ?? null);
         upstream.attachments.push(attachment);
         if (attachment.refused !== null)
           draft.report(
@@ -28,9 +32,9 @@ export function routes(draft: Draft): void {
  * Without `listeners`: every one that admits the namespace and has one of the names. Those that have none, or are not served themselves, are not
  * asked unless there is no other: nobody named them, so their faults are not this Upstream's.
  */
-function attachEverywhere(draft: Draft, upstream: UpstreamDraft): void {
-  const admitting = draft.listeners.filter((l) => admits(l, upstream));
-  const all = admitting.map((listener) => attach(upstream, listener.name, listener));
+function attachEverywhere(draft: Draft, upstream: UpstreamDraft, counting: readonly ListenerDraft[]): void {
+  const admitting = counting.filter((l) => admits(draft, l, upstream.name.namespace));
+  const all = admitting.map((listener) => attach(draft, upstream, listener.name, listener));
   const taken = all.filter((a) => a.refused === null);
   const served = taken.filter((a) => a.listener?.refused === null);
   upstream.attachments.push(...(served.length > 0 ? served : taken.length > 0 ? taken : all));
@@ -45,13 +49,14 @@ function attachEverywhere(draft: Draft, upstream: UpstreamDraft): void {
 const noHostname = 'none of the hostnames is among those of the Listener';
 
 function attach(
+  draft: Draft,
   upstream: UpstreamDraft,
   target: { readonly namespace: string; readonly name: string },
   listener: ListenerDraft | null,
 ): Attachment {
   const name = { namespace: target.namespace, name: target.name };
   // What does not exist and what does not admit looks the same: names of other namespaces are not for guessing.
-  if (listener === null || !admits(listener, upstream)) {
+  if (listener === null || !admits(draft, listener, upstream.name.namespace)) {
     const message = `there is no Listener ${name.namespace}/${name.name} that admits Upstreams of namespace ${upstream.name.namespace}`;
     return new Attachment(upstream, name, null).refuse({ reason: 'NotAllowed', message });
   }
@@ -60,11 +65,6 @@ function attach(
     .map((hostname) => ({ hostname, effective: narrowed(hostname, listener.hostnames) }))
     .filter((h) => h.effective.length > 0);
   return attachment.hosts.length > 0 ? attachment : attachment.refuse({ reason: 'NoMatchingHostname', message: noHostname });
-}
-
-function admits(listener: ListenerDraft, upstream: UpstreamDraft): boolean {
-  const { from } = listener.resource.spec.allowedNamespaces;
-  return from === 'All' || (from === 'Same' && listener.name.namespace === upstream.name.namespace);
 }
 
 /** What a listener leaves of a hostname. Its own names are apart from each other, so the results are too. */

@@ -1,16 +1,38 @@
 /** What each object is told: conditions out of the closed table. */
-import type { Condition, ConditionType, ObjectStatus } from './compiled.ts';
-import { byName, type Attachment, type Draft, type ListenerDraft, type RefFault, type UpstreamDraft } from './draft.ts';
+import type { ObjectMeta } from '../../contract/resources/index.ts';
+import type { CertificateDates, Condition, ConditionType, ObjectStatus } from './compiled.ts';
+import { datesOf } from './certificates.ts';
+import {
+  byName,
+  type Attachment,
+  type Draft,
+  type ListenerDraft,
+  type LoadedCertificate,
+  type RefFault,
+  type Rejected,
+  type UpstreamDraft,
+} from './draft.ts';
 
 const MESSAGE_BYTES = 1024;
 
 export function statuses(draft: Draft): ObjectStatus[] {
-  const listeners = [...draft.listeners].sort((a, b) => byName(a.name, b.name));
-  const upstreams = [...draft.upstreams].sort((a, b) => byName(a.name, b.name));
-  return [...listeners.map(listenerStatus), ...upstreams.map(upstreamStatus)];
+  const of = (kind: ObjectStatus['kind']): ObjectStatus[] => draft.rejected.filter((r) => r.kind === kind).map(rejectedStatus);
+  const listeners = draft.listeners.map((listener) => listenerStatus(draft, listener));
+  return [...[...listeners, ...of('Listener')].sort(byName), ...[...draft.upstreams.map(upstreamStatus), ...of('Upstream')].sort(byName)];
 }
 
-function listenerStatus(listener: ListenerDraft): ObjectStatus {
+/** What cannot be read has no references and no Listeners either: of those nothing is said. */
+const rejectedStatus = ({ kind, meta, message }: Rejected): ObjectStatus => ({
+  kind,
+  ...identity({ resource: { meta } }),
+  conditions: [
+    accepted({ reason: 'Invalid', message }),
+    { type: 'Programmed', status: 'False', reason: 'Pending', message: 'it is not accepted' },
+  ],
+  ...(kind === 'Listener' ? { attachedUpstreams: 0, addresses: [] } : {}),
+});
+
+function listenerStatus(draft: Draft, listener: ListenerDraft): ObjectStatus {
   const programmed: Condition =
     listener.refused !== null
       ? { type: 'Programmed', status: 'False', reason: 'Pending', message: 'it is not accepted' }
@@ -20,9 +42,32 @@ function listenerStatus(listener: ListenerDraft): ObjectStatus {
   return {
     kind: 'Listener',
     ...identity(listener),
-    conditions: [accepted(listener.refused), resolved(listener.refFaults, []), programmed],
+    conditions: [
+      accepted(listener.refused),
+      resolved(listener.refFaults, []),
+      programmed,
+      ...(draft.cluster === null ? [] : [publishedCondition(listener)]),
+    ],
     attachedUpstreams: listener.attachments.filter((a) => a.serves).length,
+    certificates: dates(listener.certificates),
+    // Clients are sent only where they are served.
+    ...(draft.cluster === null ? {} : { addresses: listener.refused === null ? (listener.publication?.addresses ?? []) : [] }),
   };
+}
+
+function publishedCondition({ publication }: ListenerDraft): Condition {
+  const fault = publication?.fault ?? null;
+  return fault === null
+    ? { type: 'Published', status: 'True', reason: 'Published', message: '' }
+    : { type: 'Published', status: 'False', reason: 'PortNotPublished', message: clip(fault) };
+}
+
+/** Each once, however often it is referred to. */
+function dates(certificates: readonly (LoadedCertificate | null)[], others: Iterable<CertificateDates> = []): CertificateDates[] {
+  const bySource = new Map<string, CertificateDates>();
+  for (const certificate of certificates) if (certificate !== null) bySource.set(certificate.part.source, datesOf(certificate));
+  for (const other of others) bySource.set(other.source, other);
+  return [...bySource.values()];
 }
 
 function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
@@ -31,6 +76,8 @@ function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
     kind: 'Upstream',
     ...identity(upstream),
     conditions: listeners.length === 0 ? withoutListener(upstream) : worst(listeners.map((l) => l.conditions)),
+    certificates: dates(upstream.certificates, upstream.shown.values()),
+    groups: upstream.sources.map((s) => s.group.id),
     attached: { taken: upstream.attachments.filter((a) => a.serves).length, asked: upstream.attachments.length },
     listeners,
   };
@@ -38,7 +85,9 @@ function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
 
 const identity = ({
   resource: { meta },
-}: ListenerDraft | UpstreamDraft): Pick<ObjectStatus, 'namespace' | 'name' | 'uid' | 'generation'> => ({
+}: {
+  readonly resource: { readonly meta: ObjectMeta };
+}): Pick<ObjectStatus, 'namespace' | 'name' | 'uid' | 'generation'> => ({
   namespace: meta.namespace,
   name: meta.name,
   uid: meta.uid,

@@ -1,5 +1,5 @@
 /** Step 2: what each Upstream says for itself: hostnames and matches in the form in which requests are matched. */
-import type { Upstream, UpstreamMatch } from '../../contract/resources/index.ts';
+import { objectKey, type Resource, type Upstream, type UpstreamMatch } from '../../contract/resources/index.ts';
 import type { FieldMatch, RouteMatch } from '../../contract/snapshot/index.ts';
 import { normalisePattern } from '../../contract/routes/host.ts';
 import { canonicalPath } from '../../contract/routes/path.ts';
@@ -8,19 +8,26 @@ import { compilePattern } from '../../contract/routes/regex.ts';
 import { byAge, UpstreamDraft, type Draft, type UpstreamFacts } from './draft.ts';
 
 export function upstreams(draft: Draft): void {
-  draft.upstreams = Array.from(draft.set.upstreams.values(), (resource) => {
-    const { meta, spec } = resource;
-    const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
-    return new UpstreamDraft(
-      resource,
-      draft.memo.of(spec, 'upstream', text, () => readUpstream(spec)),
-    );
-  }).sort((a, b) => byAge(a.resource, b.resource));
+  const ours = [...draft.set.upstreams.values()].filter((resource) => concernsUs(draft, resource));
+  draft.upstreams = ours
+    .map((resource) => {
+      const { meta, spec } = resource;
+      const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
+      return new UpstreamDraft(
+        resource,
+        draft.memo.of(spec, 'upstream', text, () => readUpstream(spec)),
+      );
+    })
+    .sort((a, b) => byAge(a.resource, b.resource));
   for (const upstream of draft.upstreams) {
     for (const fault of upstream.facts.faults) draft.refuse(upstream, fault.path, { reason: 'Invalid', message: fault.message });
     for (const warning of upstream.facts.warnings) draft.report('warning', upstream, warning.path, warning.message);
   }
 }
+
+/** One that names only Listeners of other classes is theirs: nothing is said of it. */
+const concernsUs = ({ cluster }: Draft, { spec }: Resource<Upstream>): boolean =>
+  cluster === null || spec.listeners === undefined || !spec.listeners.every((l) => cluster.isForeign(objectKey(l.namespace, l.name)));
 
 interface Notes {
   readonly faults: { path: string; message: string }[];

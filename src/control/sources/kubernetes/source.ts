@@ -2,19 +2,20 @@
 import type { Installation } from '../../../contract/resources/index.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Log } from '../../../lib/log.ts';
-import type { StatusClient } from '../../status/client.ts';
+import type { ObjectRef, StatusClient } from '../../status/client.ts';
 import type { ServiceEndpoints } from '../services.ts';
-import type { Source } from '../source.ts';
-import type { KubeApi } from './api.ts';
+import type { Source, SourceState } from '../source.ts';
+import type { KubeApi, ResourceKind } from './api.ts';
+import { Outage } from './backoff.ts';
+import { GrantDiscovery } from './grants.ts';
+import { CONFIG_MAPS, ENDPOINT_SLICES, LISTENERS, NAMESPACES, NODES, SECRETS, SECRET_QUERY, SERVICES, UPSTREAMS } from './kinds.ts';
+import type { Identity } from './meta.ts';
+import { METADATA_ONLY, Reflector, type ReflectorHooks } from './reflector.ts';
+import type { LeftOut, Read, Table } from './table.ts';
+import { View } from './view.ts';
 
 /** Where the metrics of watches are counted; `kind` as in ResourceKind. */
-export interface SourceHooks {
-  list(kind: string): void;
-  reconnect(kind: string): void;
-  event(kind: string): void;
-  error(kind: string, reason: string): void;
-  heard(kind: string): void;
-  synced(kind: string, yes: boolean): void;
+export interface SourceHooks extends ReflectorHooks {
   /** Objects held. */
   objects(kind: string, count: number): void;
 }
@@ -40,12 +41,273 @@ export interface KubernetesSource extends Source {
   readonly endpoints: ServiceEndpoints;
   /** Of our kinds, whatever class and validity. */
   readonly seen: StatusClient['seen'];
+  /** Those of our kinds that carry a status of ours. */
+  held(): Iterable<ObjectRef>;
   /** Why the first state is not there yet; empty when it is. For /readyz. */
   pending(): readonly string[];
   /** When the API server was last heard of, in milliseconds since the epoch; 0: never. */
   heard(): number;
 }
 
-export function createKubernetesSource(options: KubernetesSourceOptions): KubernetesSource {
-  throw new Error(`not yet: ${options.installation.className}`);
+/** A burst of changes is one state: each costs a copy of what it changed. */
+const GATHER_MS = 10;
+/** Log lines about objects that are left out, per minute. */
+const MAX_LINES = 20;
+const MINUTE_MS = 60_000;
+
+export const createKubernetesSource = (options: KubernetesSourceOptions): KubernetesSource => new ClusterSource(options);
+
+/** The namespaces that are asked for, each with a watch of its own; null alone: one for all. */
+export const scopesOf = (namespaces: readonly string[] | null, own: string): readonly (string | null)[] =>
+  namespaces === null ? [null] : [...new Set([own, ...namespaces])];
+
+/** Where Secrets and ConfigMaps may be read. Nowhere else are they asked for. */
+export function secretScopes(scopes: readonly (string | null)[], opted: ReadonlySet<string> | null): readonly (string | null)[] {
+  if (opted === null) return scopes;
+  return scopes.includes(null) ? [...opted] : [...opted].filter((namespace) => scopes.includes(namespace));
+}
+
+/** A reflector and what the start waits for. */
+interface Following {
+  readonly kind: string;
+  readonly reflector: Reflector<Read<Identity>>;
+  /** Complete once, or refused where that may be. */
+  settled: boolean;
+  synced: boolean;
+}
+
+interface FollowOptions {
+  readonly query?: string;
+  readonly accept?: string;
+  /** What is refused or unknown to the server holds up nobody: a reference to it is broken, and everything else serves. */
+  readonly lenient: boolean;
+}
+
+class ClusterSource implements KubernetesSource {
+  private readonly o: KubernetesSourceOptions;
+  private readonly view: View;
+  private readonly scopes: readonly (string | null)[];
+  private readonly following = new Set<Following>();
+  private readonly grants: GrantDiscovery;
+  private grantFollowing: readonly Following[] = [];
+  private readonly outage = new Outage();
+  private lastHeard = 0;
+  private lines = 0;
+  private linesSince = 0;
+  private onFirst: ((state: SourceState) => void) | null = null;
+  private onChange: ((state: SourceState) => void) | null = null;
+  private complete = false;
+  private cancel: (() => void) | null = null;
+  private stopped = false;
+
+  constructor(o: KubernetesSourceOptions) {
+    this.o = o;
+    this.view = new View({
+      ...o,
+      onChange: () => this.changed(),
+      onLeftOut: (kind, why, name) => this.leftOut(kind, why, name),
+      onError: (e) => o.log.error('internal error', { where: 'endpoints', error: e }),
+    });
+    this.scopes = scopesOf(o.namespaces, o.installation.namespace);
+    this.grants = new GrantDiscovery({
+      ...o,
+      onFound: (kind) => this.followGrants(kind),
+      onGone: () => this.dropGrants(),
+      onSettled: () => this.check(),
+    });
+  }
+
+  get endpoints(): ServiceEndpoints {
+    return this.view.slices;
+  }
+
+  get seen(): StatusClient['seen'] {
+    return this.view.seen;
+  }
+
+  held(): Iterable<ObjectRef> {
+    return this.view.held();
+  }
+
+  start(onChange: (state: SourceState) => void): Promise<SourceState> {
+    this.onChange = onChange;
+    return new Promise((resolve) => {
+      this.onFirst = resolve;
+      this.followAll();
+    });
+  }
+
+  reread(): void {
+    if (this.complete && !this.stopped) this.onChange?.(this.state());
+  }
+
+  stop(): Promise<void> {
+    this.stopped = true;
+    this.onChange = null;
+    this.onFirst = null;
+    this.cancel?.();
+    this.grants.stop();
+    for (const { reflector } of this.following) reflector.stop();
+    this.view.slices.stop();
+    return Promise.resolve();
+  }
+
+  pending(): readonly string[] {
+    if (this.complete) return [];
+    const reasons = [...this.following].flatMap((f) => (f.settled ? [] : (f.reflector.state().problem ?? 'a list is on its way')));
+    if (this.grants.problem !== null) reasons.push(this.grants.problem);
+    return [...new Set(reasons)];
+  }
+
+  heard(): number {
+    return this.lastHeard;
+  }
+
+  private followAll(): void {
+    const { view, scopes, o } = this;
+    const must = { lenient: false };
+    const may = { lenient: true };
+    this.follow(NAMESPACES, view.namespaces, null, { ...must, accept: METADATA_ONLY });
+    if (o.nodes) this.followNodes();
+    for (const scope of scopes) {
+      this.follow(LISTENERS, view.listeners, scope, must);
+      this.follow(UPSTREAMS, view.upstreams, scope, must);
+      this.follow(SERVICES, view.services, scope, must);
+      this.follow(ENDPOINT_SLICES, view.endpointSlices, scope, must);
+    }
+    for (const scope of secretScopes(scopes, o.installation.secretNamespaces)) {
+      this.follow(SECRETS, view.secrets, scope, { ...may, query: SECRET_QUERY });
+      this.follow(CONFIG_MAPS, view.configMaps, scope, may);
+    }
+    this.grants.start();
+  }
+
+  /** For our zone alone, one Node is enough. */
+  private followNodes(): void {
+    const { installation, zone, nodeName } = this.o;
+    if (installation.publishNodeAddresses) this.follow(NODES, this.view.nodes, null, { lenient: true });
+    else if (zone === null && nodeName !== '')
+      this.follow(NODES, this.view.nodes, null, {
+        lenient: true,
+        query: `fieldSelector=${encodeURIComponent(`metadata.name=${nodeName}`)}`,
+      });
+  }
+
+  private followGrants(kind: ResourceKind): void {
+    for (const f of this.grantFollowing) this.unfollow(f);
+    this.grantFollowing = this.scopes.map((scope) => this.follow(kind, this.view.grants, scope, { lenient: true }));
+  }
+
+  private dropGrants(): void {
+    for (const f of this.grantFollowing) this.unfollow(f);
+    this.grantFollowing = [];
+    this.view.grants.clear();
+    this.o.hooks.objects('ReferenceGrant', 0);
+    this.check();
+  }
+
+  private unfollow(f: Following): void {
+    f.reflector.stop();
+    this.following.delete(f);
+  }
+
+  private follow<E extends Identity>(kind: ResourceKind, table: Table<E>, scope: string | null, options: FollowOptions): Following {
+    const { lenient, ...asked } = options;
+    const settle = (): void => {
+      following.settled = true;
+      this.check();
+    };
+    const reflector = new Reflector<Read<E>>({
+      ...this.o,
+      ...asked,
+      kind,
+      namespace: scope,
+      outage: this.outage,
+      optional: lenient,
+      handler: {
+        project: (raw) => table.project(raw, scope),
+        replaced: (objects) => {
+          table.replaced(objects, scope);
+          this.o.hooks.objects(kind.kind, table.entries.size);
+          settle();
+        },
+        changed: (type, object) => {
+          table.changed(type, object);
+          this.o.hooks.objects(kind.kind, table.entries.size);
+        },
+        missing: () => lenient && settle(),
+      },
+      hooks: this.hooksOf(
+        kind.kind,
+        () => following,
+        () => lenient && settle(),
+      ),
+    });
+    const following: Following = { kind: kind.kind, reflector: reflector as Reflector<Read<Identity>>, settled: false, synced: false };
+    this.following.add(following);
+    reflector.start();
+    return following;
+  }
+
+  private hooksOf(kind: string, of: () => Following, onRefused: () => void): ReflectorHooks {
+    const { hooks } = this.o;
+    return {
+      list: () => hooks.list(kind),
+      reconnect: () => hooks.reconnect(kind),
+      event: () => hooks.event(kind),
+      error: (_, reason) => {
+        hooks.error(kind, reason);
+        if (reason === 'forbidden' || reason === 'not_found') onRefused();
+      },
+      heard: () => {
+        this.lastHeard = this.o.clock.wall();
+        hooks.heard(kind);
+      },
+      synced: (_, yes) => {
+        of().synced = yes;
+        // Of several watches of one kind the metric speaks for all.
+        hooks.synced(
+          kind,
+          [...this.following].every((f) => f.kind !== kind || f.synced),
+        );
+      },
+    };
+  }
+
+  /** The first state goes out when nothing is waited for any more; afterwards nothing is waited for again. */
+  private check(): void {
+    if (this.complete || this.stopped || this.grants.problem !== null) return;
+    for (const { settled } of this.following) if (!settled) return;
+    this.complete = true;
+    this.onFirst?.(this.state());
+    this.onFirst = null;
+  }
+
+  private changed(): void {
+    if (!this.complete || this.stopped) return;
+    this.cancel ??= this.o.clock.after(GATHER_MS, () => this.tell());
+  }
+
+  private tell(): void {
+    this.cancel = null;
+    try {
+      this.onChange?.(this.state());
+    } catch (e) {
+      this.o.log.error('internal error', { where: 'source', error: e });
+    }
+  }
+
+  private state(): SourceState {
+    return { set: this.view.set(), problems: [], settings: null, settingsProblems: [] };
+  }
+
+  private leftOut(kind: string, why: LeftOut, name: string): void {
+    const { hooks, clock, log } = this.o;
+    hooks.error(kind, why === 'malformed' ? 'malformed' : 'too_large');
+    if (clock.now() - this.linesSince >= MINUTE_MS) {
+      this.linesSince = clock.now();
+      this.lines = 0;
+    }
+    if (++this.lines <= MAX_LINES) log.warn('object left out', { kind, name, why });
+  }
 }

@@ -1,0 +1,141 @@
+/** The state of a cluster now, by lists alone: for a command that answers once, with the rights of whoever runs it. */
+import type { Installation } from '../../../contract/resources/index.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import { err, ok, type Result } from '../../../lib/result.ts';
+import type { ServiceEndpoints } from '../services.ts';
+import type { SourceState } from '../source.ts';
+import { collectionPath, type ApiError, type KubeApi, type ResourceKind } from './api.ts';
+import { apiError } from './answers.ts';
+import { findGrants } from './grants.ts';
+import {
+  CONFIG_MAPS,
+  ENDPOINT_SLICES,
+  grantsOf,
+  LISTENERS,
+  NAMESPACES,
+  NODES,
+  SECRETS,
+  SECRET_QUERY,
+  SERVICES,
+  UPSTREAMS,
+} from './kinds.ts';
+import { fieldsOf, textOf, type Identity } from './meta.ts';
+import { METADATA_ONLY } from './reflector.ts';
+import { scopesOf, secretScopes } from './source.ts';
+import type { Read, Table } from './table.ts';
+import { View } from './view.ts';
+
+export interface OnceOptions {
+  readonly api: KubeApi;
+  readonly installation: Installation;
+  /** What is read, beside the installation's own namespace; null: every namespace. */
+  readonly namespaces: readonly string[] | null;
+  /** Whether Secrets are asked for: many who may read routes may not read those. */
+  readonly secrets: boolean;
+}
+
+export interface Once {
+  readonly state: SourceState;
+  readonly endpoints: ServiceEndpoints;
+  /** What could not be read: `Secrets cannot be listed: forbidden: ...`. */
+  readonly skipped: readonly string[];
+  /** Objects that no server should have, by kind and name. */
+  readonly leftOut: readonly string[];
+}
+
+const PAGE = 500;
+const MAX_PAGES = 2000;
+const MAX_LEFT_OUT = 100;
+
+/** Nothing is ever due. */
+const STILL: Clock = { now: () => 0, wall: () => 0, after: () => () => undefined };
+
+/** Without Listeners, Upstreams, Services, EndpointSlices and Namespaces there is no answer; the rest may be forbidden. */
+export async function readOnce(o: OnceOptions): Promise<Result<Once, string>> {
+  const leftOut: string[] = [];
+  const skipped: string[] = [];
+  const view = new View({
+    installation: o.installation,
+    clock: STILL,
+    zone: null,
+    nodeName: '',
+    onChange: () => undefined,
+    onError: () => undefined,
+    onLeftOut: (kind, why, name) => leftOut.length < MAX_LEFT_OUT && leftOut.push(`${kind} ${name}: ${why.replaceAll('_', ' ')}`),
+  });
+  for (const task of await tasksOf(view, o, skipped)) {
+    const error = await list(o.api, task);
+    if (error === null) continue;
+    const text = `${task.kind.kind}s${task.scope === null ? '' : ` of namespace ${task.scope}`} cannot be listed: ${error.kind.replaceAll('_', ' ')}: ${error.message}`;
+    if (task.must) return err(text);
+    skipped.push(text);
+  }
+  const state: SourceState = { set: view.set(), problems: [], settings: null, settingsProblems: [] };
+  return ok({ state, endpoints: view.slices, skipped, leftOut });
+}
+
+interface Task {
+  readonly kind: ResourceKind;
+  readonly table: Table<Identity>;
+  readonly scope: string | null;
+  readonly must: boolean;
+  readonly query?: string;
+  readonly accept?: string;
+}
+
+async function tasksOf(view: View, o: OnceOptions, skipped: string[]): Promise<Task[]> {
+  const scopes = scopesOf(o.namespaces, o.installation.namespace);
+  const tasks: Task[] = [];
+  const add = <E extends Identity>(
+    kind: ResourceKind,
+    table: Table<E>,
+    scope: string | null,
+    must: boolean,
+    asked: Partial<Task> = {},
+  ): void => {
+    tasks.push({ ...asked, kind, table: table as unknown as Table<Identity>, scope, must });
+  };
+  add(NAMESPACES, view.namespaces, null, true, { accept: METADATA_ONLY });
+  if (o.installation.publishNodeAddresses) add(NODES, view.nodes, null, false);
+  for (const scope of scopes) {
+    add(LISTENERS, view.listeners, scope, true);
+    add(UPSTREAMS, view.upstreams, scope, true);
+    add(SERVICES, view.services, scope, true);
+    add(ENDPOINT_SLICES, view.endpointSlices, scope, true);
+  }
+  for (const scope of secretScopes(scopes, o.installation.secretNamespaces)) {
+    if (o.secrets) add(SECRETS, view.secrets, scope, false, { query: SECRET_QUERY });
+    add(CONFIG_MAPS, view.configMaps, scope, false);
+  }
+  const grants = await findGrants(o.api);
+  if (grants.is === 'found') for (const scope of scopes) add(grantsOf(grants.version), view.grants, scope, false);
+  else if (grants.is === 'unknown') skipped.push(`it is not known whether there are ReferenceGrants: ${grants.why}`);
+  return tasks;
+}
+
+async function list(api: KubeApi, task: Task): Promise<ApiError | null> {
+  let items: Read<Identity>[] = [];
+  let limit = PAGE;
+  let next = '';
+  for (let n = 0; n < MAX_PAGES; n++) {
+    const query = [limit > 0 && `limit=${limit}`, next !== '' && `continue=${encodeURIComponent(next)}`, task.query]
+      .filter(Boolean)
+      .join('&');
+    const path = `${collectionPath(task.kind, task.scope)}${query === '' ? '' : `?${query}`}`;
+    const answer = await api.request({ method: 'GET', path, ...(task.accept === undefined ? {} : { accept: task.accept }) });
+    if (!answer.ok) {
+      if (answer.error.kind !== 'gone' || next === '') return answer.error;
+      // What the token stands for has been compacted: all at once cannot expire.
+      [items, limit, next] = [[], 0, ''];
+      continue;
+    }
+    const { metadata, items: page } = fieldsOf(answer.body);
+    if (!Array.isArray(page)) return apiError('malformed', 'the answer is not a list', answer.status);
+    for (const item of page as unknown[]) items.push(task.table.project(item, task.scope));
+    next = textOf(fieldsOf(metadata)['continue'], 64 * 1024);
+    if (next !== '') continue;
+    task.table.replaced(items, task.scope);
+    return null;
+  }
+  return apiError('too_large', `a list of more than ${MAX_PAGES} pages`);
+}

@@ -1,0 +1,225 @@
+/**
+ * EndpointSlices as lists of endpoints, by kube-proxy's rules: ready ones, and those that still serve while they end only when no other is
+ * ready; of one family; of our node or zone when every ready one has a hint and some name us. A change reaches whoever listens within a few
+ * milliseconds, and needs no state.
+ */
+import { objectKey, type ObjectKey } from '../../../contract/resources/index.ts';
+import type { Clock } from '../../../lib/clock.ts';
+import type { GroupService } from '../../compile/index.ts';
+import type { ServiceEndpoint, ServiceEndpoints } from '../services.ts';
+import type { Family, Slice, SliceEndpoint } from './slice.ts';
+
+/** Long enough for the slices of one roll-out step, short enough for 100 ms to the last worker. */
+export const GATHER_MS = 10;
+/** Of all Services together. */
+export const MAX_ENDPOINTS = 500_000;
+
+export interface SlicesOptions {
+  readonly clock: Clock;
+  /** '' when not known. */
+  readonly nodeName: string;
+  readonly onError: (e: unknown) => void;
+  /** A slice whose endpoints do not fit any more is empty. */
+  readonly onBeyond: (slice: ObjectKey) => void;
+  readonly max?: number;
+}
+
+export interface ServiceFacts {
+  readonly uid: string;
+  readonly family: Family | '';
+}
+
+/** An endpoint of one port, with everything that decides whether it is used. */
+interface Candidate extends SliceEndpoint {
+  readonly port: number;
+  readonly family: Family;
+}
+
+interface Choice {
+  readonly endpoints: readonly ServiceEndpoint[];
+  readonly total: number;
+  readonly ready: number;
+}
+
+interface Known {
+  readonly slices: Map<ObjectKey, Slice>;
+  facts: ServiceFacts | null;
+  /** By the port's name, until something changes. */
+  readonly choices: Map<string, Choice>;
+}
+
+type Listener = (services: ReadonlySet<string>) => void;
+
+export class Slices implements ServiceEndpoints {
+  private readonly o: SlicesOptions;
+  private readonly services = new Map<ObjectKey, Known>();
+  private readonly listeners = new Set<Listener>();
+  private zone = '';
+  private held = 0;
+  private dirty = new Set<ObjectKey>();
+  private cancel: (() => void) | null = null;
+
+  constructor(o: SlicesOptions) {
+    this.o = o;
+  }
+
+  endpoints(service: GroupService): readonly ServiceEndpoint[] {
+    return this.choice(service).endpoints;
+  }
+
+  counts(service: GroupService): { readonly total: number; readonly ready: number } {
+    const { total, ready } = this.choice(service);
+    return { total, ready };
+  }
+
+  onChange(listener: Listener): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** A slice came, changed, moved to another Service, or went. */
+  changed(before: Slice | undefined, after: Slice | undefined): void {
+    if (before !== undefined) this.drop(before);
+    if (after !== undefined) this.add(after);
+  }
+
+  /** null: the Service is gone. */
+  service(key: ObjectKey, facts: ServiceFacts | null): void {
+    const known = this.services.get(key);
+    if (known?.facts?.uid === facts?.uid && known?.facts?.family === facts?.family) return;
+    this.known(key).facts = facts;
+    this.touch(key);
+  }
+
+  ownZone(zone: string): void {
+    if (zone === this.zone) return;
+    this.zone = zone;
+    for (const key of this.services.keys()) this.touch(key);
+  }
+
+  stop(): void {
+    this.cancel?.();
+    this.cancel = null;
+    this.listeners.clear();
+  }
+
+  private add(slice: Slice): void {
+    const fits = this.held + slice.endpoints.length <= (this.o.max ?? MAX_ENDPOINTS);
+    const kept = fits ? slice : { ...slice, endpoints: [] };
+    if (!fits) this.o.onBeyond(slice.key);
+    this.held += kept.endpoints.length;
+    this.known(slice.service).slices.set(slice.key, kept);
+    this.touch(slice.service);
+  }
+
+  private drop({ key, service }: Slice): void {
+    const slices = this.services.get(service)?.slices;
+    this.held -= slices?.get(key)?.endpoints.length ?? 0;
+    slices?.delete(key);
+    this.touch(service);
+  }
+
+  private known(key: ObjectKey): Known {
+    let known = this.services.get(key);
+    if (known === undefined) this.services.set(key, (known = { slices: new Map(), facts: null, choices: new Map() }));
+    return known;
+  }
+
+  private touch(key: ObjectKey): void {
+    const known = this.services.get(key);
+    known?.choices.clear();
+    if (known !== undefined && known.slices.size === 0 && known.facts === null) this.services.delete(key);
+    this.dirty.add(key);
+    this.cancel ??= this.o.clock.after(GATHER_MS, () => this.tell());
+  }
+
+  private tell(): void {
+    this.cancel = null;
+    const services = this.dirty;
+    this.dirty = new Set();
+    for (const listener of this.listeners) {
+      try {
+        listener(services);
+      } catch (e) {
+        this.o.onError(e);
+      }
+    }
+  }
+
+  private choice({ namespace, name, portName }: GroupService): Choice {
+    const known = this.services.get(objectKey(namespace, name));
+    if (known === undefined) return NOTHING;
+    let choice = known.choices.get(portName);
+    // As many as a Service has ports: the names come from compile.
+    if (choice === undefined) known.choices.set(portName, (choice = this.choose(known, portName)));
+    return choice;
+  }
+
+  private choose({ slices, facts }: Known, portName: string): Choice {
+    const all = merged(ownSlices(slices, facts?.uid ?? ''), portName);
+    const ready = all.filter((c) => c.ready);
+    const serving = ready.length > 0 ? ready : all.filter((c) => c.draining);
+    // The addresses of one pod are not two endpoints.
+    const family = familyOf(serving.length > 0 ? serving : all, facts?.family ?? '');
+    const used = serving.filter((c) => c.family === family);
+    const near = ready.length > 0 ? this.near(used) : used;
+    return {
+      endpoints: near.map(({ address, port, draining }) => ({ address, port, draining })).sort(byPlace),
+      total: all.filter((c) => c.family === family).length,
+      ready: ready.length > 0 ? used.length : 0,
+    };
+  }
+
+  /** Hints hold only together: one endpoint without means that they are being made anew. */
+  private near(ready: readonly Candidate[]): readonly Candidate[] {
+    const { nodeName } = this.o;
+    const here = chosen(ready, (c) => c.nodes, nodeName);
+    return here ?? chosen(ready, (c) => c.zones, this.zone) ?? ready;
+  }
+}
+
+const NOTHING: Choice = { endpoints: [], total: 0, ready: 0 };
+
+function chosen(ready: readonly Candidate[], hints: (c: Candidate) => readonly string[] | null, own: string): readonly Candidate[] | null {
+  if (own === '' || !ready.every((c) => hints(c) !== null)) return null;
+  const near = ready.filter((c) => hints(c)?.includes(own));
+  return near.length > 0 ? near : null;
+}
+
+/**
+ * A Service that was made anew under its name has slices of its own at once, while those of the old one are still being collected: they are left
+ * out. Slices of no Service, made by hand or by others, count always; so do all as long as none is known to be of this one.
+ */
+function ownSlices(slices: ReadonlyMap<ObjectKey, Slice>, uid: string): Slice[] {
+  const all = [...slices.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  if (uid === '' || !all.some((s) => s.owner === uid)) return all;
+  return all.filter((s) => s.owner === uid || s.owner === '');
+}
+
+/** All endpoints of a port, each address and port once: the ready one where slices disagree. */
+function merged(slices: readonly Slice[], portName: string): Candidate[] {
+  const found = new Map<string, Candidate>();
+  for (const { family, ports, endpoints } of slices) {
+    for (const port of ports) {
+      if (port.name !== portName) continue;
+      for (const endpoint of endpoints) {
+        const place = `${endpoint.address} ${port.port}`;
+        const known = found.get(place);
+        if (known === undefined || rank(known) < rank(endpoint)) found.set(place, { ...endpoint, port: port.port, family });
+      }
+    }
+  }
+  return [...found.values()];
+}
+
+const rank = ({ ready, draining }: SliceEndpoint): number => (ready ? 2 : draining ? 1 : 0);
+
+/** The Service's first family, where it has something; else whatever has. */
+function familyOf(some: readonly Candidate[], preferred: Family | ''): Family {
+  const first = preferred === '' ? 'IPv4' : preferred;
+  if (some.some((c) => c.family === first)) return first;
+  return some[0]?.family ?? first;
+}
+
+const byPlace = (a: ServiceEndpoint, b: ServiceEndpoint): number =>
+  a.address === b.address ? a.port - b.port : a.address < b.address ? -1 : 1;

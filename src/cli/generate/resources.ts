@@ -57,11 +57,11 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
 
 function rulesOf(shape: Shape, path: string, into: string[]): void {
   if (shape.kind === 'leaf' || shape.kind === 'map') return;
-  if (shape.kind === 'list') return rulesOf(shape.item, `${path}[]`, into);
   for (const r of shape.info.rules) {
     const at = [path, ...r.at].filter((s) => s !== '').join('.');
     into.push(`- ${at === '' ? '' : `${code(at)} `}${escape(r.message)}.`);
   }
+  if (shape.kind === 'list') return rulesOf(shape.item, `${path}[]`, into);
   for (const [name, member] of shape.members) rulesOf(member.shape, path === '' ? name : `${path}.${name}`, into);
 }
 

@@ -281,13 +281,16 @@ export interface ListOptions {
   readonly distinct?: true;
 }
 
+/** For servers: here `distinct` names the twins. */
+const NO_TWINS = rule<unknown>('must not have the same item twice', 'self.all(a, self.exists_one(b, b == a))', () => true);
+
 export function list<I extends z.ZodType>(help: string, item: I, o: ListOptions): z.ZodArray<I> {
   const min = o.min ?? 0;
   const schema = judged(z.array(item, { error: wrongType('a list') }), (v) => {
     if (v.length < min) return `must have at least ${min === 1 ? 'one item' : `${min} items`}`;
     return v.length > o.max ? `must have at most ${o.max} items, has ${v.length}` : null;
   });
-  const rules = [...(o.rules ?? [])];
+  const rules = [...(o.rules ?? []), ...(o.distinct ? [NO_TWINS] : [])];
   const noted = note(schema, {
     help,
     rules,

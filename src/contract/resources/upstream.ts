@@ -267,10 +267,14 @@ interface Group {
   addresses?: unknown[];
 }
 
-const sameNames = rule<{ name?: string }[]>('must have different names', '', (v) => {
-  const names = v.map((a) => a.name).filter((n) => n !== undefined);
-  return new Set(names).size === names.length;
-});
+const sameNames = rule<{ name?: string }[]>(
+  'must have different names',
+  'self.all(a, !has(a.name) || self.exists_one(b, has(b.name) && b.name == a.name))',
+  (v) => {
+    const names = v.map((a) => a.name).filter((n) => n !== undefined);
+    return new Set(names).size === names.length;
+  },
+);
 
 const backend = object(
   'A group of endpoints.',

@@ -1,0 +1,107 @@
+{{- define "spooky.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spooky.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Pods that take traffic: those of the controller's Deployment carry another component. */}}
+{{- define "spooky.edgeSelector" -}}
+{{ include "spooky.selector" . }}
+app.kubernetes.io/component: edge
+{{- end -}}
+
+{{/* Of pods: without the chart's version, whose change alone is no reason to replace them. */}}
+{{- define "spooky.podLabels" -}}
+{{ include "spooky.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "spooky.labels" -}}
+{{ include "spooky.podLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* metadata of an object: (list $ NAME NAMESPACE-or-empty [labels] [annotations]) */}}
+{{- define "spooky.metadata" -}}
+{{- $root := index . 0 -}}
+{{- $labels := dict -}}{{- if gt (len .) 3 -}}{{- $labels = index . 3 -}}{{- end -}}
+{{- $annotations := dict -}}{{- if gt (len .) 4 -}}{{- $annotations = index . 4 -}}{{- end -}}
+name: {{ index . 1 }}
+{{- with index . 2 }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- include "spooky.labels" $root | nindent 2 }}
+  {{- with $labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with mustMerge (deepCopy $annotations) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "spooky.edgeAccount" -}}
+{{- $split := eq .Values.controller.mode "deployment" -}}
+{{- default (ternary (printf "%s-edge" (include "spooky.fullname" .)) (include "spooky.fullname" .) $split) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* Who writes: the same one, unless the controller is a Deployment. */}}
+{{- define "spooky.controllerAccount" -}}
+{{- if eq .Values.controller.mode "deployment" -}}
+{{- default (printf "%s-controller" (include "spooky.fullname" .)) .Values.serviceAccount.controllerName -}}
+{{- else -}}
+{{- include "spooky.edgeAccount" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spooky.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Lease that installations of one class contend for: the process derives the same name. */}}
+{{- define "spooky.lease" -}}
+{{- printf "%s-leader" (regexReplaceAll "[^a-z0-9-]" (lower .Values.className) "-") -}}
+{{- end -}}
+
+{{/*
+The Secret with the key; empty without one. A rendering without a cluster cannot see whether there is a key already, and must give the same
+output each time. That there is a cluster is seen by the namespace `default`, which always exists in one.
+*/}}
+{{- define "spooky.keySecret" -}}
+{{- if .Values.key.existingSecret -}}
+{{- .Values.key.existingSecret -}}
+{{- else if and .Values.key.generate (lookup "v1" "Namespace" "" "default") -}}
+{{- printf "%s-key" (include "spooky.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "spooky.hostExposure" -}}
+{{- if has .Values.exposure.type (list "hostPort" "hostNetwork") -}}true{{- end -}}
+{{- end -}}
+
+{{- define "spooky.ownNamespaceAnd" -}}
+{{- prepend (index . 1) (index . 0).Release.Namespace | uniq | join "," -}}
+{{- end -}}
+
+{{- define "spooky.readsNodes" -}}
+{{- if or .Values.publishNodeAddresses (eq .Values.topology.source "node") -}}true{{- end -}}
+{{- end -}}

@@ -64,7 +64,7 @@ export class Cluster {
     return err({
       reason: 'RefNotPermitted',
       message:
-        `there is no ${to.kind} ${to.namespace}/${to.name} that a ${kind} of namespace ${from} may use: it must exist, and a ReferenceGrant ` +
+        `there is no ${to.kind} ${to.namespace}/${to.name} that namespace ${from} may use: it must exist, and a ReferenceGrant ` +
         `in ${to.namespace} must allow it (from: group spooky.dev, kind ${kind}, namespace ${from}; to: group "", kind ${to.kind})`,
     });
   }

@@ -14,6 +14,8 @@ const HARNESS = import.meta.dirname;
 export interface ApiOptions {
   /** `control`: with kube-controller-manager. */
   readonly tier?: 'api' | 'control';
+  /** The newest release that we test with, or the oldest that we support (`api` alone). */
+  readonly release?: 'newest' | 'oldest';
   /** More flags of kube-apiserver. */
   readonly flags?: readonly string[];
   readonly controllerFlags?: readonly string[];
@@ -222,18 +224,19 @@ afterAll(async () => {
   await Promise.all([...running].map((api) => api.stop()));
 }, 60_000);
 
-/** Whether the programs are there: `test/cluster/build api` makes them. */
+const HOME =
+  process.env['CLUSTER_HOME'] ?? join(process.env['SPOOKY_CACHE'] ?? join(process.env['HOME'] ?? '', '.cache/spooky'), 'cluster');
+
+/** What to do before a server can be started; null when everything is there. */
 export function apiMissing(): string | null {
-  const bin = join(
-    process.env['CLUSTER_HOME'] ?? join(process.env['SPOOKY_CACHE'] ?? join(process.env['HOME'] ?? '', '.cache/spooky'), 'cluster'),
-    'bin',
-  );
   const assets = process.env['KUBEBUILDER_ASSETS'];
-  const missing = ['etcd', 'kube-apiserver', 'kubectl'].filter(
-    (name) => !existsSync(join(bin, name)) && (assets === undefined || !existsSync(join(assets, name))),
-  );
-  return missing.length === 0 ? null : `${missing.join(', ')} missing: test/cluster/build api`;
+  const there = (name: string): boolean => existsSync(join(HOME, 'bin', name)) || (assets !== undefined && existsSync(join(assets, name)));
+  return ['etcd', 'kube-apiserver', 'kubectl'].every(there) ? null : 'test/cluster/build api';
 }
+
+/** The same for `release: 'oldest'`. */
+export const oldestMissing = (): string | null =>
+  existsSync(join(HOME, 'bin/oldest/kube-apiserver')) ? null : 'test/cluster/build oldest';
 
 /** An API server of one's own, stopped after the last test of the file at the latest; it ends with this process in any case. */
 export async function startApi(options: ApiOptions = {}): Promise<Api> {
@@ -241,6 +244,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   const env: NodeJS.ProcessEnv = {
     ...process.env,
     CLUSTER_NAME: `test-${process.pid}-${process.env['JEST_WORKER_ID'] ?? '0'}-${started}-${Date.now().toString(36)}`,
+    CLUSTER_RELEASE: options.release ?? 'newest',
     CLUSTER_OWNER: String(process.pid),
     APISERVER_FLAGS: (options.flags ?? []).join(' '),
     CONTROLLER_MANAGER_FLAGS: (options.controllerFlags ?? []).join(' '),

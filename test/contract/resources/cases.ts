@@ -15,6 +15,8 @@ export interface RuleCases {
   readonly message: string;
   /** What the message is about, when that is not `at`. */
   readonly field?: string;
+  /** Where a server finds that the rule itself fails, and says how: then it does not look at what the rule is about. */
+  readonly failsAt?: string;
   readonly good: readonly unknown[];
   readonly bad: readonly unknown[];
   /** Where our validation knows more: the item, the fault of an expression. null: it is said later, by compile. */
@@ -220,6 +222,7 @@ const fieldMatches = (at: string): RuleCases[] => [
     kind: 'Upstream',
     at,
     field: `${at}.value`,
+    failsAt: at,
     message: 'must be a regular expression of RE2',
     good: GOOD_EXPRESSIONS.map((value) => ({ name: 'x', type: 'Regex', value })),
     bad: BAD_EXPRESSIONS.map((value) => ({ name: 'x', type: 'Regex', value })),
@@ -435,6 +438,7 @@ export const RULES: readonly RuleCases[] = [
     kind: 'Upstream',
     at: 'matches.0.path',
     field: 'matches.0.path.value',
+    failsAt: 'matches.0.path',
     message: 'must be a regular expression of RE2',
     good: [...GOOD_EXPRESSIONS, 'a', '/a?b', '/../%zz'].map((value) => ({ type: 'Regex', value })),
     bad: BAD_EXPRESSIONS.map((value) => ({ type: 'Regex', value })),

@@ -47,21 +47,22 @@ export class Table<E extends Identity> {
 
   /** Changes nothing. `scope` is the namespace that was asked for; null: all. */
   project(raw: unknown, scope: string | null): Read<E> {
-    let name = '';
-    try {
-      const identity = identityOf(raw, this.o.namespaced);
-      if (identity === null || (scope !== null && identity.namespace !== scope)) {
-        this.o.onLeftOut('malformed', '');
-        return null;
-      }
-      name = identity.key;
-      const known = this.map.get(identity.key);
-      const entry = this.o.read(raw, identity, known?.uid === identity.uid ? known : undefined);
-      if (entry === 'malformed') this.o.onLeftOut(entry, name);
-      return { identity, entry: typeof entry === 'string' ? null : entry };
-    } catch {
-      this.o.onLeftOut('malformed', name);
+    const identity = identityOf(raw, this.o.namespaced);
+    if (identity === null || (scope !== null && identity.namespace !== scope)) {
+      this.o.onLeftOut('malformed', '');
       return null;
+    }
+    const entry = this.read(raw, identity);
+    if (entry === 'malformed') this.o.onLeftOut(entry, identity.key);
+    return { identity, entry: typeof entry === 'string' ? null : entry };
+  }
+
+  private read(raw: unknown, identity: Identity): E | 'ignored' | 'malformed' {
+    try {
+      const known = this.map.get(identity.key);
+      return this.o.read(raw, identity, known?.uid === identity.uid ? known : undefined);
+    } catch {
+      return 'malformed';
     }
   }
 

@@ -14,7 +14,7 @@ export function rejected(draft: Draft): void {
     return !valid.has(objectKey(meta.namespace, meta.name));
   });
   draft.rejected = refused
-    .sort((a, b) => byName(a.meta, b.meta))
+    .sort((a, b) => (a.kind === b.kind ? byName(a.meta, b.meta) : a.kind === 'Listener' ? -1 : 1))
     .map(({ kind, meta, faults }) => {
       const errors = faults.filter((f) => f.severity === 'error');
       for (const fault of errors.slice(0, TOLD)) draft.add('error', kind, meta, fault.path, fault.message);

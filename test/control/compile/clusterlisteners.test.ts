@@ -415,6 +415,15 @@ describe('objects that the schema refuses', () => {
     );
   });
 
+  test('of both kinds under one name, in whatever order they come', () => {
+    const both = (['Upstream', 'Listener'] as const).map((kind) => ({ kind, meta: metaOf('edge', 'same'), faults: faults(1) }));
+    for (const rejected of [both, [...both].reverse()])
+      expect(problems(run([], { rejected }))).toEqual([
+        'error Listener edge/same spec.hostnames[0]: must be a host name',
+        'error Upstream edge/same spec.hostnames[0]: must be a host name',
+      ]);
+  });
+
   test('one that can be read after all has one status', () => {
     const c = run([listener(), upstream()], { rejected: [{ kind: 'Upstream', meta: metaOf('web', 'api'), faults: faults(1) }] });
     expect(c.statuses.filter((s) => s.name === 'api')).toHaveLength(1);

@@ -5,7 +5,7 @@
 import { afterAll } from '@jest/globals';
 import { execFile, spawn } from 'node:child_process';
 import { Agent, request } from 'node:https';
-import { existsSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, closeSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../kit/process.ts';
 
@@ -75,7 +75,12 @@ export class Api {
 
   /** What a program needs to be the administrator: KUBECONFIG, and kubectl and helm on its PATH. */
   get env(): NodeJS.ProcessEnv {
-    return { ...this.#env, KUBECONFIG: this.kubeconfig };
+    return { ...this.#env, KUBECONFIG: this.kubeconfig, KUBECACHEDIR: this.#cache };
+  }
+
+  /** What kubectl remembers of the kinds that a server has, by default per port and for hours. */
+  get #cache(): string {
+    return join(this.state, 'cache');
   }
 
   /** kubectl as the administrator; throws unless it succeeds. */
@@ -160,6 +165,7 @@ export class Api {
         if (status !== 200) throw new Error(`${plural}: ${status}`);
       }
     });
+    rmSync(this.#cache, { recursive: true, force: true });
   }
 
   /** kube-apiserver's process; 0 when it was killed. */

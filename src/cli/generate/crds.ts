@@ -27,6 +27,8 @@ const KINDS: readonly KindNames[] = [
     short: 'lsn',
     columns: [
       { name: 'Port', type: 'integer', jsonPath: '.spec.port' },
+      // The first of them: a column shows one value.
+      { name: 'Address', type: 'string', jsonPath: '.status.addresses[*].value' },
       { name: 'Upstreams', type: 'integer', jsonPath: '.status.attachedUpstreams' },
       { name: 'Accepted', type: 'string', jsonPath: condition('.status', 'Accepted') },
       { name: 'Programmed', type: 'string', jsonPath: condition('.status', 'Programmed') },
@@ -44,7 +46,7 @@ const KINDS: readonly KindNames[] = [
     columns: [
       { name: 'Hostnames', type: 'string', jsonPath: '.spec.hostnames' },
       { name: 'Attached', type: 'string', jsonPath: '.status.installations[0].attached' },
-      { name: 'Ready', type: 'integer', jsonPath: '.status.installations[0].endpoints.ready' },
+      { name: 'Endpoints', type: 'integer', jsonPath: '.status.installations[0].endpoints.ready', description: 'Those that serve.' },
       { name: 'Accepted', type: 'string', jsonPath: condition('.status.installations[0]', 'Accepted') },
       { name: 'Programmed', type: 'string', jsonPath: condition('.status.installations[0]', 'Programmed') },
       { name: 'Conflicted', type: 'string', jsonPath: condition('.status.installations[0]', 'Conflicted'), priority: 1 },

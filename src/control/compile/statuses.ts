@@ -14,6 +14,8 @@ import {
 } from './draft.ts';
 
 const MESSAGE_BYTES = 1024;
+/** What the status of an Upstream holds; one that names none may have more. */
+const MAX_LISTENERS = 64;
 
 export function statuses(draft: Draft): ObjectStatus[] {
   const of = (kind: ObjectStatus['kind']): ObjectStatus[] => draft.rejected.filter((r) => r.kind === kind).map(rejectedStatus);
@@ -79,7 +81,7 @@ function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {
     certificates: dates(upstream.certificates, upstream.shown.values()),
     groups: upstream.sources.map((s) => s.group.id),
     attached: { taken: upstream.attachments.filter((a) => a.serves).length, asked: upstream.attachments.length },
-    listeners,
+    listeners: listeners.slice(0, MAX_LISTENERS),
   };
 }
 

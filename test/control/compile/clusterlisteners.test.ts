@@ -140,6 +140,13 @@ describe('classes', () => {
   });
 });
 
+test('an Upstream on more Listeners than a status holds names the first, and counts all', () => {
+  const many = Array.from({ length: 70 }, (_, i) => listener({ port: 9000 + i }, `l${i + 100}`));
+  const status = statusOf(run([...many, upstream()]), 'Upstream', 'web/api');
+  expect(status.attached).toEqual({ taken: 70, asked: 70 });
+  expect(status.listeners?.map((l) => l.name)).toEqual(Array.from({ length: 64 }, (_, i) => `l${i + 100}`));
+});
+
 describe('ports', () => {
   const add = (number: number, client = number): string =>
     `add to the chart's values, beside the ports that are there, ports: [{name: http3-${number}, port: ${client}, targetPort: ${number}}]`;

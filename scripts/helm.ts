@@ -40,5 +40,6 @@ export const installManifest = (helm: string, root: string): string => {
     '--skip-tests',
   ];
   const text = execFileSync(helm, args, { encoding: 'utf8', maxBuffer: 16 * 1024 ** 2, timeout: 60_000 });
-  return `${HEAD}${text.trimEnd()}\n`;
+  // helm 4 has an empty line before each document, helm 3 has not.
+  return `${HEAD}${text.replaceAll(/\n{2,}---\n/g, '\n---\n').trimEnd()}\n`;
 };

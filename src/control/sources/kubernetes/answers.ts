@@ -61,11 +61,15 @@ const reasonOf = (status: Readonly<Record<string, unknown>>, details: Readonly<R
   return typeof status['reason'] === 'string' ? cleanMessage(status['reason']).slice(0, MAX_REASON) : '';
 };
 
+/** What is meant when there is no Status object. */
+const WITHOUT: ReadonlyMap<number, string> = new Map([[404, 'the API server does not know this kind']]);
+
 /** `body` is a Status object, or what a proxy in between wrote; `header` is the value of Retry-After. */
 export const statusError = (code: number, body: unknown, header: unknown = undefined): ApiError => {
   const said = asRecord(body);
   const status = said?.['kind'] === 'Status' ? said : null;
-  if (status === null) return { ...apiError(kindOf(code, ''), `status ${code} without a reason`, code), retryAfterMs: retryAfter(header) };
+  if (status === null)
+    return { ...apiError(kindOf(code, ''), WITHOUT.get(code) ?? `status ${code}`, code), retryAfterMs: retryAfter(header) };
   const details = asRecord(status['details']);
   const reason = reasonOf(status, details);
   const message = typeof status['message'] === 'string' && status['message'] !== '' ? status['message'] : `status ${code}`;

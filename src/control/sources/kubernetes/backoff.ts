@@ -1,6 +1,15 @@
 /** When to try again: longer each time, and never all at once. */
+import type { ApiError } from './api.ts';
 
 const FIRST_MS = 200;
+const MAX_MS = 10_000;
+/** Nobody is there whom knocking could burden, and the way back matters most. */
+const MAX_OUTAGE_MS = 5000;
+/** What an administrator has to change: missing permissions, missing definitions. */
+const MAX_REFUSED_MS = 30_000;
+const MAX_RETRY_AFTER_MS = 60_000;
+/** What is done at once is not done by everybody at the same moment. */
+export const JITTER_MS = 1000;
 /** A stream that lived so long was healthy: what fails after it fails for the first time. */
 export const HEALTHY_MS = 5000;
 const MAX_DOUBLINGS = 16;
@@ -15,15 +24,24 @@ export class Backoff {
   }
 
   /** The next pause, at most `capMs`. `spread` 1 is full jitter; at 0.5 at least half of the pause is kept. */
-  next(capMs: number, spread = 1): number {
+  next(capMs = MAX_MS, spread = 1): number {
     const ceiling = Math.min(FIRST_MS * 2 ** this.attempts, capMs);
     if (this.attempts < MAX_DOUBLINGS) this.attempts++;
     return ceiling * (1 - spread * this.random());
   }
 
-  /** Nothing has failed lately. */
-  get idle(): boolean {
-    return this.attempts === 0;
+  after(error: ApiError): number {
+    return this.pause(error) + Math.min(error.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+  }
+
+  private pause({ kind }: ApiError): number {
+    // A version that is too old says nothing of the server's health: a list at once, unless that did not help.
+    if (kind === 'gone' && this.attempts === 0) {
+      this.attempts++;
+      return this.random() * JITTER_MS;
+    }
+    if (kind === 'forbidden' || kind === 'not_found') return this.next(MAX_REFUSED_MS, 0.5);
+    return this.next(kind === 'connection' ? MAX_OUTAGE_MS : MAX_MS);
   }
 
   reset(): void {

@@ -7,86 +7,22 @@
  *
  * Whatever the server sends, the handler sees whole lists and single changes in order, and keeps what it has while there is nothing better.
  */
-import type { Clock } from '../../../lib/clock.ts';
-import type { Log } from '../../../lib/log.ts';
 import { apiError, cleanMessage } from './answers.ts';
-import { collectionPath, type ApiError, type ApiErrorKind, type KubeApi, type ResourceKind, type StreamEnd } from './api.ts';
-import { Backoff, HEALTHY_MS, Outage } from './backoff.ts';
-import { asObject, Held, type EventType, type RawObject } from './held.ts';
-import { asPage, Listing } from './listing.ts';
+import { collectionPath, type ApiError, type ApiErrorKind } from './api.ts';
+import { Backoff, HEALTHY_MS, JITTER_MS, Outage } from './backoff.ts';
+import type { ReflectorOptions, ReflectorState, WatchErrorReason } from './handler.ts';
+import { asObject, Held, type EventType } from './held.ts';
+import { asPage, Listing, MAX_OBJECTS } from './listing.ts';
+import { Session, type Outcome } from './session.ts';
 import { compareVersions } from './versions.ts';
 import { parseEvent, type WatchEvent } from './watchevent.ts';
 
+export { METADATA_ONLY } from './handler.ts';
 export type { EventType, RawObject } from './held.ts';
+export type { ReflectorHandler, ReflectorHooks, ReflectorOptions, ReflectorState, WatchErrorReason } from './handler.ts';
 
-/** What holds the objects. It may throw: that is logged and counted, and costs the object at hand. */
-export interface ReflectorHandler<T> {
-  /**
-   * What is kept of an object. Called as it arrives, also while a list is still coming in: the raw one is garbage at once, so that a list takes
-   * as little memory as what is kept of it. Nothing may change by it: an unfinished list is dropped.
-   */
-  project(object: RawObject): T;
-  /** A complete list: everything else is gone. */
-  replaced(objects: readonly T[]): void;
-  /**
-   * One change after that. `ADDED` under the name of another object (another uid) means that the other one is gone; `DELETED` has the object as it
-   * was last.
-   */
-  changed(type: EventType, object: T): void;
-  /** The server does not have this kind: once, until it is there again. What is held stays, unless the handler drops it. */
-  missing?(): void;
-}
-
-export type WatchErrorReason = Exclude<ApiErrorKind, 'aborted' | 'conflict' | 'invalid'>;
-
-/** Counts; must not throw. */
-export interface ReflectorHooks {
-  /** A complete list is in. */
-  list(kind: string): void;
-  /** A watch is opened again. */
-  reconnect(kind: string): void;
-  /** An event came, bookmarks included. */
-  event(kind: string): void;
-  error(kind: string, reason: WatchErrorReason): void;
-  /** The server has said something. */
-  heard(kind: string): void;
-  synced(kind: string, yes: boolean): void;
-}
-
-export interface ReflectorOptions<T> {
-  readonly api: KubeApi;
-  readonly kind: ResourceKind;
-  /** Null: all. */
-  readonly namespace: string | null;
-  /** More of the query, escaped: `fieldSelector=...`. */
-  readonly query?: string;
-  /** For metadata only: `application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1` (and `PartialObjectMetadataList` first, for lists). */
-  readonly accept?: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** In [0, 1). */
-  readonly random: () => number;
-  readonly handler: ReflectorHandler<T>;
-  readonly hooks: ReflectorHooks;
-  /** The kind may be missing for good: no problem then. */
-  readonly optional: boolean;
-  /** Shared by the reflectors of one server. */
-  readonly outage?: Outage;
-}
-
-export interface ReflectorState {
-  /** A complete list is in; it stays so while the server is away. */
-  readonly synced: boolean;
-  /** `Upstreams cannot be listed: forbidden: ...`; null when all is well. */
-  readonly problem: string | null;
-  /** Milliseconds since the epoch; 0: never. */
-  readonly lastHeardAt: number;
-}
-
-/** The metadata of objects alone, for lists and watches. */
-export const METADATA_ONLY = ['PartialObjectMetadataList', 'PartialObjectMetadata']
-  .map((as) => `application/json;as=${as};g=meta.k8s.io;v=v1`)
-  .join(',');
+/** For a list the server wants the name of the list. */
+const forLists = (accept: string): string => accept.replace('as=PartialObjectMetadata;', 'as=PartialObjectMetadataList;');
 
 /** A connection that has become a black hole is noticed after so long. */
 const SILENCE_MS = 50_000;
@@ -100,43 +36,15 @@ const WATCH_SPREAD_SECONDS = 15;
 const LIST_SECONDS = 300;
 const PAGE = 500;
 const MAX_PAGES = 10_000;
-const MAX_PAUSE_MS = 10_000;
-/** Nobody is there whom knocking could burden, and the way back matters most. */
-const MAX_OUTAGE_PAUSE_MS = 5000;
-/** What an administrator has to change. */
-const MAX_REFUSED_PAUSE_MS = 30_000;
-const MAX_RETRY_AFTER_MS = 60_000;
-const RELIST_JITTER_MS = 1000;
 /** A server that never keeps the order is not listed more often than this for it. */
 const SUSPECT_MS = 30_000;
 const SHORT_MS = 1000;
 const MAX_HUNG = 3;
 const SAFETY_MS = 6 * 3_600_000;
 
-/** `listed` and `relist` go on at once. */
-type Outcome = StreamEnd | 'listed' | 'relist';
-
-/** One stream, and how we ended it ourselves, if we did. */
-class Session<T> {
-  readonly controller = new AbortController();
-  /** Null: nothing is listed, or all of it. */
-  listing: Listing<T> | null;
-  openedAt: number | null = null;
-  over = false;
-  verdict: Outcome | undefined;
-  complained = false;
-
-  constructor(listing: Listing<T> | null) {
-    this.listing = listing;
-  }
-
-  end(verdict: Outcome): void {
-    if (this.over) return;
-    this.over = true;
-    this.verdict = verdict;
-    this.controller.abort();
-  }
-}
+/** Errors after which the version is of no use, or cannot be trusted. */
+const NEEDS_LIST: ReadonlySet<ApiErrorKind> = new Set(['gone', 'malformed', 'too_large', 'invalid']);
+const isOutage = (kind: ApiErrorKind | null): boolean => kind === 'connection' || kind === 'timeout';
 
 const reasonOf = (kind: ApiErrorKind): WatchErrorReason => {
   if (kind === 'conflict' || kind === 'invalid' || kind === 'aborted') return 'server';
@@ -231,7 +139,7 @@ export class Reflector<T> {
         // Ours, not the server's.
         this.o.log.error('a reflector failed', { kind: this.o.kind.kind, error: errorText(e) });
         this.version = null;
-        pause = this.backoff.next(MAX_PAUSE_MS);
+        pause = this.backoff.next();
       }
       if (pause > 0) await this.rest(pause);
     }
@@ -277,7 +185,6 @@ export class Reflector<T> {
       // Of a list whose later pages are newer, the first version misses nothing.
       version ??= answer.version;
       for (const item of answer.items) this.take(listing, item);
-      if (listing.full) return apiError('too_large', `more objects than can be held`);
       if (answer.next === '') return this.complete(listing, version);
       next = answer.next;
     }
@@ -289,16 +196,19 @@ export class Reflector<T> {
     const answer = await this.o.api.request({
       method: 'GET',
       path: this.query(present),
-      ...this.accept(),
+      ...this.accept(true),
       signal: this.begin(null).controller.signal,
     });
     if (!answer.ok) return answer.error;
-    if (this.running) this.heard();
+    if (!this.running) return apiError('aborted', 'stopped');
+    this.heard();
+    this.outage.over();
     return asPage(answer.body) ?? apiError('malformed', 'the answer is not a list', answer.status);
   }
 
-  private accept(): { accept?: string } {
-    return this.o.accept === undefined ? {} : { accept: this.o.accept };
+  private accept(list: boolean): { accept?: string } {
+    const { accept } = this.o;
+    return accept === undefined ? {} : { accept: list ? forLists(accept) : accept };
   }
 
   private begin(listing: Listing<T> | null): Session<T> {
@@ -309,6 +219,7 @@ export class Reflector<T> {
   private take(listing: Listing<T>, item: unknown): void {
     const object = asObject(item);
     if (object === null) return this.odd('an object without a name, uid or version');
+    if (listing.full) return this.odd('there are more than can be held');
     try {
       listing.add(object, this.o.handler.project(object));
     } catch (e) {
@@ -356,7 +267,7 @@ export class Reflector<T> {
     const end = await this.o.api.stream(path, {
       signal: session.controller.signal,
       silenceMs: SILENCE_MS,
-      ...this.accept(),
+      ...this.accept(false),
       onOpen: () => this.opened(session),
       onLine: (line) => this.line(session, line),
     });
@@ -369,6 +280,7 @@ export class Reflector<T> {
     if (session.over) return;
     session.openedAt = this.o.clock.now();
     this.heard();
+    this.outage.over();
     if (session.listing !== null) return;
     this.watched = true;
     this.hung = 0;
@@ -426,8 +338,6 @@ export class Reflector<T> {
     } else if (event.type === 'DELETED') {
       const object = asObject(event.object);
       if (object !== null) listing.remove(object);
-    } else if (listing.full) {
-      session.end(apiError('too_large', 'more objects than can be held'));
     } else {
       this.take(listing, event.object);
     }
@@ -440,6 +350,10 @@ export class Reflector<T> {
     if (verdict === 'late') return this.suspect();
     this.advance(object.metadata.resourceVersion, verdict !== 'echo');
     if (verdict === 'echo') return;
+    if (this.held.size > MAX_OBJECTS) {
+      this.held.drop(object.metadata);
+      return this.odd('there are more than can be held');
+    }
     try {
       this.o.handler.changed(verdict, this.o.handler.project(object));
     } catch (e) {
@@ -468,7 +382,7 @@ export class Reflector<T> {
     this.o.hooks.error(this.o.kind.kind, 'malformed');
     if (this.cancelSuspect !== null) return;
     const since = this.o.clock.now() - this.listedAt;
-    const wait = Math.max(SUSPECT_MS - since, 0) + this.o.random() * RELIST_JITTER_MS;
+    const wait = Math.max(SUSPECT_MS - since, 0) + this.o.random() * JITTER_MS;
     this.o.log.warn(`events of ${this.what} came out of order: they are listed again`, { inMs: Math.round(wait) });
     this.cancelSuspect = this.o.clock.after(wait, () => {
       this.cancelSuspect = null;
@@ -485,23 +399,12 @@ export class Reflector<T> {
     const lived = openedAt === null ? -1 : this.o.clock.now() - openedAt;
     if (lived >= HEALTHY_MS) this.backoff.reset();
     // In order, or silent: the next one goes on where it ended. Only a server that ends all of them at once is waited for.
-    if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next(MAX_PAUSE_MS);
+    if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next();
+    // The server is there again, if only to say that it is not ready.
+    if (outcome.status > 0 && isOutage(this.failing)) this.answered();
     this.failed(outcome);
-    if (outcome.kind === 'timeout' && lived >= HEALTHY_MS) return 0;
-    const pause = this.pauseAfter(outcome);
-    return pause + Math.min(outcome.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
-  }
-
-  private pauseAfter({ kind, reason }: ApiError): number {
-    const lists =
-      kind === 'gone' || kind === 'malformed' || kind === 'too_large' || kind === 'invalid' || reason === 'ResourceVersionTooLarge';
-    if (lists) this.version = null;
-    if (kind === 'gone' && this.backoff.idle) {
-      this.backoff.next(MAX_PAUSE_MS);
-      return this.o.random() * RELIST_JITTER_MS;
-    }
-    if (kind === 'forbidden' || kind === 'not_found') return this.backoff.next(MAX_REFUSED_PAUSE_MS, 0.5);
-    return this.backoff.next(kind === 'connection' ? MAX_OUTAGE_PAUSE_MS : MAX_PAUSE_MS);
+    if (NEEDS_LIST.has(outcome.kind) || outcome.reason === 'ResourceVersionTooLarge') this.version = null;
+    return outcome.kind === 'timeout' && lived >= HEALTHY_MS ? 0 : this.backoff.after(outcome);
   }
 
   private rest(ms: number): Promise<void> {
@@ -513,7 +416,11 @@ export class Reflector<T> {
         resolve();
       };
       const cancel = this.o.clock.after(ms, done);
-      const takeBack = this.failing === 'connection' || this.failing === 'timeout' ? this.outage.wait(done) : () => {};
+      const woken = (): void => {
+        this.backoff.reset();
+        done();
+      };
+      const takeBack = isOutage(this.failing) ? this.outage.wait(woken) : () => {};
       this.wake = done;
     });
   }
@@ -521,6 +428,10 @@ export class Reflector<T> {
   private heard(): void {
     this.heardAt = this.o.clock.wall();
     this.o.hooks.heard(this.o.kind.kind);
+  }
+
+  private answered(): void {
+    this.backoff.reset();
     this.outage.over();
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
+import { TokenBucket } from './bucket.ts';
 import type { EventNote, StatusClient } from './client.ts';
 
 export const EVENT_RESULTS = ['written', 'repeated', 'dropped', 'failed'] as const;
@@ -38,16 +39,11 @@ interface Series {
   toldAt: number;
 }
 
-interface Bucket {
-  tokens: number;
-  at: number;
-}
-
 export class Events {
   private readonly o: EventsOptions;
   private readonly waiting: EventNote[] = [];
   private readonly series = new Map<string, Series>();
-  private readonly buckets = new Map<string, Bucket>();
+  private readonly buckets = new Map<string, TokenBucket>();
   private sending = false;
   private stopped = false;
 
@@ -130,16 +126,11 @@ export class Events {
   }
 
   private takeToken(uid: string): boolean {
-    const now = this.o.clock.now();
-    const bucket = this.buckets.get(uid) ?? { tokens: EVENT_BURST, at: now };
-    bucket.tokens = Math.min(EVENT_BURST, bucket.tokens + (now - bucket.at) / EVENT_REFILL_MS);
-    bucket.at = now;
+    const bucket = this.buckets.get(uid) ?? new TokenBucket(this.o.clock, EVENT_BURST, EVENT_REFILL_MS);
     this.buckets.delete(uid);
     this.buckets.set(uid, bucket);
     evict(this.buckets, MAX_OBJECTS);
-    if (bucket.tokens < 1 - 1e-9) return false;
-    bucket.tokens -= 1;
-    return true;
+    return bucket.take();
   }
 }
 

@@ -2,7 +2,7 @@
  * Tells users what became of their objects. It knows what each is to have (a wish), who has a reason to look again, and what has to be taken away;
  * when and how often anything is written is the writer's. Every process keeps the wishes, the leader alone writes them.
  */
-import { isDeepStrictEqual } from 'node:util';
+
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Compiled, GroupService, ObjectStatus } from '../compile/index.ts';
@@ -14,6 +14,7 @@ import { Events, type EventResult } from './events.ts';
 import { atTime, nextExpiry } from './expiry.ts';
 import { Programmed, type WorkerFacts } from './programmed.ts';
 import { turns } from './turns.ts';
+import { sameData } from './same.ts';
 import { StatusWriter, type Cause, type Wish, type WriterLimits } from './writer.ts';
 
 export interface ReporterOptions {
@@ -92,15 +93,14 @@ export class Reporter {
     const before = this.wishes;
     const changed: string[] = [];
     this.wishes = new Map();
-    this.users = new Map();
     for (const status of this.programmed.judge(compiled.statuses, facts)) {
       const key = keyOf(status);
       const wish = this.wishFor(status, backendsOf(compiled, status), before.get(key));
       this.wishes.set(key, wish);
-      for (const service of wish.backends.services) this.addUser(`${service.namespace}/${service.name}`, key);
       if (wish !== before.get(key)) changed.push(key);
     }
     for (const [key, wish] of before) if (!this.wishes.has(key) && this.mustRelease(key, wish)) changed.push(key);
+    if (changed.length > 0 || this.wishes.size !== before.size) this.indexUsers();
     this.planExpiry();
     if (!this.began) {
       this.began = true;
@@ -144,7 +144,7 @@ export class Reporter {
 
   /** The same wish as before, unless something has changed. */
   private wishFor(status: ObjectStatus, backends: Backends, known: ReportWish | undefined): ReportWish {
-    if (known !== undefined && isDeepStrictEqual(known.status, status) && isDeepStrictEqual(known.backends, backends)) return known;
+    if (known !== undefined && sameData(known.status, status) && sameData(known.backends, backends)) return known;
     const { kind, namespace, name, uid } = status;
     return {
       ref: { kind, namespace, name, uid },
@@ -171,10 +171,16 @@ export class Reporter {
     return { total, ready };
   }
 
-  private addUser(service: string, key: string): void {
-    const users = this.users.get(service);
-    if (users === undefined) this.users.set(service, new Set([key]));
-    else users.add(key);
+  private indexUsers(): void {
+    this.users = new Map();
+    for (const [key, { backends }] of this.wishes) {
+      for (const { namespace, name } of backends.services) {
+        const service = `${namespace}/${name}`;
+        const users = this.users.get(service);
+        if (users === undefined) this.users.set(service, new Set([key]));
+        else users.add(key);
+      }
+    }
   }
 
   private release(ref: ObjectRef): ReportWish {
@@ -242,14 +248,14 @@ export class Reporter {
 /** Each Service's port once, however many groups use it. */
 function backendsOf(compiled: Compiled, status: ObjectStatus): Backends {
   if (status.groups === undefined || status.groups.length === 0) return NO_BACKENDS;
-  const services = new Map<string, GroupService>();
+  const services: GroupService[] = [];
   let addresses = 0;
   for (const id of status.groups) {
     const source = compiled.groups.get(id);
     if (source === undefined) continue;
+    const { service } = source;
     addresses += source.addresses.length;
-    if (source.service !== null)
-      services.set(JSON.stringify([source.service.namespace, source.service.name, source.service.portName]), source.service);
+    if (service !== null && !services.some((s) => sameData(s, service))) services.push(service);
   }
-  return { services: [...services.values()], addresses };
+  return { services, addresses };
 }

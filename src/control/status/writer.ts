@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
+import { TokenBucket } from './bucket.ts';
 import type { ObjectRef, SeenObject, StatusClient, WriteAnswer, WriteOutcome } from './client.ts';
 import type { Plan } from './documents.ts';
 
@@ -103,8 +104,7 @@ export class StatusWriter {
   private dueAt = Infinity;
   /** How often a wish that had come true was undone. */
   private readonly writes = new WeakMap<Wish, { times: number; at: number }>();
-  private tokens: number;
-  private tokensAt: number;
+  private readonly tokens: TokenBucket;
   private flying = 0;
   private failuresInRow = 0;
   private pausedUntil = -Infinity;
@@ -118,8 +118,7 @@ export class StatusWriter {
   constructor(o: WriterOptions) {
     this.o = o;
     this.limits = o.limits ?? WRITER_LIMITS;
-    this.tokens = this.limits.burst;
-    this.tokensAt = o.clock.now();
+    this.tokens = new TokenBucket(o.clock, this.limits.burst, 1000 / this.limits.perSecond);
   }
 
   /** Entries held. */
@@ -213,7 +212,7 @@ export class StatusWriter {
 
   private next(): number {
     const mayWrite = this.ready.size > 0 && this.flying < this.limits.concurrency;
-    const at = mayWrite ? Math.max(this.pausedUntil, this.tokenAt()) : Infinity;
+    const at = mayWrite ? Math.max(this.pausedUntil, this.tokens.readyAt()) : Infinity;
     return Math.min(at, Math.max(this.dueAt, this.o.clock.now() + TICK_MS));
   }
 
@@ -234,7 +233,7 @@ export class StatusWriter {
     if (!this.o.leader()) return this.clear();
     let left = SLICE;
     for (const entry of this.ready) {
-      if (left-- === 0 || this.flying >= this.limits.concurrency || now < this.pausedUntil || this.tokenAt() > now) return;
+      if (left-- === 0 || this.flying >= this.limits.concurrency || now < this.pausedUntil || this.tokens.readyAt() > now) return;
       this.ready.delete(entry);
       try {
         this.look(entry);
@@ -296,7 +295,7 @@ export class StatusWriter {
   private write(entry: Entry, wish: Wish, seen: SeenObject, plan: Plan): void {
     const { client, leader } = this.o;
     if (!leader()) return this.clear();
-    this.takeToken();
+    this.tokens.take();
     entry.flying = true;
     this.flying++;
     const land = (answer: WriteAnswer): void => {
@@ -376,25 +375,5 @@ export class StatusWriter {
     this.o.log.warn('status not written', { object: `${ref.kind} ${ref.namespace}/${ref.name}`, why, others: this.unlogged });
     this.loggedAt = now;
     this.unlogged = 0;
-  }
-
-  // The rate.
-
-  private refill(): void {
-    const now = this.o.clock.now();
-    this.tokens = Math.min(this.limits.burst, this.tokens + ((now - this.tokensAt) / 1000) * this.limits.perSecond);
-    this.tokensAt = now;
-  }
-
-  /** When a write may be sent. */
-  private tokenAt(): number {
-    this.refill();
-    // A hair less than a whole one, or a fraction that is lost in adding up would make the timer spin.
-    return this.tokens >= 1 - 1e-6 ? this.tokensAt : this.tokensAt + ((1 - this.tokens) / this.limits.perSecond) * 1000;
-  }
-
-  private takeToken(): void {
-    this.refill();
-    this.tokens -= 1;
   }
 }

@@ -177,6 +177,25 @@ describe('a file and a cluster', () => {
     expect(pathsOf(selector, CLUSTER)).toEqual([]);
   });
 
+  test.each<[object, string[]]>([
+    [{ operator: 'In', values: ['a'] }, []],
+    [{ operator: 'NotIn', values: ['a'] }, []],
+    [{ operator: 'Exists' }, []],
+    [{ operator: 'DoesNotExist' }, []],
+    [{ operator: 'In' }, ['.values']],
+    [{ operator: 'NotIn' }, ['.values']],
+    [{ operator: 'In', values: [] }, ['.values']],
+    [{ operator: 'Exists', values: ['a'] }, ['.values']],
+    [{ operator: 'DoesNotExist', values: ['a'] }, ['.values']],
+    [{ operator: 'Like', values: ['a'] }, ['.operator', '.values']],
+  ])('a selector with %j', (expression, faults) => {
+    const spec = withField(listener(), 'allowedNamespaces', {
+      from: 'Selector',
+      selector: { matchExpressions: [{ key: 'team', ...expression }] },
+    });
+    expect(pathsOf(spec, CLUSTER)).toEqual(faults.map((f) => `spec.allowedNamespaces.selector.matchExpressions[0]${f}`));
+  });
+
   test('port 0 is any free port of a file only', () => {
     expect(pathsOf(withField(listener(), 'port', 0), CLUSTER)).toEqual(['spec.port']);
   });

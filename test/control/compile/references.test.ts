@@ -157,6 +157,17 @@ describe('types of Secrets', () => {
   });
 });
 
+test('one Secret for two purposes is judged for each', () => {
+  const serves = makeCertificate({ names: ['api.example'], usages: ['1.3.6.1.5.5.7.3.1'] });
+  const both = { certificateRefs: [{ name: 'both' }], protocol: 'H2', tls: { clientCertificateRef: { name: 'both' } } };
+  const c = run([listener({ tls: { allowUpstreamCertificates: true } }), secret('both', 'web', serves), upstream(both)]);
+  expect(shown(c)).toEqual(['web/both']);
+  expect(groupsOf(c)).toEqual([null]);
+  expect(verdict(c, ...API, 'ResolvedRefs')).toBe(
+    'False/InvalidCertificate: spec.tls.clientCertificateRef: web/both: the certificate is not meant for a client (extended key usage)',
+  );
+});
+
 describe('dates', () => {
   const notAfter = Date.UTC(2024, 5, 1);
   const old = makeCertificate({ names: ['old.example'], notAfter });

@@ -21,6 +21,8 @@ pub struct Inbox {
     /// From, to.
     ends: [(SocketAddr, SocketAddr); SLOTS],
     pieces: Vec<Piece>,
+    /// Messages of the last `receive`.
+    filled: usize,
     truncated: u64,
 }
 
@@ -44,6 +46,7 @@ impl Inbox {
             messages: Messages::new(),
             ends: [(nowhere, nowhere); SLOTS],
             pieces: Vec::with_capacity(SLOTS * MAX_JOINED),
+            filled: 0,
             truncated: 0,
         }
     }
@@ -70,8 +73,14 @@ impl Inbox {
         self.truncated
     }
 
+    /// The last `receive` has filled every slot: more may wait.
+    pub fn is_full(&self) -> bool {
+        self.filled == SLOTS
+    }
+
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
+        self.filled = 0;
     }
 
     pub(super) fn fill(&mut self, fd: RawFd) -> Result<usize, i32> {
@@ -80,6 +89,7 @@ impl Inbox {
 
     /// The first `messages` messages become datagrams. Those without packet info came to `local`.
     pub(super) fn take_apart(&mut self, messages: usize, local: SocketAddr) {
+        self.filled = messages;
         for i in 0..messages {
             let m = self.messages.received(i, local.port());
             // A lost control message might be the one that says how to cut.

@@ -2,6 +2,7 @@
 
 use crate::kit::{Side, Who, drive_with};
 use quiche::{ConnectionId, RecvInfo};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
@@ -22,8 +23,13 @@ pub struct Raw {
     /// Packets that would leave are kept.
     pub hold: bool,
     pub held: Vec<Vec<u8>>,
+    /// Every so many-th datagram that comes is lost.
+    pub loses: Option<usize>,
+    /// What came on each stream, and whether it has ended.
+    pub streams: BTreeMap<u64, (Vec<u8>, bool)>,
     server: SocketAddr,
     body: Vec<u8>,
+    heard: usize,
 }
 
 fn socket() -> UdpSocket {
@@ -60,8 +66,11 @@ impl Raw {
             nat: None,
             hold: false,
             held: Vec::new(),
+            loses: None,
+            streams: BTreeMap::new(),
             server,
             body: Vec::new(),
+            heard: 0,
         }
     }
 
@@ -98,6 +107,10 @@ impl Raw {
                 let t = &mut self.traffic[i];
                 t.received += n;
                 t.largest = t.largest.max(n);
+                self.heard += 1;
+                if self.loses.is_some_and(|every| self.heard.is_multiple_of(every)) {
+                    continue;
+                }
                 let to = self.address(if self.nat == Some(i) { 0 } else { i });
                 let _ = self.q.recv(&mut bytes[..n], RecvInfo { from, to });
             }
@@ -106,8 +119,11 @@ impl Raw {
             self.q.on_timeout();
         }
         while let Some(id) = self.q.stream_readable_next() {
-            while let Ok((n, _)) = self.q.stream_recv(id, &mut bytes) {
+            while let Ok((n, fin)) = self.q.stream_recv(id, &mut bytes) {
                 self.body.extend_from_slice(&bytes[..n]);
+                let s = self.streams.entry(id).or_default();
+                s.0.extend_from_slice(&bytes[..n]);
+                s.1 |= fin;
             }
         }
         for (p, from) in self.packets() {

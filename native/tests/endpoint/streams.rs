@@ -466,3 +466,45 @@ fn what_is_said_at_once_arrives() {
     let n = |x: &Side| x.events.iter().filter(|e| matches!(e, Event::Datagram { .. })).count();
     drive(&mut [&mut s, &mut c], "datagrams", |x| n(x[1]) == 20);
 }
+
+#[test]
+fn small_answers_share_their_packets() {
+    let (mut s, mut c, _, cw) = pair(server(|_| {}).reacting(polite));
+    barrier(&mut s, &mut c, cw, 0);
+    let sent = |s: &mut Side| s.stats()["datagrams"][1].as_u64().unwrap();
+    let before = sent(&mut s);
+    for id in (4..=320).step_by(4) {
+        c.out.send(cw, id, b"question", true);
+    }
+    drive(&mut [&mut s, &mut c], "80 answers", |x| (4..=320).step_by(4).all(|id| x[1].seen(cw, id).fin));
+    let packets = sent(&mut s) - before;
+    assert!(packets < 20, "{packets} packets for 80 answers");
+}
+
+#[test]
+fn a_lost_packet_costs_none_of_its_streams_anything() {
+    // Of one packet, of a few, of a part of one; bytes whose place tells.
+    let length = |id: u64| [1, 40, 300, 1000, 1151, 4000][(id / 4 % 6) as usize] + (id % 16) as usize;
+    let answer = move |e: &Event, out: &mut Commands| {
+        if let Event::Data { who, id, fin: true, .. } = e {
+            out.priority(*who, *id, (*id / 4 % 3) as u32 + 2, id % 8 == 0);
+            out.send(*who, *id, &pattern(length(*id), *id as u32 + 1), true);
+        }
+    };
+    for every in [2, 3, 7] {
+        let mut s = server(|_| {}).reacting(answer);
+        let (mut raw, _) = Raw::handshake(&mut s, 4);
+        raw.loses = Some(every);
+        for round in 0..3 {
+            let ids: Vec<u64> = (0..60).map(|i| (round * 60 + i) * 4).collect();
+            for id in &ids {
+                raw.q.stream_send(*id, b"get", true).unwrap();
+            }
+            raw.drive(&mut s, "60 whole answers", |_, r| ids.iter().all(|id| r.streams.get(id).is_some_and(|s| s.1)));
+            for id in &ids {
+                assert!(raw.streams[id].0 == pattern(length(*id), *id as u32 + 1), "stream {id}");
+            }
+        }
+        assert_eq!((s.closes.len(), s.stats()["commandsInvalid"].as_u64()), (0, Some(0)));
+    }
+}

@@ -30,6 +30,7 @@ class IdleSession implements BackendSession {
   opened = 0;
   answered = 0;
   taken = -1;
+  writing = false;
   open(_request: ClientRequest, _end: boolean, h: ResponseHandler): boolean {
     handler = h;
     h.onRequestSent(idle);

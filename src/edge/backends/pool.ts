@@ -22,6 +22,8 @@ export interface PoolLimits {
 export const POOL_LIMITS: PoolLimits = { connections: 16, busy: 100, spread: 4, idleMs: 30_000 };
 
 const FRUITLESS_MAX = 3;
+/** Requests of one turn that share a write and a packet, however busy their connection is by then. */
+const TOGETHER = 32;
 
 /** A request that waits for a stream. One intrusive list per pool, so that cancelling costs nothing. */
 export class Waiting {
@@ -88,7 +90,7 @@ export class Pool implements SessionEvents, TimerOwner {
    */
   open(request: ClientRequest, end: boolean, handler: ResponseHandler, connectTimeoutMs: number, again = false): Waiting | null {
     if (this.head === null || again) {
-      const session = this.leastBusy(again);
+      const session = this.choose(again);
       if (session !== null) {
         if (session.active >= this.limits.busy && this.sessions.length + this.dials.size < this.limits.spread) this.dial(connectTimeoutMs);
         if (session.open(request, end, handler)) return null;
@@ -179,12 +181,16 @@ export class Pool implements SessionEvents, TimerOwner {
     if (this.sessions.length > 0 && !this.retired) this.wheel.arm(this.idleTimer, this.limits.idleMs);
   }
 
-  private leastBusy(again: boolean): BackendSession | null {
+  /** The least busy one; but what a turn brings goes to one connection, as far as that does not leave the others behind. */
+  private choose(again: boolean): BackendSession | null {
     let best: BackendSession | null = null;
+    let writing: BackendSession | null = null;
     for (const s of this.sessions) {
-      if (this.allowance.room(s, again) > 0 && (best === null || s.active < best.active)) best = s;
+      if (this.allowance.room(s, again) <= 0) continue;
+      if (best === null || s.active < best.active) best = s;
+      if (s.writing && (writing === null || s.active < writing.active)) writing = s;
     }
-    return best;
+    return writing !== null && best !== null && writing.active < best.active + TOGETHER ? writing : best;
   }
 
   private serve(session: BackendSession): void {

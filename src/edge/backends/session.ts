@@ -5,6 +5,8 @@ export interface BackendSession {
   /** Streams that may be opened now. */
   readonly capacity: number;
   readonly active: number;
+  /** Bytes wait for the end of this turn: what is opened now costs no write of its own. */
+  readonly writing: boolean;
   /** Streams opened so far, and the latest of them that was answered to its end (1 is the first; 0: none). */
   readonly opened: number;
   readonly answered: number;

@@ -16,6 +16,7 @@ class FakeSession implements BackendSession {
   opened = 0;
   answered = 0;
   taken = -1;
+  writing = false;
   ended: 'shutdown' | 'destroyed' | null = null;
 
   constructor(limit: number, events: SessionEvents) {
@@ -213,6 +214,41 @@ test('under load it spreads over a second connection before the first is full', 
   for (let i = 0; i < 4; i++) ask();
   expect([first.active, second.active]).toEqual([4, 4]);
   expect(dials).toHaveLength(2);
+});
+
+test('what a turn brings goes to one connection, but not far ahead of the others', () => {
+  const { dials, ask, ready } = rig({ ...LIMITS, busy: 1 });
+  ask();
+  const first = ready(0, 100);
+  ask();
+  expect(dials).toHaveLength(2);
+  const second = ready(1, 100);
+  expect([first.active, second.active]).toEqual([2, 0]);
+  first.writing = true;
+  for (let i = 0; i < 30; i++) ask();
+  expect([first.active, second.active]).toEqual([32, 0]);
+  for (let i = 0; i < 3; i++) ask();
+  expect([first.active, second.active]).toEqual([33, 2]);
+  second.writing = true;
+  ask();
+  expect([first.active, second.active]).toEqual([33, 3]);
+  // The next turn begins with the least busy one.
+  for (const s of [first, second]) s.writing = false;
+  for (let i = 0; i < 31; i++) first.finishOne();
+  ask();
+  expect([first.active, second.active]).toEqual([3, 3]);
+});
+
+test('a connection without a stream to spare takes nothing, whatever it writes', () => {
+  const { dials, ask, ready } = rig({ ...LIMITS, busy: 1 });
+  ask();
+  const full = ready(0, 2);
+  ask();
+  expect(dials).toHaveLength(2);
+  const other = ready(1, 100);
+  full.writing = true;
+  ask();
+  expect([full.active, other.active]).toEqual([2, 1]);
 });
 
 test('a backend that closes every connection at once is given up after a few, and the waiting are told', () => {

@@ -192,6 +192,7 @@ class FakeSession implements BackendSession {
   opened = 0;
   answered = 0;
   taken = -1;
+  writing = false;
   private readonly target: Target;
   private readonly rig: Rig;
   constructor(target: Target, rig: Rig) {

@@ -97,6 +97,11 @@ export class Output {
     setImmediate(flushPlanned);
   }
 
+  /** Something is to be written at the end of this turn. */
+  get waits(): boolean {
+    return this.listed;
+  }
+
   flush(): void {
     this.listed = false;
     if (this.blocked || this.closed || this.gathered === 0) return;

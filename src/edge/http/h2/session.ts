@@ -88,6 +88,10 @@ export class H2Session {
     return this.streams.size;
   }
 
+  get writing(): boolean {
+    return this.writer.writing;
+  }
+
   get opened(): number {
     return (this.nextId - 1) / 2;
   }

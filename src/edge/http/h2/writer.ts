@@ -64,6 +64,10 @@ export class FrameWriter {
     this.out = new Output(socket, onFlush, onError);
   }
 
+  get writing(): boolean {
+    return this.out.waits;
+  }
+
   /** `onFlush` is called before the next flush, once: what it writes leaves behind everything of this turn. */
   beforeFlush(): void {
     this.out.hooked = true;

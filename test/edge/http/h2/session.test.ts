@@ -50,6 +50,17 @@ test('GET: status, fields and body', async () => {
   expect(client.session.idleSince).toBeGreaterThan(0);
 });
 
+test('what is opened waits for the end of the turn, and the session says so', async () => {
+  const { client } = await start((stream) => stream.respond({ ':status': 204 }, { endStream: true }));
+  const answer = client.fetch();
+  expect(client.session.writing).toBe(true);
+  await answer;
+  // The preface's own answers may still be on their way: a turn later they are not.
+  await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  expect(client.session.writing).toBe(false);
+});
+
 test('POST: what goes up comes down, with the fields as given', async () => {
   let seen: IncomingHttpHeaders = {};
   const { client } = await start((stream, headers) => {

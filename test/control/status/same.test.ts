@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { sameData } from '../../../src/control/status/same.ts';
 
 // Without -0, which nobody writes and JSON does not have.

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { ObjectRef, SeenObject } from '../../../src/control/status/client.ts';
 import type { Plan } from '../../../src/control/status/documents.ts';
 import { StatusWriter, type Cause, type Wish, type WriterLimits } from '../../../src/control/status/writer.ts';

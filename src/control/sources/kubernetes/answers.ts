@@ -14,6 +14,13 @@ const escapeChar = (c: string): string => `\\u${c.charCodeAt(0).toString(16).pad
 /** Fit for a log line and a condition, at most 1 kB. */
 export const cleanMessage = (text: string): string => text.slice(0, MAX_MESSAGE).replace(UNSAFE, escapeChar).slice(0, MAX_MESSAGE);
 
+/** Also of an error of another realm. */
+export const codeOf = (e: unknown): string => (typeof e === 'object' && e !== null && 'code' in e ? String(e.code) : '');
+export const messageOf = (e: unknown): string => {
+  const message = typeof e === 'object' && e !== null && 'message' in e ? String(e.message) : String(e);
+  return cleanMessage(message === '' ? codeOf(e) || 'no reason given' : message);
+};
+
 export const apiError = (kind: ApiErrorKind, message: string, status = 0): ApiError => ({
   kind,
   status,

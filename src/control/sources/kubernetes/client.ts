@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Log } from '../../../lib/log.ts';
 import type { Access, Credentials } from './access.ts';
-import { apiError, statusError } from './answers.ts';
+import { apiError, messageOf, statusError } from './answers.ts';
 import type { ApiAnswer, ApiError, ApiRequest, KubeApi, StreamEnd, StreamOptions } from './api.ts';
 import { parseBody } from './bodies.ts';
 import { Connections } from './connections.ts';
@@ -40,7 +40,7 @@ interface Call {
 }
 
 /** Reads the whole body, then calls `done` with it; ends the exchange itself when it is too much or too late. */
-const readBody = (clock: Clock, { response, finish }: Reading, limit: number, done: (bytes: Buffer) => void): void => {
+const readBody = (clock: Clock, { response, finish, onOver }: Reading, limit: number, done: (bytes: Buffer) => void): void => {
   const chunks: Buffer[] = [];
   let size = 0;
   const cancel = clock.after(BODY_MS, () =>
@@ -51,9 +51,8 @@ const readBody = (clock: Clock, { response, finish }: Reading, limit: number, do
     if (size <= limit) chunks.push(chunk);
     else finish(apiError('too_large', `an answer of more than ${limit} bytes`, response.statusCode));
   });
-  response.on('close', cancel);
+  onOver(cancel);
   response.on('end', () => {
-    cancel();
     if (size <= limit) done(Buffer.concat(chunks, size));
     finish(null);
   });
@@ -73,7 +72,7 @@ const refusal = (response: IncomingMessage, bytes: Buffer): ApiError => {
 const isGood = (status: number): boolean => status >= 200 && status < 300;
 
 /** Lines for as long as the stream lasts. */
-const readLines = (clock: Clock, { response, finish, over }: Reading, o: StreamOptions): void => {
+const readLines = (clock: Clock, { response, finish, over, onOver }: Reading, o: StreamOptions): void => {
   const lines = new Lines(MAX_LINE, (line) => {
     if (!over()) o.onLine(line);
   });
@@ -96,16 +95,15 @@ const readLines = (clock: Clock, { response, finish, over }: Reading, o: StreamO
     try {
       if (!lines.push(chunk)) finish(apiError('too_large', `a line of more than ${MAX_LINE} bytes`, 200));
     } catch (e) {
-      finish(apiError('malformed', e instanceof Error ? e.message : String(e), 200));
+      finish(apiError('malformed', messageOf(e), 200));
     }
     spent += performance.now() - from;
     if (spent < SLICE_MS) return;
     response.pause();
     setImmediate(turned);
   });
-  response.on('close', () => cancel());
+  onOver(() => cancel());
   response.on('end', () => {
-    cancel();
     finish(lines.rest === 0 ? null : apiError('connection', 'the stream ended within a line', 200));
   });
   o.onOpen();
@@ -133,7 +131,7 @@ class Client implements KubeApi {
     try {
       return { ok: true, status: said.status, body: await parseBody(said.bytes) };
     } catch (e) {
-      return { ok: false, error: apiError('malformed', `the answer is no JSON: ${String(e)}`, said.status) };
+      return { ok: false, error: apiError('malformed', `the answer is no JSON: ${messageOf(e)}`, said.status) };
     }
   }
 

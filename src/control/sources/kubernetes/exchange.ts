@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest, type Agent } from 'node:https';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Access } from './access.ts';
-import { apiError } from './answers.ts';
+import { apiError, codeOf, messageOf } from './answers.ts';
 import type { ApiError } from './api.ts';
 
 /** Connection, handshake and headers together. */
@@ -29,6 +29,8 @@ export interface Reading {
   finish(error: ApiError | null): void;
   /** It has ended: nothing that comes now counts. */
   over(): boolean;
+  /** Called once, when it ends, for whatever reason. */
+  onOver(fn: () => void): void;
 }
 
 /** What came of it. `stale`: the connection had been idle, and has ended, perhaps before the server saw the request. */
@@ -40,8 +42,6 @@ export interface Outcome {
 }
 
 const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_/;
-const codeOf = (e: unknown): string => (e instanceof Error && 'code' in e ? String(e.code) : '');
-const messageOf = (e: unknown): string => (e instanceof Error && e.message !== '' ? e.message : codeOf(e) || 'the connection failed');
 
 /**
  * `onResponse` is called once, with the headers; it reads, and finishes. What it throws ends the exchange as malformed. Every other end (the
@@ -53,12 +53,14 @@ export const exchange = (x: Exchange, onResponse: (reading: Reading) => void): P
     let over = false;
     let answered = false;
     let untrusted = false;
+    const endings: (() => void)[] = [];
     const finish = (error: ApiError | null): void => {
       if (over) return;
       over = true;
       cancelHeaders();
       x.signal?.removeEventListener('abort', onAbort);
       x.running.delete(onAbort);
+      for (const fn of endings) fn();
       if (error !== null) request?.destroy();
       resolve({ error, stale: error?.kind === 'connection' && !answered && request?.reusedSocket === true, untrusted });
     };
@@ -76,7 +78,7 @@ export const exchange = (x: Exchange, onResponse: (reading: Reading) => void): P
       response.on('close', () => finish(apiError('connection', 'the connection ended in mid-answer')));
       if (over) return;
       try {
-        onResponse({ response, finish, over: () => over });
+        onResponse({ response, finish, over: () => over, onOver: (fn) => void endings.push(fn) });
       } catch (e) {
         finish(apiError('malformed', messageOf(e)));
       }

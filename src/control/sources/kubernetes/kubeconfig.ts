@@ -7,7 +7,7 @@ import type { Clock } from '../../../lib/clock.ts';
 import type { Log } from '../../../lib/log.ts';
 import { err, ok, type Result } from '../../../lib/result.ts';
 import { identityOf, REREAD_MS, type Access, type Credentials, type TlsMaterial } from './access.ts';
-import { cleanMessage } from './answers.ts';
+import { cleanMessage, messageOf } from './answers.ts';
 
 /** A plugin may ask a user; a hanging one must not hang us. */
 const PLUGIN_MS = 30_000;
@@ -17,7 +17,7 @@ const RENEW_MS = 5000;
 /** What is said to the user, as it is. */
 class KubeconfigError extends Error {}
 
-const faultOf = (e: unknown): string => cleanMessage((e instanceof Error ? e.message : String(e)).trim().split('\n', 1)[0] ?? '');
+const faultOf = (e: unknown): string => messageOf(e).split('\\u000a', 1)[0] ?? '';
 
 interface Chosen {
   readonly config: KubeConfig;

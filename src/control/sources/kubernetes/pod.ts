@@ -5,11 +5,9 @@ import { createSecureContext } from 'node:tls';
 import type { Clock } from '../../../lib/clock.ts';
 import type { Log } from '../../../lib/log.ts';
 import { identityOf, REREAD_MS, type Access, type Credentials, type TlsMaterial } from './access.ts';
-import { cleanMessage } from './answers.ts';
+import { messageOf } from './answers.ts';
 
 const MAX_TOKEN = 64 * 1024;
-
-const faultOf = (e: unknown): string => cleanMessage(e instanceof Error ? e.message : String(e));
 
 export class PodCredentials implements Credentials {
   readonly inCluster = true;
@@ -85,7 +83,7 @@ export class PodCredentials implements Credentials {
       this.token = token;
       return null;
     } catch (e) {
-      return `${path}: ${faultOf(e)}`;
+      return `${path}: ${messageOf(e)}`;
     }
   }
 
@@ -98,7 +96,7 @@ export class PodCredentials implements Credentials {
       this.ca = ca;
       return null;
     } catch (e) {
-      return `${path}: ${faultOf(e)}`;
+      return `${path}: ${messageOf(e)}`;
     }
   }
 }

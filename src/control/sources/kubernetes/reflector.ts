@@ -7,7 +7,7 @@
  *
  * Whatever the server sends, the handler sees whole lists and single changes in order, and keeps what it has while there is nothing better.
  */
-import { apiError, cleanMessage } from './answers.ts';
+import { apiError, messageOf } from './answers.ts';
 import { collectionPath, type ApiError, type ApiErrorKind } from './api.ts';
 import { Backoff, HEALTHY_MS, JITTER_MS, Outage } from './backoff.ts';
 import type { ReflectorOptions, ReflectorState, WatchErrorReason } from './handler.ts';
@@ -51,7 +51,6 @@ const reasonOf = (kind: ApiErrorKind): WatchErrorReason => {
   return kind;
 };
 const textOf = (error: ApiError): string => `${error.kind.replaceAll('_', ' ')}: ${error.message}`;
-const errorText = (e: unknown): string => cleanMessage(e instanceof Error ? e.message : String(e));
 
 export class Reflector<T> {
   private readonly o: ReflectorOptions<T>;
@@ -137,7 +136,7 @@ export class Reflector<T> {
         pause = this.settle(outcome);
       } catch (e) {
         // Ours, not the server's.
-        this.o.log.error('a reflector failed', { kind: this.o.kind.kind, error: errorText(e) });
+        this.o.log.error('a reflector failed', { kind: this.o.kind.kind, error: messageOf(e) });
         this.version = null;
         pause = this.backoff.next();
       }
@@ -223,7 +222,7 @@ export class Reflector<T> {
     try {
       listing.add(object, this.o.handler.project(object));
     } catch (e) {
-      this.odd(errorText(e));
+      this.odd(messageOf(e));
     }
   }
 
@@ -234,8 +233,8 @@ export class Reflector<T> {
     try {
       handler.replaced(listing.objects());
     } catch (e) {
-      log.error('a list was not taken', { kind: kind.kind, error: errorText(e) });
-      return apiError('malformed', errorText(e));
+      log.error('a list was not taken', { kind: kind.kind, error: messageOf(e) });
+      return apiError('malformed', messageOf(e));
     }
     if (!this.running) return null;
     listing.held.complete(version);
@@ -318,7 +317,7 @@ export class Reflector<T> {
     try {
       event = parseEvent(line);
     } catch (e) {
-      return session.end(apiError('malformed', errorText(e)));
+      return session.end(apiError('malformed', messageOf(e)));
     }
     this.o.hooks.event(this.o.kind.kind);
     if (event === null) return session.end(apiError('malformed', 'an event of no known type'));
@@ -357,7 +356,7 @@ export class Reflector<T> {
     try {
       this.o.handler.changed(verdict, this.o.handler.project(object));
     } catch (e) {
-      this.odd(errorText(e));
+      this.odd(messageOf(e));
     }
   }
 
@@ -450,7 +449,7 @@ export class Reflector<T> {
     try {
       handler.missing?.();
     } catch (e) {
-      this.odd(errorText(e));
+      this.odd(messageOf(e));
     }
   }
 

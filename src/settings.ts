@@ -1,8 +1,12 @@
 /** Flags, environment, Settings document and defaults become one readonly object, once. The table of settings is the contract's. */
-import { SETTINGS, type SettingName, type SettingsDocument, type SettingValues } from './contract/resources/settings.ts';
+import { CLUSTER_SETTINGS, type ClusterValues } from './contract/resources/clustersettings.ts';
+import { SETTINGS, type SettingName, type SettingOf, type SettingsDocument, type SettingValues } from './contract/resources/settings.ts';
 import { err, ok, type Result } from './lib/result.ts';
 
-export type ServeSettings = Readonly<SettingValues>;
+export interface ServeSettings extends Readonly<SettingValues> {
+  /** null: files. */
+  readonly cluster: ClusterValues | null;
+}
 
 export interface LaterFlag {
   readonly flag: string;
@@ -10,32 +14,11 @@ export interface LaterFlag {
   /** '' for a switch. */
   readonly value: string;
   readonly help: string;
-  readonly cluster: boolean;
 }
-
-const later = (flag: string, value: string, help: string, cluster = true): LaterFlag => ({
-  flag,
-  env: `SPOOKY_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`,
-  value,
-  help,
-  cluster,
-});
 
 /** What later steps bring: known by name, refused by name. */
 export const LATER_FLAGS: readonly LaterFlag[] = [
-  later('--kubernetes', '', 'Serve what the objects of a cluster say.', false),
-  later('--takeover', 'SOCKET', 'Take the sockets over from a running process.', false),
-  later('--kubeconfig', 'FILE', 'The credentials of the cluster.'),
-  later('--context', 'NAME', 'The context of the kubeconfig.'),
-  later('--class', 'NAME', 'The class of Listeners to serve.'),
-  later('--namespaces', 'A,B', 'Namespaces to watch.'),
-  later('--listener-namespaces', 'A,B', 'Namespaces whose Listeners count.'),
-  later('--secret-namespaces', 'A,B|all', 'Namespaces whose Secrets are read.'),
-  later('--ports', 'A,B', 'The ports that are published.'),
-  later('--publish-service', 'NS/NAME', 'The Service whose addresses are published.'),
-  later('--publish-addresses', 'A,B', 'The addresses to publish.'),
-  later('--publish-node-addresses', '', 'Publish the addresses of nodes.'),
-  later('--allow-address-backends', '', 'Allow `addresses` in Upstreams.'),
+  { flag: '--takeover', env: 'SPOOKY_TAKEOVER', value: 'SOCKET', help: 'Take the sockets over from a running process.' },
 ];
 
 export interface SettingProblem {
@@ -71,28 +54,54 @@ const refuseLater = (sources: SettingSources): SettingProblem[] =>
   LATER_FLAGS.flatMap((f) => {
     const source = sources.flags.has(f.flag) ? f.flag : sources.env[f.env] === undefined ? null : f.env;
     if (source === null) return [];
-    return [{ source, message: f.cluster ? 'needs --kubernetes, which is not supported yet' : 'not supported yet' }];
+    return [{ source, message: 'not supported yet' }];
   });
 
-/** Flag before environment before document before default; every problem of every source at once. */
-export const readServeSettings = (sources: SettingSources): Result<ServeSettings, readonly SettingProblem[]> => {
-  const problems = refuseLater(sources);
+type Given = { readonly source: string; readonly text: string } | null;
+
+const given = (s: { readonly flag: string; readonly env: string }, sources: SettingSources): Given => {
+  const flag = sources.flags.get(s.flag);
+  if (flag !== undefined) return { source: s.flag, text: flag };
+  const env = sources.env[s.env];
+  return env === undefined ? null : { source: s.env, text: env };
+};
+
+function readTable<V>(
+  table: readonly SettingOf<V>[],
+  sources: SettingSources,
+  document: Readonly<Record<string, unknown>>,
+  problems: SettingProblem[],
+): V {
   const values = new Map<string, unknown>();
-  for (const setting of SETTINGS) {
-    const flag = sources.flags.get(setting.flag);
-    const env = sources.env[setting.env];
-    const text = flag ?? env;
-    if (text === undefined) {
-      const written = sources.document?.[setting.name];
+  for (const setting of table) {
+    const found = given(setting, sources);
+    if (found === null) {
+      const written = document[setting.name];
       // null is a value: what is off.
       values.set(setting.name, written === undefined ? setting.default : written);
       continue;
     }
-    const parsed = setting.parse(text);
+    const parsed = setting.parse(found.text);
     if (parsed.ok) values.set(setting.name, parsed.value);
-    else problems.push({ source: flag === undefined ? setting.env : setting.flag, message: parsed.error });
+    else problems.push({ source: found.source, message: parsed.error });
   }
-  const settings = Object.freeze(Object.fromEntries(values)) as unknown as ServeSettings;
+  return Object.freeze(Object.fromEntries(values)) as V;
+}
+
+/** A flag of clusters without --kubernetes is a mistake; in the environment it may be meant for others. */
+const strayFlags = (sources: SettingSources): SettingProblem[] =>
+  CLUSTER_SETTINGS.filter((s) => s.name !== 'kubernetes' && sources.flags.has(s.flag)).map((s) => ({
+    source: s.flag,
+    message: 'needs --kubernetes',
+  }));
+
+/** Flag before environment before document before default; every problem of every source at once. */
+export const readServeSettings = (sources: SettingSources): Result<ServeSettings, readonly SettingProblem[]> => {
+  const problems = refuseLater(sources);
+  const values = readTable(SETTINGS as readonly SettingOf<SettingValues>[], sources, sources.document ?? {}, problems);
+  const cluster = readTable(CLUSTER_SETTINGS, sources, {}, problems);
+  if (!cluster.kubernetes) problems.push(...strayFlags(sources));
+  const settings: ServeSettings = Object.freeze({ ...values, cluster: cluster.kubernetes ? cluster : null });
   if (problems.length === 0) problems.push(...together(settings));
   return problems.length > 0 ? err(problems) : ok(settings);
 };

@@ -284,7 +284,8 @@ describe('exit codes', () => {
   });
 
   test.each([
-    [['--kubernetes'], ['--kubernetes: not supported yet']],
+    [['--kubernetes', '--config', 'c.yaml'], ['--config and --kubernetes exclude each other']],
+    [['--config', 'c.yaml', '--class', 'edge'], ['--class: needs --kubernetes']],
     [['--config', 'c.yaml', '--takeover', '/run/x'], ['--takeover: not supported yet']],
     [['--config', 'c.yaml', '--worker', '2'], ['did you mean --workers?']],
     [

@@ -1,8 +1,10 @@
-/** `spooky demo`: a small h2c backend to try things against. */
-import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+/** `spooky demo`: a small HTTP/2 backend to try things against. */
+import { readFileSync } from 'node:fs';
+import { createSecureServer, createServer, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { formatHostPort, listenAddress } from '../contract/resources/index.ts';
+import { err, ok, type Result } from '../lib/result.ts';
 import { EXIT, readArguments, usageFault, type Command } from './command.ts';
 import { untilSignal } from './signals.ts';
 
@@ -10,6 +12,8 @@ const MAX_SLOW_MS = 60_000;
 const MAX_BYTES = 10 * 1024 ** 3;
 const CHUNK = Buffer.alloc(64 * 1024, 'spooky\n');
 const MAX_EVENTS = 100_000;
+/** How long open requests may take once a signal has come: less than the grace period of a pod. */
+const DRAIN_MS = 25_000;
 
 interface Request {
   readonly stream: ServerHttp2Stream;
@@ -127,13 +131,20 @@ const serve = (r: Request): void => {
 export interface Demo {
   readonly host: string;
   readonly port: number;
+  /** GOAWAY, and the end when every open request is answered or `ms` are over. */
+  drain(ms: number): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Rejects with the error of `listen`. */
-export const startDemo = (host: string, port: number): Promise<Demo> => {
-  const server: Http2Server = createServer();
-  const sessions = new Set<{ destroy(): void }>();
+export interface DemoTls {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+/** Rejects with the error of `listen`. With `tls`: h2 over TLS 1.3 instead of h2c. */
+export const startDemo = (host: string, port: number, tls: DemoTls | null = null): Promise<Demo> => {
+  const server = tls === null ? createServer() : createSecureServer({ ...tls, minVersion: 'TLSv1.3', ALPNProtocols: ['h2'] });
+  const sessions = new Set<ServerHttp2Session>();
   server.on('session', (session) => {
     sessions.add(session);
     session.on('close', () => sessions.delete(session));
@@ -156,30 +167,66 @@ export const startDemo = (host: string, port: number): Promise<Demo> => {
           server.close(() => done());
           for (const session of sessions) session.destroy();
         });
-      resolve({ host: bound.address, port: bound.port, close });
+      const drain = (ms: number): Promise<void> =>
+        new Promise((done) => {
+          const late = setTimeout(() => sessions.forEach((session) => session.destroy()), ms);
+          server.close(() => {
+            clearTimeout(late);
+            done();
+          });
+          for (const session of sessions) session.close();
+        });
+      resolve({ host: bound.address, port: bound.port, drain, close });
     });
   });
 };
 
+const readTls = (cert: string | null, key: string | null): Result<DemoTls | null, string> => {
+  if (cert === null && key === null) return ok(null);
+  if (cert === null || key === null) return err('--cert and --key belong together');
+  const files: Buffer[] = [];
+  for (const [flag, path] of [
+    ['--cert', cert],
+    ['--key', key],
+  ] as const) {
+    try {
+      files.push(readFileSync(path));
+    } catch (e) {
+      return err(`${flag}: ${e instanceof Error ? e.message : String(e)}`);
+    }
+  }
+  return ok({ cert: files[0] as Buffer, key: files[1] as Buffer });
+};
+
 export const demo: Command = {
   name: 'demo',
-  summary: 'A small h2c backend to try things against: /, /echo, /slow?ms=, /status/CODE, /bytes/N, /trailers, /events, /health, /whoami.',
-  usage: 'spooky demo [--listen 127.0.0.1:7001]',
-  options: [{ flag: '--listen', value: 'ADDR', help: 'The address to listen on.', default: '127.0.0.1:7001' }],
+  summary:
+    'A small HTTP/2 backend to try things against: /, /echo, /slow?ms=, /status/CODE, /bytes/N, /trailers, /events, /health, /whoami.',
+  usage: 'spooky demo [--listen 127.0.0.1:7001] [--cert FILE --key FILE]',
+  options: [
+    { flag: '--listen', value: 'ADDR', help: 'The address to listen on.', default: '127.0.0.1:7001' },
+    { flag: '--cert', value: 'FILE', help: 'A certificate: HTTP/2 over TLS then.', default: 'none: h2c' },
+    { flag: '--key', value: 'FILE', help: 'Its key.' },
+  ],
+  details: 'TERM and INT end it once open requests are answered, 25 s later at the latest; a second one ends it at once.',
   async run(args, io) {
     const read = readArguments(demo, args, io);
     if (read.arguments === null) return read.exit;
-    if (read.arguments.positional.length > 0) return usageFault(demo, `unexpected ${JSON.stringify(read.arguments.positional[0])}`, io);
-    const address = listenAddress(read.arguments.value('--listen') ?? '127.0.0.1:7001');
+    const given = read.arguments;
+    if (given.positional.length > 0) return usageFault(demo, `unexpected ${JSON.stringify(given.positional[0])}`, io);
+    const address = listenAddress(given.value('--listen') ?? '127.0.0.1:7001');
     if (!address.ok) return usageFault(demo, `--listen ${address.error}`, io);
+    const tls = readTls(given.value('--cert'), given.value('--key'));
+    if (!tls.ok) return usageFault(demo, tls.error, io);
     try {
-      const running = await startDemo(address.value.host, address.value.port);
-      io.stdout(`demo backend on h2c://${formatHostPort(running)}\n`);
+      const running = await startDemo(address.value.host, address.value.port, tls.value);
+      io.stdout(`demo backend on ${tls.value === null ? 'h2c' : 'https'}://${formatHostPort(running)}\n`);
       await untilSignal();
-      await running.close();
+      await Promise.race([running.drain(DRAIN_MS), untilSignal()]);
       return EXIT.ok;
     } catch (e) {
-      io.stderr(`spooky demo: ${formatHostPort(address.value)} cannot be bound: ${e instanceof Error ? e.message : String(e)}\n`);
+      const why = e instanceof Error ? e.message : String(e);
+      io.stderr(`spooky demo: ${formatHostPort(address.value)} cannot be bound: ${why}\n`);
       return EXIT.bind;
     }
   },

@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { LATER_FLAGS, readServeSettings, type SettingProblem } from '../settings.ts';
-import { SETTINGS, type SettingsDocument } from '../contract/resources/index.ts';
+import { CLUSTER_SETTINGS, SETTINGS, type SettingsDocument } from '../contract/resources/index.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo, type CommandOption } from './command.ts';
+import { filesMode } from './serve/standalone.ts';
 import { runServe } from './serve/run.ts';
 
 /** Where Spooky's users have it. */
@@ -18,7 +19,12 @@ const CONFIG_OPTION: CommandOption = {
 
 const options: readonly CommandOption[] = [
   CONFIG_OPTION,
-  ...SETTINGS.map((s) => ({ flag: s.flag, value: s.value, help: `${s.help} [${s.env}]`, default: s.defaultText })),
+  ...[...SETTINGS, ...CLUSTER_SETTINGS].map((s) => ({
+    flag: s.flag,
+    ...(s.value === '' ? {} : { value: s.value }),
+    help: `${s.help} [${s.env}]`,
+    default: s.defaultText,
+  })),
   ...LATER_FLAGS.map((f) => ({ flag: f.flag, ...(f.value === '' ? {} : { value: f.value }), help: `${f.help} Not supported yet.` })),
 ];
 
@@ -34,11 +40,12 @@ const printProblems = (problems: readonly SettingProblem[], io: CommandIo): numb
 
 export const serve: Command = {
   name: 'serve',
-  summary: 'Serve what a configuration says.',
-  usage: 'spooky serve --config FILE|DIR [FLAGS]',
+  summary: 'Serve what a configuration says: files, or the objects of a cluster.',
+  usage: 'spooky serve --config FILE|DIR [FLAGS]\n       spooky serve --kubernetes [FLAGS]',
   options,
   details: [
     'A flag wins over its environment variable, which is in brackets, that over a document of kind Settings, that over the default.',
+    'With --kubernetes POD_NAME and POD_NAMESPACE say who and where this process is (the chart sets them), HOST_IPS and POD_IPS which addresses no backend may have, POD_ZONE the zone whose endpoints are preferred where a Service asks for that.',
     'TERM and INT drain and exit 0, a second one exits at once; HUP reads the configuration again.',
     'In the environment alone: SPOOKY_NATIVE=FILE, another native engine than native/spooky-quic.node; for debugging, SPOOKY_KEYLOG=FILE (TLS secrets are appended to it: whoever reads it can decrypt all traffic) and SPOOKY_QLOG=FOLDER (a log of every packet).',
   ].join('\n'),
@@ -53,8 +60,17 @@ export const serve: Command = {
       readServeSettings({ flags, env: io.env, document });
     const first = settingsWith(null);
     if (!first.ok) return printProblems(first.error, io);
+    const common = { settings: first.value, settingsWith, io, newKey: () => randomBytes(32) };
+    if (first.value.cluster !== null) {
+      if (given.has('--config')) return usageFault(serve, '--config and --kubernetes exclude each other', io);
+      const { clusterMode } = await import('./serve/cluster.ts');
+      const mode = await clusterMode(first.value, first.value.cluster, io);
+      if (mode.ok) return runServe({ ...common, mode: mode.value });
+      io.stderr(`spooky serve: ${mode.error}\n`);
+      return EXIT.invalid;
+    }
     const config = given.value('--config') ?? io.env['SPOOKY_CONFIG'] ?? (existsSync(DEFAULT_CONFIG) ? DEFAULT_CONFIG : null);
-    if (config === null) return usageFault(serve, '--config is missing', io);
-    return runServe({ config, settings: first.value, settingsWith, io, newKey: () => randomBytes(32) });
+    if (config === null) return usageFault(serve, '--config is missing (or --kubernetes, in a cluster)', io);
+    return runServe({ ...common, mode: filesMode(config, io.cwd) });
   },
 };

@@ -4,7 +4,9 @@
  */
 import type { EndpointInfo, EndpointList, GroupId, GroupPart } from '../contract/snapshot/parts.ts';
 import type { DenyList } from '../lib/deny.ts';
-import type { GroupSource } from './compile/index.ts';
+import { formatHostPort, objectKey } from '../contract/resources/index.ts';
+import type { GroupService, GroupSource } from './compile/index.ts';
+import type { ServiceEndpoint } from './sources/services.ts';
 
 /** A list is one message of the channel, which holds 64 KiB. */
 export const MAX_ENDPOINTS = 400;
@@ -23,6 +25,8 @@ export interface LaneOptions {
   readonly deny: DenyList;
   /** Resolved addresses of a host; the literal itself for a literal. */
   readonly resolve: (host: string) => readonly string[];
+  /** Those of a Service that may be used now. */
+  readonly service: (service: GroupService) => readonly ServiceEndpoint[];
   readonly healthy: (group: GroupPart, candidate: Candidate) => boolean;
   readonly onLists: (lists: readonly EndpointList[]) => void;
   /** The endpoints to be checked have changed. */
@@ -36,6 +40,7 @@ export class EndpointLane {
   private groups = new Map<GroupId, LaneGroup>();
   private lists = new Map<GroupId, EndpointList>();
   private byHost = new Map<string, Set<GroupId>>();
+  private byService = new Map<string, Set<GroupId>>();
   private sequence = 0;
 
   constructor(o: LaneOptions) {
@@ -45,14 +50,12 @@ export class EndpointLane {
   /** The groups of the state to be published; their lists follow at once. */
   apply(sources: ReadonlyMap<GroupId, GroupSource>): void {
     this.byHost = new Map();
+    this.byService = new Map();
     const groups = new Map<GroupId, LaneGroup>();
     for (const [id, source] of sources) {
       groups.set(id, this.resolved(source));
-      for (const address of source.addresses) {
-        const users = this.byHost.get(address.host);
-        if (users === undefined) this.byHost.set(address.host, new Set([id]));
-        else users.add(id);
-      }
+      for (const address of source.addresses) use(this.byHost, address.host, id);
+      if (source.service !== null) use(this.byService, objectKey(source.service.namespace, source.service.name), id);
     }
     this.groups = groups;
     for (const id of this.lists.keys()) if (!groups.has(id)) this.lists.delete(id);
@@ -62,14 +65,14 @@ export class EndpointLane {
 
   /** A name has other addresses. */
   hostChanged(host: string): void {
-    const users = this.byHost.get(host);
-    if (users === undefined) return;
-    for (const id of users) {
-      const group = this.groups.get(id);
-      if (group !== undefined) this.groups.set(id, this.resolved(group.source));
-    }
-    this.o.onGroups(this.groups);
-    this.emit([...users]);
+    this.resolveAgain(this.byHost.get(host) ?? []);
+  }
+
+  /** Services (`namespace/name`) have other endpoints. */
+  servicesChanged(services: Iterable<string>): void {
+    const users = new Set<GroupId>();
+    for (const service of services) for (const id of this.byService.get(service) ?? []) users.add(id);
+    this.resolveAgain(users);
   }
 
   /** Verdicts on these groups' endpoints have changed. */
@@ -85,7 +88,38 @@ export class EndpointLane {
     return this.groups;
   }
 
+  private resolveAgain(ids: Iterable<GroupId>): void {
+    const changed = [...ids];
+    if (changed.length === 0) return;
+    for (const id of changed) {
+      const group = this.groups.get(id);
+      if (group !== undefined) this.groups.set(id, this.resolved(group.source));
+    }
+    this.o.onGroups(this.groups);
+    this.emit(changed);
+  }
+
   private resolved(source: GroupSource): LaneGroup {
+    return source.service === null ? this.ofAddresses(source) : this.ofService(source, source.service);
+  }
+
+  private ofService(source: GroupSource, service: GroupService): LaneGroup {
+    const candidates: Candidate[] = [];
+    const refused: string[] = [];
+    // Who answers is known by the Service's name, wherever its pods are.
+    const host = `${service.name}.${service.namespace}.svc`;
+    let beyond = 0;
+    for (const { address, port, draining } of this.o.service(service)) {
+      if (this.o.deny.denies(address))
+        refused.push(`Service ${service.namespace}/${service.name}: ${address} is not allowed as an endpoint`);
+      else if (candidates.length >= MAX_ENDPOINTS) beyond++;
+      else candidates.push({ address, port, host, label: formatHostPort({ host: address, port }), weight: 1, draining });
+    }
+    if (beyond > 0) refused.push(`Service ${service.namespace}/${service.name}: only ${MAX_ENDPOINTS} endpoints of one group are used`);
+    return { source, candidates, refused };
+  }
+
+  private ofAddresses(source: GroupSource): LaneGroup {
     const candidates: Candidate[] = [];
     const refused: string[] = [];
     const seen = new Set<string>();
@@ -116,4 +150,10 @@ export class EndpointLane {
     }
     if (changed.length > 0) this.o.onLists(changed);
   }
+}
+
+function use(index: Map<string, Set<GroupId>>, key: string, id: GroupId): void {
+  const users = index.get(key);
+  if (users === undefined) index.set(key, new Set([id]));
+  else users.add(id);
 }

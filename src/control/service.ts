@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Level } from '../lib/level.ts';
 import type { Log } from '../lib/log.ts';
 import type { AdminView, Document } from './admin/api.ts';
-import { Families } from './admin/families.ts';
+import type { Families } from './admin/families.ts';
 import type { Verdict } from './admin/probes.ts';
 import { adminDocuments, type AdminDocuments } from './admin/view.ts';
 import type { Compiled } from './compile/index.ts';
@@ -18,6 +18,7 @@ import { Loop } from './loop.ts';
 import type { Published, WorkerLoad } from './publish.ts';
 import { APPLY_RESULTS, logProblems, ReadModel, type ApplyResult } from './report.ts';
 import type { Resolve } from './sources/dns.ts';
+import type { ServiceEndpoints } from './sources/services.ts';
 import type { SourceState } from './sources/source.ts';
 import type { Spawn } from './supervise.ts';
 import { Targets } from './targets.ts';
@@ -28,6 +29,7 @@ export interface ServiceOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly cells: Cells;
+  readonly families: Families;
   readonly workers: number;
   readonly start: Omit<WorkerStart, 'workerId'>;
   readonly maxConnections: number;
@@ -37,12 +39,30 @@ export interface ServiceOptions {
   readonly spawn: Spawn;
   readonly compile: (set: ResourceSet) => Compiled;
   readonly resolve: Resolve;
+  /** null without a cluster. */
+  readonly services: ServiceEndpoints | null;
+  /**
+   * Every object stands for itself, as in a cluster: what is wrong with one is its own condition and keeps nothing else from being served. Files
+   * are one thing: an error among them keeps the last good state.
+   */
+  readonly perObject: boolean;
+  /** Why the first state is not there yet. */
+  readonly pending: () => readonly string[];
+  /** A state serves, or could not be served, or what the workers have bound of it is known better. */
+  readonly onReport: (report: Report) => void;
   readonly checks: (certificate: (hash: PartHash) => CertificatePart | null) => CheckTransport;
   readonly random: () => number;
   readonly access: (lines: string) => void;
   /** Settings of a state that can be taken over while running. */
   readonly onSettings: (state: SourceState) => void;
   readonly build: { readonly version: string; readonly node: string };
+}
+
+export interface Report {
+  readonly compiled: Compiled;
+  /** Every worker has switched to it. */
+  readonly acknowledged: boolean;
+  readonly bindProblems: readonly { readonly listener: string; readonly message: string }[];
 }
 
 export type Start =
@@ -70,7 +90,7 @@ export function blocks(problems: readonly Problem[], compiled: Compiled, serving
 const identity = (p: Problem): string => JSON.stringify([p.object, p.path, p.message]);
 
 export class Service implements AdminView {
-  readonly families = new Families();
+  readonly families: Families;
   readonly model = new ReadModel();
   readonly fleet: Fleet;
   private readonly o: ServiceOptions;
@@ -79,11 +99,14 @@ export class Service implements AdminView {
   private readonly documents: AdminDocuments;
   private readonly smallBuffers = new Set<string>();
   private fatal: ((start: Start) => void) | null = null;
+  private begun = false;
   private serving = false;
+  private told = new Set<string>();
   private isDraining = false;
 
   constructor(o: ServiceOptions) {
     this.o = o;
+    this.families = o.families;
     this.fleet = new Fleet({
       clock: o.clock,
       log: o.log,
@@ -105,6 +128,7 @@ export class Service implements AdminView {
       log: o.log,
       deny: o.deny,
       resolve: o.resolve,
+      services: o.services,
       checks: o.checks,
       random: o.random,
       onLists: (lists) => this.fleet.endpoints(lists),
@@ -119,9 +143,11 @@ export class Service implements AdminView {
   /** The first state, which is valid. */
   async start(compiled: Compiled, problems: readonly Problem[]): Promise<Start> {
     const began = this.o.clock.now();
+    this.told = new Set(problems.map(identity));
     const broken = new Promise<Start>((resolve) => {
       this.fatal = resolve;
     });
+    this.begun = true;
     this.fleet.start();
     const outcome = await Promise.race([
       broken,
@@ -133,7 +159,7 @@ export class Service implements AdminView {
 
   /** Resolves when every worker serves: the moment of `ready`. */
   async whenServing(): Promise<void> {
-    while (!this.fleet.serving()) await new Promise<void>((resolve) => this.o.clock.after(POLL_MS, resolve));
+    while (this.fleet.count > 0 && !this.fleet.serving()) await new Promise<void>((resolve) => this.o.clock.after(POLL_MS, resolve));
   }
 
   changed(state: SourceState): void {
@@ -165,16 +191,23 @@ export class Service implements AdminView {
   // What probes and the admin API ask.
 
   health(): Verdict {
-    // In a drain workers end one after the other, as they should.
-    const reasons = this.isDraining ? [] : this.fleet.unwell();
+    // In a drain workers end one after the other, as they should; before the first state there are none.
+    const reasons = this.isDraining || !this.begun ? [] : this.fleet.unwell();
     return { ok: reasons.length === 0, reasons };
   }
 
   ready(): Verdict {
-    const reasons = this.isDraining ? ['draining'] : [];
-    if (!this.serving) reasons.push('the first configuration is not loaded');
-    else reasons.push(...(this.isDraining ? [] : this.fleet.unready()));
+    // In a cluster deletion alone takes the pod out of new traffic; an unready pod would lose the flows of its clients as well.
+    const reasons = this.isDraining && !this.o.perObject ? ['draining'] : [];
+    if (!this.serving) reasons.push('the first configuration is not loaded', ...this.o.pending());
+    else if (!this.isDraining) reasons.push(...this.unready());
     return { ok: reasons.length === 0, reasons };
+  }
+
+  /** In a cluster one worker that serves is enough: the others' clients are lost either way, and an unready pod loses its own as well. */
+  private unready(): string[] {
+    const unready = this.fleet.unready();
+    return this.o.perObject && unready.length < this.fleet.count ? [] : unready;
   }
 
   draining(): boolean {
@@ -227,21 +260,23 @@ export class Service implements AdminView {
   private started(compiled: Compiled, published: Published, began: number, problems: readonly Problem[]): Start {
     if (!published.ok) return { ok: false, kind: 'failed', why: published.why };
     const failed = published.loads.filter((load) => load.problems.some((p) => p.kind === 'bind'));
-    if (failed.length > 0) return { ok: false, kind: 'bind', why: 'an address cannot be bound', loads: failed };
-    this.applied(compiled, published.version, began, problems);
+    if (failed.length > 0 && !this.o.perObject) return { ok: false, kind: 'bind', why: 'an address cannot be bound', loads: failed };
     this.serving = true;
+    this.applied(compiled, published.version, began, problems);
     return { ok: true };
   }
 
   private async apply(state: SourceState, since: number): Promise<void> {
     const compiled = this.o.compile(state.set);
     const problems = problemsOf(state, compiled);
-    logProblems(this.o.log, problems);
-    if (blocks(problems, compiled, this.model.compiled)) return this.refused('invalid', problems, 'the last good configuration stays');
+    this.tell(problems);
+    if (!this.o.perObject && blocks(problems, compiled, this.model.compiled))
+      return this.refused('invalid', problems, 'the last good configuration stays');
     this.o.onSettings(state);
     const outcome = await this.publish(compiled);
     if (!outcome.ok) {
       this.targets.restore(this.model.compiled);
+      this.o.onReport({ compiled, acknowledged: false, bindProblems: [] });
       return this.refused('failed', problems, outcome.why);
     }
     this.applied(compiled, outcome.version, since, problems);
@@ -250,6 +285,8 @@ export class Service implements AdminView {
 
   private async publish(compiled: Compiled): Promise<Published> {
     await this.targets.prepare(compiled, this.model.compiled);
+    // A controller alone has no workers to wait for.
+    if (this.fleet.count === 0) return { ok: true, version: this.model.version + 1, loads: [] };
     return this.fleet.publish({ listeners: compiled.listeners, encoded: compiled.encoded, groups: new Set(compiled.groups.keys()) });
   }
 
@@ -264,6 +301,21 @@ export class Service implements AdminView {
     families.retain(model.names('listener'), model.names('upstream'));
     families.replace('config_resources', resourceCounts(compiled));
     families.replace('certificate_expiry_timestamp_seconds', certificateRows(compiled));
+    this.report();
+  }
+
+  private report(): void {
+    const { compiled } = this.model;
+    if (compiled === null) return;
+    const bindProblems = this.model.bindProblems().map(({ listener, message }) => ({ listener, message }));
+    this.o.onReport({ compiled, acknowledged: true, bindProblems });
+  }
+
+  /** In a cluster any object's change brings all problems along: only new ones are told. */
+  private tell(problems: readonly Problem[]): void {
+    const told = new Set(problems.map(identity));
+    logProblems(this.o.log, this.o.perObject ? problems.filter((p) => !this.told.has(identity(p))) : problems);
+    this.told = told;
   }
 
   private refused(result: ApplyResult, problems: readonly Problem[], why: string): void {
@@ -276,6 +328,8 @@ export class Service implements AdminView {
     this.model.loaded(load);
     for (const b of load.bound) this.checkBuffer(`${b.namespace}/${b.name}`, b.receiveBuffer);
     for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
+    // Of a state under way it is told with the state.
+    if (this.serving && this.fleet.serving()) this.report();
   }
 
   /** A burst that finds no room is lost without a trace in QUIC: said once per listener. */

@@ -7,6 +7,7 @@ import type { Compiled } from './compile/index.ts';
 import { EndpointLane, type LaneGroup } from './endpoints.ts';
 import { Health, type CheckReason, type CheckTransport } from './health/index.ts';
 import { Dns, type Resolve } from './sources/dns.ts';
+import type { ServiceEndpoints } from './sources/services.ts';
 
 /** How long a state waits for the first answers about names that it brings. */
 const NAMES_MS = 1000;
@@ -17,6 +18,8 @@ export interface TargetsOptions {
   /** CIDRs that no endpoint may have. */
   readonly deny: readonly string[];
   readonly resolve: Resolve;
+  /** null without a cluster. */
+  readonly services: ServiceEndpoints | null;
   /** Checks find certificates of the state that is being applied by their hash. */
   readonly checks: (certificate: (hash: PartHash) => CertificatePart | null) => CheckTransport;
   readonly random: () => number;
@@ -40,6 +43,7 @@ export class Targets {
   /** The state that is being applied, or serves. */
   private newest: Compiled | null = null;
   private refusals = new Set<string>();
+  private readonly unfollow: (() => void) | null;
 
   constructor(o: TargetsOptions) {
     this.o = o;
@@ -62,10 +66,12 @@ export class Targets {
     this.lane = new EndpointLane({
       deny: new DenyList(o.deny),
       resolve: (host) => this.dns.addresses(host),
+      service: (service) => o.services?.endpoints(service) ?? [],
       healthy: (group, endpoint) => this.checks.healthy(group, endpoint),
       onLists: o.onLists,
       onGroups: (groups) => this.groupsChanged(groups),
     });
+    this.unfollow = o.services?.onChange((services) => this.lane.servicesChanged(services)) ?? null;
   }
 
   /** Before a state is published: its names are asked for, its lists made. Names of the old state are followed on until the new one serves. */
@@ -90,6 +96,7 @@ export class Targets {
   }
 
   stop(): void {
+    this.unfollow?.();
     this.checks.stop();
     this.dns.stop();
   }

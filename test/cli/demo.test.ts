@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { connect, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
-import { startDemo, type Demo } from '../../src/cli/demo.ts';
+import { once } from 'node:events';
+import { demo as demoCommand, startDemo, type Demo } from '../../src/cli/demo.ts';
+import { makeCertificate } from '../kit/x509.ts';
 
 let demo: Demo;
 let session: ClientHttp2Session;
@@ -101,4 +103,62 @@ describe('an address that is taken', () => {
   test('is an error of listen', async () => {
     await expect(startDemo('127.0.0.1', demo.port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
   });
+});
+
+test('with a certificate it speaks HTTP/2 over TLS', async () => {
+  const leaf = makeCertificate({ names: ['DNS:localhost'] });
+  const secure = await startDemo('127.0.0.1', 0, { cert: Buffer.from(leaf.cert), key: Buffer.from(leaf.key) });
+  const client = connect(`https://127.0.0.1:${secure.port}`, { ca: leaf.cert, servername: 'localhost' });
+  const stream = client.request({ ':path': '/health' });
+  const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+  expect(headers[':status']).toBe(200);
+  client.destroy();
+  await secure.close();
+});
+
+describe('a drain', () => {
+  const begin = async (path: string) => {
+    const server = await startDemo('127.0.0.1', 0);
+    const client = connect(`http://127.0.0.1:${server.port}`);
+    client.on('error', () => {});
+    const stream = client.request({ ':path': path });
+    stream.on('error', () => {});
+    await once(client, 'remoteSettings');
+    // A round trip, so that the request has arrived.
+    const trip = client.request({ ':path': '/health' });
+    trip.resume();
+    await once(trip, 'close');
+    return { server, client, stream };
+  };
+
+  test('says GOAWAY, answers what is open, and then is over', async () => {
+    const { server, client, stream } = await begin('/slow?ms=100');
+    const goaway = once(client, 'goaway');
+    const answered = once(stream, 'response') as Promise<[IncomingHttpHeaders]>;
+    const drained = server.drain(20_000);
+    expect(((await goaway) as [number])[0]).toBe(0);
+    expect((await answered)[0][':status']).toBe(200);
+    stream.resume();
+    await drained;
+    await expect(startDemo('127.0.0.1', server.port).then((again) => again.close())).resolves.toBeUndefined();
+  });
+
+  test('waits no longer than it may', async () => {
+    const { server, client } = await begin('/events?ms=1000');
+    await server.drain(50);
+    client.destroy();
+  });
+});
+
+test.each([
+  [['--cert', 'x'], '--cert and --key belong together'],
+  [['--key', 'x'], '--cert and --key belong together'],
+  [['--cert', '/no/such', '--key', '/no/such'], '--cert: '],
+  [['--listen', 'nowhere'], '--listen must be an address and a port'],
+  [['more'], 'unexpected "more"'],
+])('usage: %j', async (args, said) => {
+  let err = '';
+  const io = { stdout: () => {}, stderr: (text: string) => void (err += text), env: {}, cwd: '/' };
+  expect(await demoCommand.run(args, io)).toBe(2);
+  expect(err).toContain(said);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { SETTINGS } from '../../src/contract/resources/index.ts';
+import { CLUSTER_SETTINGS, SETTINGS } from '../../src/contract/resources/index.ts';
 import type { CommandIo } from '../../src/cli/command.ts';
 import { COMMAND_NAMES, help, loadCommand, loadCommands } from '../../src/cli/commands.ts';
 import { commandLinePage } from '../../src/cli/generate/commandline.ts';
@@ -57,6 +57,10 @@ test('serve --help shows every setting with default and environment, and what co
   await (await loadCommand('serve'))?.run(['--help'], io);
   for (const s of SETTINGS) {
     expect(said.out).toContain(`${s.flag} ${s.value}`);
+    expect(said.out).toContain(`[${s.env}] (default: ${s.defaultText})`);
+  }
+  for (const s of CLUSTER_SETTINGS) {
+    expect(said.out).toContain(s.value === '' ? s.flag : `${s.flag} ${s.value}`);
     expect(said.out).toContain(`[${s.env}] (default: ${s.defaultText})`);
   }
   for (const f of LATER_FLAGS) expect(said.out).toContain(f.flag);

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { EndpointList, GroupId, GroupPart } from '../../src/contract/snapshot/parts.ts';
 import type { GroupSource } from '../../src/control/compile/index.ts';
 import { EndpointLane, MAX_ENDPOINTS } from '../../src/control/endpoints.ts';
+import type { ServiceEndpoint } from '../../src/control/sources/services.ts';
 import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../src/lib/deny.ts';
 
 const source = (id: string, ...hosts: string[]): GroupSource => ({
@@ -24,15 +25,17 @@ const setUp = () => {
   const zone = new Map<string, readonly string[]>();
   const sick = new Set<string>();
   const sent: EndpointList[] = [];
+  const services = new Map<string, readonly ServiceEndpoint[]>();
   const lane = new EndpointLane({
     deny: new DenyList(ALWAYS_DENIED),
     resolve: (host) => zone.get(host) ?? (/^[\d.:a-f]+$/.test(host) ? [host] : []),
+    service: ({ namespace, name, portName }) => services.get(`${namespace}/${name}:${portName}`) ?? [],
     healthy: (_, endpoint) => !sick.has(endpoint.address),
     onLists: (lists) => sent.push(...lists),
     onGroups: () => {},
   });
   const take = () => sent.splice(0).map((l) => ({ group: l.group, sequence: l.sequence, addresses: l.list.map((e) => e.address) }));
-  return { zone, sick, sent, lane, take };
+  return { zone, sick, sent, services, lane, take };
 };
 
 test('lists say address, name, label, weight and verdict of every endpoint', () => {
@@ -132,5 +135,48 @@ describe('addresses after resolution', () => {
     lane.apply(sources(source('g', '192.0.2.1', '192.0.2.1'), source('h', 'many.test')));
     expect(sent.map((l) => l.list.length)).toEqual([1, MAX_ENDPOINTS]);
     expect(lane.all().get('h' as GroupId)?.refused).toHaveLength(10);
+  });
+});
+
+describe('a group of a Service', () => {
+  const ofService = (id: string, name: string): GroupSource => ({
+    ...source(id),
+    service: { namespace: 'web', name, portName: 'http' },
+  });
+  const at = (address: string, draining = false): ServiceEndpoint => ({ address, port: 8080, draining });
+
+  test('has the endpoints of the port, under the name of the Service', () => {
+    const { services, lane, sent } = setUp();
+    services.set('web/api:http', [at('10.0.0.1'), at('2001:db8::1', true)]);
+    lane.apply(sources(ofService('a', 'api')));
+    expect(sent.at(-1)?.list).toEqual([
+      { address: '10.0.0.1', port: 8080, host: 'api.web.svc', label: '10.0.0.1:8080', weight: 1, healthy: true, draining: false },
+      { address: '2001:db8::1', port: 8080, host: 'api.web.svc', label: '[2001:db8::1]:8080', weight: 1, healthy: true, draining: true },
+    ]);
+  });
+
+  test('follows its Service and no other, and says nothing when nothing changed', () => {
+    const { services, lane, take } = setUp();
+    lane.apply(sources(ofService('a', 'api'), ofService('b', 'other')));
+    take();
+    services.set('web/api:http', [at('10.0.0.1')]);
+    services.set('web/other:http', [at('10.0.0.9')]);
+    lane.servicesChanged(['web/api', 'web/stranger']);
+    expect(take()).toEqual([{ group: 'a', sequence: 3, addresses: ['10.0.0.1'] }]);
+    lane.servicesChanged(['web/api']);
+    expect(take()).toEqual([]);
+  });
+
+  test('never gets an address that is denied, and no more than a list holds', () => {
+    const { services, lane, sent } = setUp();
+    const many = Array.from({ length: MAX_ENDPOINTS + 5 }, (_, i) => at(`10.0.${i >> 8}.${i & 255}`));
+    services.set('web/api:http', [at('169.254.169.254'), ...many]);
+    lane.apply(sources(ofService('a', 'api')));
+    expect(sent.at(-1)?.list).toHaveLength(MAX_ENDPOINTS);
+    expect(sent.at(-1)?.list.map((e) => e.address)).not.toContain('169.254.169.254');
+    expect(lane.all().get('a' as GroupId)?.refused).toEqual([
+      'Service web/api: 169.254.169.254 is not allowed as an endpoint',
+      `Service web/api: only ${MAX_ENDPOINTS} endpoints of one group are used`,
+    ]);
   });
 });

@@ -3,13 +3,15 @@ import { describe, expect, test } from '@jest/globals';
 import { Cells, type RowReading } from '../../src/contract/cells.ts';
 import type { LoadProblem, ToWorker, WorkerStart } from '../../src/contract/channel.ts';
 import type { Problem, ResourceSet } from '../../src/contract/resources/index.ts';
-import type { EndpointInfo } from '../../src/contract/snapshot/index.ts';
+import type { EndpointInfo, GroupId } from '../../src/contract/snapshot/index.ts';
 import { jsonPieces, type Document } from '../../src/control/admin/api.ts';
-import { compile } from '../../src/control/compile/index.ts';
+import { Families } from '../../src/control/admin/families.ts';
+import { compile, type GroupSource } from '../../src/control/compile/index.ts';
 import type { CheckReason, Checker } from '../../src/control/health/index.ts';
-import { Service, type ServiceOptions, type Start } from '../../src/control/service.ts';
+import { Service, type Report, type ServiceOptions, type Start } from '../../src/control/service.ts';
 import type { Answer } from '../../src/control/sources/dns.ts';
 import { stateOf } from '../../src/control/sources/memory.ts';
+import type { ServiceEndpoints } from '../../src/control/sources/services.ts';
 import type { ProcessEvents } from '../../src/control/supervise.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 import { createLog } from '../../src/lib/log.ts';
@@ -89,6 +91,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
   const zone = new Map<string, readonly Answer[]>();
   const verdicts = new Map<string, CheckReason>();
   const next = { dieAtLoad: false };
+  const reports: Report[] = [];
   const service = new Service({
     clock,
     log: createLog({
@@ -98,6 +101,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
       wall: () => clock.wall(),
     }),
     cells: new Cells(),
+    families: new Families(),
     workers: 1,
     start: {} as Omit<WorkerStart, 'workerId'>,
     maxConnections: 1000,
@@ -111,6 +115,10 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
       return w;
     },
     compile: (set) => compile(set, { standalone: true }),
+    services: null,
+    perObject: false,
+    pending: () => [],
+    onReport: (report) => reports.push(report),
     resolve: (name) => Promise.resolve(zone.get(name) ?? []),
     checks: () => ({
       open: ({ endpoint }): Checker => ({
@@ -150,7 +158,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
   const said = (msg: string) => logged.filter((line) => line['msg'] === msg);
   const read = async (document: Document | Promise<Document>) =>
     JSON.parse([...jsonPieces(await document)].join('')) as Record<string, unknown>;
-  return { clock, live, workers, zone, verdicts, next, service, start, change, said, read };
+  return { reports, clock, live, workers, zone, verdicts, next, service, start, change, said, read };
 };
 
 const problem: Problem = {
@@ -386,6 +394,98 @@ test('changes are counted from zero, so that the first refusal is an increase', 
   const { service } = setUp();
   const rows = [...service.families.rows('config_apply_total')].map((row) => [row.labels, row.values]);
   expect(rows).toEqual(['applied', 'invalid', 'failed'].map((result) => [[result], [0]]));
+});
+
+describe('in a cluster', () => {
+  const bind: LoadProblem = { kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' };
+
+  test('why there is no first state yet is part of ready', () => {
+    const { service } = setUp({ perObject: true, pending: () => ['Upstreams cannot be listed: forbidden'] });
+    expect(service.ready().reasons).toEqual(['the first configuration is not loaded', 'Upstreams cannot be listed: forbidden']);
+  });
+
+  test('an address that cannot be bound is reported, and everything else serves', async () => {
+    const { service, start, reports } = setUp({ perObject: true, problems: [bind] });
+    expect(await start(setTo('192.0.2.1:80'))).toEqual({ ok: true });
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    expect(reports).toMatchObject([{ acknowledged: true, bindProblems: [{ listener: 'default/public', message: 'taken' }] }]);
+  });
+
+  test('what is wrong with one object keeps nothing else from being served, and is told once', async () => {
+    const { service, start, change, said, reports } = setUp({ perObject: true });
+    await start(setTo('192.0.2.1:80'));
+    await change(setTo('192.0.2.2:80'), [problem]);
+    await change(setTo('192.0.2.3:80'), [problem]);
+    expect(service.families.get('config_apply_total', 'applied')).toBe(3);
+    expect(said('configuration problem')).toHaveLength(1);
+    expect(reports).toHaveLength(3);
+    await change(setTo('192.0.2.4:80'));
+    await change(setTo('192.0.2.5:80'), [problem]);
+    expect(said('configuration problem')).toHaveLength(2);
+  });
+
+  test('a version that could not be served is reported as one that was not acknowledged', async () => {
+    const { live, workers, next, service, start, reports } = setUp({ perObject: true });
+    await start(setTo('192.0.2.1:80'));
+    next.dieAtLoad = true;
+    (workers[0] as FakeWorker).dieAtLoad = true;
+    service.changed(stateOf(setTo('192.0.2.2:80')));
+    for (let i = 0; i < 40 && reports.length < 2; i++) await live(100);
+    expect(reports.at(-1)).toMatchObject({ acknowledged: false });
+  });
+
+  test('one worker that serves is enough to be ready, and a drain does not turn it off', async () => {
+    const { workers, service, start } = setUp({ perObject: true, workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    workers[1]?.exit(null, 'SIGKILL');
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    workers[0]?.exit(null, 'SIGKILL');
+    expect(service.ready().ok).toBe(false);
+    service.beginDrain();
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    expect(service.draining()).toBe(true);
+  });
+
+  test('a controller without workers reports what compile says', async () => {
+    const { service, start, change, reports } = setUp({ perObject: true, workers: 0 });
+    expect(await start(setTo('192.0.2.1:80'))).toEqual({ ok: true });
+    await service.whenServing();
+    await change(setTo('192.0.2.2:80'));
+    expect(reports).toMatchObject([{ acknowledged: true }, { acknowledged: true }]);
+    expect([service.ready(), service.health()]).toEqual([
+      { ok: true, reasons: [] },
+      { ok: true, reasons: [] },
+    ]);
+  });
+
+  test('endpoints of Services go their own way, without a new state', async () => {
+    const endpoints = new Map([['10.0.0.1', 8080]]);
+    let tell: (services: ReadonlySet<string>) => void = () => {};
+    const services: ServiceEndpoints = {
+      endpoints: () => Array.from(endpoints, ([address, port]) => ({ address, port, draining: false })),
+      counts: () => ({ total: endpoints.size, ready: endpoints.size }),
+      onChange: (listener) => {
+        tell = listener;
+        return () => (tell = () => {});
+      },
+    };
+    const { workers, service, reports } = setUp({ perObject: true, services });
+    const compiled = compile(setTo('192.0.2.1:80'), { standalone: true });
+    const [id, source] = [...compiled.groups][0] as [GroupId, GroupSource];
+    const ofService: GroupSource = { ...source, addresses: [], service: { namespace: 'web', name: 'api', portName: '' } };
+    const starting = service.start({ ...compiled, groups: new Map([[id, ofService]]) }, []);
+    await settle();
+    await starting;
+    const w = workers[0] as FakeWorker;
+    expect(w.endpoints()).toMatchObject([{ address: '10.0.0.1', host: 'api.web.svc' }]);
+    endpoints.set('10.0.0.2', 8080);
+    tell(new Set(['web/api']));
+    await settle();
+    expect(w.endpoints()).toHaveLength(2);
+    expect([service.model.version, reports.length]).toEqual([1, 1]);
+    service.stop();
+    tell(new Set(['web/api']));
+  });
 });
 
 describe('a drain', () => {

@@ -196,10 +196,21 @@ function crd(names: KindNames): Json {
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${names.plural}.${GROUP}`, annotations: { [`${GROUP}/schema-hash`]: hash } },
+    metadata: { name: `${names.plural}.${GROUP}`, annotations: { [HASH_ANNOTATION]: hash } },
     spec,
   };
 }
+
+export const HASH_ANNOTATION = `${GROUP}/schema-hash`;
+
+/** Name and hash of each CRD, as this version has it. */
+export const crdHashes = (): Map<string, string> =>
+  new Map(
+    KINDS.map((names) => {
+      const { metadata } = crd(names) as { metadata: { name: string; annotations: Record<string, string> } };
+      return [metadata.name, metadata.annotations[HASH_ANNOTATION] as string];
+    }),
+  );
 
 /** Path and content of each CRD. */
 export function crdFiles(): Map<string, string> {

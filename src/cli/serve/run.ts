@@ -1,13 +1,13 @@
 /** One run of `serve`, from the first read of the configuration to the last line of the log. */
 import { hostname } from 'node:os';
 import { Cells } from '../../contract/cells.ts';
-import { formatHostPort, type HostPort, type Problem, type ResourceSet, type SettingsDocument } from '../../contract/resources/index.ts';
+import { formatHostPort, type HostPort, type Problem, type SettingsDocument } from '../../contract/resources/index.ts';
 import { adminRoutes } from '../../control/admin/api.ts';
 import { probeRoutes } from '../../control/admin/probes.ts';
 import { createProcessMetrics } from '../../control/admin/process.ts';
 import { startServer, type AdminServer, type Route } from '../../control/admin/server.ts';
-import { compile, Memo, type Compiled } from '../../control/compile/index.ts';
-import { ALWAYS_DENIED, DenyList } from '../../lib/deny.ts';
+import { Families } from '../../control/admin/families.ts';
+import type { Compiled } from '../../control/compile/index.ts';
 import { forkWorkers } from '../../control/fork.ts';
 import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
@@ -15,9 +15,9 @@ import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
 import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
-import { createSource } from '../../control/sources/files.ts';
-import type { Source, SourceState } from '../../control/sources/source.ts';
+import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
+import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../lib/deny.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Result } from '../../lib/result.ts';
 import type { Secret } from '../../lib/secret.ts';
@@ -26,12 +26,15 @@ import { EXIT, type CommandIo } from '../command.ts';
 import { packageVersion } from '../package.ts';
 import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
 import { openLogs, type Logs } from './logs.ts';
+import type { Feed, Mode } from './mode.ts';
 
 const METRICS_CONNECTIONS = 512;
 const ADMIN_CONNECTIONS = 256;
+/** How long a drain waits for what the cluster is still to be told. */
+const RELEASE_MS = 2000;
 
 export interface RunOptions {
-  readonly config: string;
+  readonly mode: Mode;
   /** From flags and environment alone. */
   readonly settings: ServeSettings;
   readonly settingsWith: (document: SettingsDocument | null) => Result<ServeSettings, readonly SettingProblem[]>;
@@ -40,28 +43,24 @@ export interface RunOptions {
 }
 
 export const runServe = async (o: RunOptions): Promise<number> => {
-  const source = createSource(o.config, { cwd: o.io.cwd });
-  let onChange: (state: SourceState) => void = () => {};
-  const state = await source.start((next) => onChange(next));
-  const settings = o.settingsWith(state.settings);
-  if (!settings.ok) {
-    for (const p of settings.error) o.io.stderr(`spooky serve: ${p.source}: ${p.message}\n`);
-    await source.stop();
-    return EXIT.invalid;
-  }
+  const early = await o.mode.early();
+  const settings = o.settingsWith(early?.settings ?? null);
   const cells = new Cells();
+  const fail = async (lines: readonly string[]): Promise<number> => {
+    for (const line of lines) o.io.stderr(`spooky serve: ${line}\n`);
+    await o.mode.close();
+    return EXIT.invalid;
+  };
+  if (!settings.ok) return fail(settings.error.map((p) => `${p.source}: ${p.message}`));
   let logs: Logs;
   try {
     logs = openLogs(settings.value, cells);
   } catch (e) {
-    o.io.stderr(`spooky serve: --log-file: ${e instanceof Error ? e.message : String(e)}\n`);
-    await source.stop();
-    return EXIT.invalid;
+    return fail([`--log-file: ${e instanceof Error ? e.message : String(e)}`]);
   }
-  const run = new Run(o, settings.value, logs, cells, source);
-  onChange = (next) => run.changed(next);
+  const run = new Run(o, settings.value, logs, cells);
   try {
-    return await run.main(state);
+    return await run.main();
   } finally {
     await run.end();
   }
@@ -73,23 +72,22 @@ class Run {
   private readonly logs: Logs;
   private readonly log: Log;
   private readonly cells: Cells;
-  private readonly source: Source;
+  private readonly families = new Families();
+  private readonly feed: Feed;
   private readonly servers: AdminServer[] = [];
-  private readonly memo = new Memo();
-  private readonly compile = (set: ResourceSet): Compiled => compile(set, { standalone: true, memo: this.memo });
   private service: Service | null = null;
   private token: Secret | null = null;
 
-  constructor(o: RunOptions, settings: ServeSettings, logs: Logs, cells: Cells, source: Source) {
+  constructor(o: RunOptions, settings: ServeSettings, logs: Logs, cells: Cells) {
     this.o = o;
     this.settings = settings;
     this.logs = logs;
     this.log = logs.log;
     this.cells = cells;
-    this.source = source;
+    this.feed = o.mode.open({ clock: systemClock, log: logs.log, families: this.families, defect: (where, e) => this.defect(where, e) });
   }
 
-  async main(state: SourceState): Promise<number> {
+  async main(): Promise<number> {
     this.catchDefects();
     const stopping = this.signals();
     const { settings } = this;
@@ -100,31 +98,36 @@ class Run {
       if (!token.ok) return this.fail(EXIT.invalid, `--admin-token-file: ${token.error}`);
       this.token = token.value;
     }
-    // Judged before anything is bound: exit 1 means that nothing was.
-    const compiled = this.compile(state.set);
-    const problems = problemsOf(state, compiled);
-    if (blocks(problems, compiled, null)) return this.invalid(problems);
-    logProblems(this.log, problems);
+    // A cluster may keep everybody waiting: the probes say so meanwhile. Files are judged before anything is bound: exit 1 means that nothing was.
     const service = this.createService(key.value);
     this.service = service;
-    const bound = await this.startServers(service);
-    if (bound !== null) return bound;
+    if (this.o.mode.perObject) {
+      const bound = await this.startServers(service);
+      if (bound !== null) return bound;
+    }
+    const state = await Promise.race([this.feed.start((next) => service.changed(next)), stopping.first]);
+    if (state === null) return EXIT.ok;
+    const compiled = this.feed.compile(state.set);
+    const problems = problemsOf(state, compiled);
+    if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.invalid(problems);
+    logProblems(this.log, problems);
+    if (!this.o.mode.perObject) {
+      const bound = await this.startServers(service);
+      if (bound !== null) return bound;
+    }
     const started = await Promise.race([service.start(compiled, problems), stopping.first]);
     if (started === null) return EXIT.ok;
     if (!started.ok) return this.startFailed(started, compiled);
     await Promise.race([service.whenServing(), stopping.first]);
     this.ready(service);
+    this.feed.serving();
     await stopping.first;
     return Promise.race([this.drain(service), stopping.second]);
   }
 
-  changed(state: SourceState): void {
-    this.service?.changed(state);
-  }
-
   async end(): Promise<void> {
     this.service?.stop();
-    await Promise.all([this.source.stop(), ...this.servers.map((server) => server.close())]);
+    await Promise.all([this.feed.stop(), ...this.servers.map((server) => server.close())]);
     this.service?.fleet.killAll();
     await this.logs.flush();
   }
@@ -132,15 +135,18 @@ class Run {
   private createService(installationKey: Uint8Array): Service {
     const { settings, log } = this;
     const script = import.meta.url.endsWith('.ts') ? '../../worker.ts' : '../../worker.js';
-    const deny = [...ALWAYS_DENIED, ...settings.endpointDeny];
+    const { mode } = this.o;
+    const deny = [...ALWAYS_DENIED, ...(mode.allowLoopback ? [] : LOOPBACK), ...mode.deny, ...settings.endpointDeny];
+    const workers = mode.serves ? workerCount(settings) : 0;
     return new Service({
       clock: systemClock,
       log,
       cells: this.cells,
-      workers: workerCount(settings),
+      families: this.families,
+      workers,
       start: {
-        workers: workerCount(settings),
-        nodeId: nodeNumber(settings.nodeName ?? hostname()),
+        workers,
+        nodeId: nodeNumber(mode.nodeId ?? settings.nodeName ?? hostname()),
         installationKey,
         engine: settings.engine,
         udpReceiveBuffer: settings.udpReceiveBuffer,
@@ -149,15 +155,19 @@ class Run {
         accessLog: settings.accessLog,
         metricsDetail: settings.metricsDetail,
         endpointDeny: deny,
-        allowLoopbackEndpoints: true,
+        allowLoopbackEndpoints: mode.allowLoopback,
         logLevel: settings.logLevel,
       },
       maxConnections: settings.maxConnections,
       deny,
       metricsDetail: settings.metricsDetail,
       spawn: forkWorkers(new URL(script, import.meta.url), (worker, line) => log.warn('worker output', { worker, line })),
-      compile: this.compile,
+      compile: (set) => this.feed.compile(set),
       resolve: systemResolve(),
+      services: this.feed.endpoints,
+      perObject: mode.perObject,
+      pending: () => this.feed.pending(),
+      onReport: (report) => this.feed.report(report),
       checks: (certificate) =>
         http2Checks({ deny: new DenyList(deny), clock: systemClock, certificate, onInternalError: (where, e) => this.defect(where, e) }),
       random: Math.random,
@@ -221,7 +231,7 @@ class Run {
       listeners: service.model.addresses(),
       metrics: this.bound.metrics,
       admin: this.bound.admin,
-      workers: workerCount(this.settings),
+      workers: service.fleet.count,
       engine: facts?.engine ?? '',
       engineVersion: facts?.engineVersion ?? '',
       version: packageVersion(),
@@ -235,7 +245,7 @@ class Run {
       if (this.logs.format === 'plain') this.o.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);
       else this.log.at(p.severity === 'error' ? 'error' : 'warn', 'configuration problem', { problem: problemLine(p) });
     }
-    return this.fail(EXIT.invalid, `${this.o.config}: the configuration is invalid, nothing was bound`);
+    return this.fail(EXIT.invalid, `${this.o.mode.name}: the configuration is invalid, nothing was bound`);
   }
 
   private async startFailed(started: Exclude<Start, { ok: true }>, compiled: Compiled): Promise<number> {
@@ -268,6 +278,7 @@ class Run {
     const { drainDelay, drainTimeout } = this.settings;
     this.log.info('draining', { delayMs: drainDelay, timeoutMs: drainTimeout });
     service.beginDrain();
+    await Promise.race([this.feed.drain(), new Promise<void>((resolve) => systemClock.after(RELEASE_MS, resolve))]);
     if (drainDelay > 0) await new Promise<void>((resolve) => systemClock.after(drainDelay, resolve));
     await service.drain(drainTimeout);
     this.log.info('drained');
@@ -303,7 +314,7 @@ class Run {
       if (token.ok) this.token = token.value;
       else this.log.error('admin token not read, the last one stays', { why: token.error });
     }
-    this.source.reread();
+    this.feed.reread();
   }
 
   private catchDefects(): void {

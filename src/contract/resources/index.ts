@@ -25,11 +25,13 @@ export {
   settingByName,
   type LogLevel,
   type Setting,
+  type SettingOf,
   type SettingName,
   type SettingsDocument,
   type SettingsFault,
   type SettingValues,
 } from './settings.ts';
+export { CLUSTER_SETTINGS, type ClusterValues } from './clustersettings.ts';
 export {
   SHAPES,
   pathText,

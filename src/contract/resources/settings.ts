@@ -37,45 +37,60 @@ export type SettingName = keyof SettingValues;
 /** What a `Settings` document says; the rest comes from flags, environment and defaults. */
 export type SettingsDocument = { readonly [N in SettingName]?: SettingValues[N] };
 
-export interface Setting<N extends SettingName = SettingName> {
+/** One setting of a table of values `V`. */
+export interface SettingOf<V, N extends keyof V & string = keyof V & string> {
   readonly name: N;
   /** `--log-level` */
   readonly flag: string;
   /** `SPOOKY_LOG_LEVEL` */
   readonly env: string;
-  /** The placeholder in `--help`. */
+  /** The placeholder in `--help`; '' for a switch. */
   readonly value: string;
-  readonly default: SettingValues[N];
+  readonly default: V[N];
   /** The default as `--help` shows it. */
   readonly defaultText: string;
   readonly help: string;
   /** From text to value, or what would be right. */
-  readonly parse: (text: string) => Result<SettingValues[N], string>;
+  readonly parse: (text: string) => Result<V[N], string>;
 }
+
+export type Setting<N extends SettingName = SettingName> = SettingOf<SettingValues, N>;
 
 const kebab = (name: string): string => name.replaceAll(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
-type Parse<V> = (text: string) => Result<V, string>;
+export type Parse<V> = (text: string) => Result<V, string>;
 
-function setting<N extends SettingName>(
-  name: N,
-  value: string,
-  help: string,
-  parse: Parse<SettingValues[N]>,
-  defaultText: string,
-  initial?: SettingValues[N],
-): Setting<N> {
-  const flag = `--${kebab(name)}`;
-  let given = initial;
-  if (given === undefined) {
-    const parsed = parse(defaultText);
-    if (!parsed.ok) throw new TypeError(`default of ${name}: ${parsed.error}`);
-    given = parsed.value;
-  }
-  return { name, flag, env: `SPOOKY_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`, value, default: given, defaultText, help, parse };
-}
+/** The maker of settings of one table. */
+export const settingsOf =
+  <V>() =>
+  <N extends keyof V & string>(
+    name: N,
+    value: string,
+    help: string,
+    parse: Parse<V[N]>,
+    defaultText: string,
+    initial?: V[N],
+  ): SettingOf<V, N> => {
+    const flag = `--${kebab(name)}`;
+    let given = initial;
+    if (given === undefined) {
+      const parsed = parse(defaultText);
+      if (!parsed.ok) throw new TypeError(`default of ${name}: ${parsed.error}`);
+      given = parsed.value;
+    }
+    return {
+      name,
+      flag,
+      env: `SPOOKY_${flag.slice(2).replaceAll('-', '_').toUpperCase()}`,
+      value,
+      default: given,
+      defaultText,
+      help,
+      parse,
+    };
+  };
 
-const words =
+export const words =
   <const W extends readonly string[]>(...list: W): Parse<W[number]> =>
   (text) =>
     list.includes(text)
@@ -124,6 +139,9 @@ const bytes =
       : err(`must be a size like 8Mi, ${formatSize(low)} to ${formatSize(high)}, not ${JSON.stringify(text)}`);
   };
 
+/** `a,b` as a list, without empty items. */
+export const commaList = (text: string): string[] => text.split(',').flatMap((s) => (s.trim() === '' ? [] : [s.trim()]));
+
 /** `127.0.0.1:9901`; a bare `:9901` is every address, as most people write it. */
 export const listenAddress: Parse<HostPort> = (text) => {
   const found = readHostPort(text.startsWith(':') ? `[::]${text}` : text);
@@ -137,7 +155,7 @@ const listenOrOff: Parse<HostPort | null> = (text) => {
   return found.ok ? found : err(found.error.replace('must be', 'must be off or'));
 };
 
-const file: Parse<string | null> = (text) => (text === '' || text.includes('\0') ? err('must be a path of a file') : ok(text));
+export const file: Parse<string | null> = (text) => (text === '' || text.includes('\0') ? err('must be a path of a file') : ok(text));
 
 const nodeName: Parse<string | null> = (text) =>
   text.length <= 253 && matchesPattern('label', text)
@@ -145,13 +163,14 @@ const nodeName: Parse<string | null> = (text) =>
     : err(`must be a name of letters, digits, "-", "_" and ".", not ${JSON.stringify(text)}`);
 
 const networks: Parse<readonly string[]> = (text) => {
-  const list = text.split(',').flatMap((s) => (s.trim() === '' ? [] : [s.trim()]));
+  const list = commaList(text);
   const bad = list.find((s) => !isCidr(s) && !isAddress(s));
   if (bad !== undefined) return err(`must be networks like 10.0.0.0/8, with commas between them, not ${JSON.stringify(bad)}`);
   return ok(list.map((s) => (isCidr(s) ? s : `${s}/${s.includes(':') ? 128 : 32}`)));
 };
 
 const MI = 1024 ** 2;
+const setting = settingsOf<SettingValues>();
 
 export const SETTINGS: readonly Setting[] = [
   setting('workers', 'N|auto', 'Processes that serve; auto: one per core.', workers, '1'),

@@ -171,6 +171,17 @@ const listen = (server: Server, address: HostPort): Promise<HostPort> =>
     });
   });
 
+/** `[::]` is every address: on a machine without IPv6 that is every address of the other family. */
+const listenOnAny = async (server: Server, address: HostPort): Promise<HostPort> => {
+  try {
+    return await listen(server, address);
+  } catch (e) {
+    const code = (e as NodeJS.ErrnoException).code;
+    if (address.host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw e;
+    return listen(server, { host: '0.0.0.0', port: address.port });
+  }
+};
+
 /** Rejects with the error of `listen`. */
 export const startServer = async (o: ServerOptions): Promise<AdminServer> => {
   const requests = new Requests(o);
@@ -195,7 +206,7 @@ export const startServer = async (o: ServerOptions): Promise<AdminServer> => {
   server.maxRequestsPerSocket = 10_000;
   // A client that neither sends nor reads.
   server.timeout = 30_000;
-  const address = await listen(server, o.address);
+  const address = await listenOnAny(server, o.address);
   server.on('error', o.onError);
   return {
     address,

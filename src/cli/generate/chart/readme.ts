@@ -9,7 +9,7 @@ const HEAD = `# The chart spooky
 
 An HTTP/3 ingress controller: a DaemonSet whose pods hold the controller and the data plane together, the kinds \`Listener\` and \`Upstream\`, a UDP Service, and the rights that this takes.
 
-Kubernetes 1.33 or newer (tested with 1.36, Helm 3.22 and Helm 4.3). Nodes: Linux on x86-64 with IPv4, IPv6 or both.
+Kubernetes 1.33 or newer, Helm 3.18 or newer (tested with 1.36, and with 3.22 and 4.3). Nodes: Linux on x86-64 with IPv4, IPv6 or both.
 
 ## Install
 
@@ -18,10 +18,12 @@ No image is published yet: build one (\`make image IMAGE=registry.example.com/sp
 \`\`\`sh
 helm install spooky charts/spooky --namespace spooky-system --create-namespace \\
   --set image.repository=registry.example.com/spooky
-helm test spooky --namespace spooky-system
+helm test spooky --namespace spooky-system      # once there is a Listener
 \`\`\`
 
 Nothing is served until there is a Listener: what Helm prints at the end has the commands, and \`manifests/quickstart.yaml\` is a whole example. Listeners belong into the release's namespace (\`listenerNamespaces\` admits others), on a port that \`ports\` has as \`targetPort\`.
+
+\`helm test\` asks every programmed Listener through the Service, from a pod that may list Listeners for as long; any HTTP/3 response passes. Its log says which hop fails, and is printed; nothing of it stays.
 
 Without Helm: \`manifests/install.yaml\` is what this chart renders by default in the namespace \`spooky-system\`.
 
@@ -91,9 +93,7 @@ One ServiceAccount. It reads Services, EndpointSlices, Namespaces, Listeners, Up
 kubectl delete crd listeners.spooky.dev upstreams.spooky.dev
 \`\`\`
 
-Kinds that were kept belong to the release's name and namespace. Another release takes them over with \`helm install --take-ownership\`, or leaves them alone with \`--set crds.enabled=false\`; a second installation beside the first needs the latter, a \`className\`, and node ports of its own.
-
-The pod of a \`helm test\` that failed stays for its log, and goes with the next test, or by \`kubectl delete pod RELEASE-test\`.
+Kinds that were kept belong to the release's name and namespace. Another release, or the first one after \`manifests/install.yaml\`, takes over what is there with \`helm install --take-ownership\`, or leaves the kinds alone with \`--set crds.enabled=false\`; a second installation beside the first needs the latter, a \`className\`, and node ports of its own.
 
 ## Values
 

@@ -4,6 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parseAllDocuments } from 'yaml';
+import { parseArguments } from '../../src/cli/command.ts';
+import { serve } from '../../src/cli/serve.ts';
+import { readServeSettings } from '../../src/settings.ts';
 import { findHelm, installManifest, KUBE_VERSION } from '../../scripts/helm.ts';
 import { rights, type Manifest } from './manifest.ts';
 
@@ -80,6 +83,23 @@ describe.each(helms)('%s', (_name, helm) => {
     }
     const ids = documents.map((d) => `${d.kind} ${d.metadata.namespace}/${d.metadata.name}`);
     expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  test.each(NAMES)('%s: serve understands its flags', (name) => {
+    const pods = render(name).filter((d) => d.kind === 'DaemonSet' || d.kind === 'Deployment');
+    for (const d of pods) {
+      const flags = flagsOf(at(d.spec, 'template', 'spec') as Json).map((f) => f.replace('$(NODE_NAME)', 'node1'));
+      expect(flags[0]).toBe('serve');
+      const given = parseArguments(flags.slice(1), serve.options);
+      if (!given.ok) throw new Error(given.error);
+      const settings = readServeSettings({
+        flags: new Map(serve.options.flatMap((o) => (given.value.has(o.flag) ? [[o.flag, given.value.value(o.flag) ?? ''] as const] : []))),
+        env: {},
+        document: null,
+      });
+      expect([d.kind, settings.ok ? [] : settings.error]).toEqual([d.kind, []]);
+      if (settings.ok) expect(settings.value.cluster?.role).toBe(d.kind === 'Deployment' ? 'controller' : name === 'split' ? 'edge' : 'all');
+    }
   });
 
   test.each(NAMES.filter((name) => name !== 'hostport' && name !== 'hostnetwork'))('%s: its pods fit the level restricted', (name) => {

@@ -87,6 +87,11 @@ export class Reporter {
     this.planRecheck();
   }
 
+  /** Objects that something is wanted of. */
+  get size(): number {
+    return this.wishes.size;
+  }
+
   /** A state is on its way to the workers, or has arrived there. */
   applied(compiled: Compiled, facts: WorkerFacts): void {
     if (this.stopped) return;

@@ -98,6 +98,21 @@ test('who follows writes nothing; who comes to lead writes what is missing and n
   expect(cluster.writes.map((w) => w.key)).toEqual(['Listener sys/public', 'Upstream web/api']);
 });
 
+test('who follows does not keep what has gone', () => {
+  const { cluster, reporter, state } = setUp([]);
+  state.leading = false;
+  for (let i = 0; i < 50; i++) {
+    cluster.put('Upstream', `web/u${i}`);
+    reporter.applied(compiledOf([upstreamStatus(`web/u${i}`)]), SERVED);
+    expect(reporter.size).toBeLessThanOrEqual(2);
+    cluster.remove('Upstream', `web/u${i}`);
+    // Another one by the same name is not the one that was ours.
+    if (i % 2 === 0) cluster.put('Upstream', `web/u${i}`, { uid: 'another' });
+  }
+  reporter.applied(compiledOf([]), SERVED);
+  expect(reporter.size).toBe(0);
+});
+
 test('leading before the first state is nothing to act upon', async () => {
   const { cluster, reporter } = setUp();
   reporter.becameLeader();
@@ -214,12 +229,12 @@ test('a certificate that expires is warned about at that moment, by one timer, h
   await cluster.advance(20_000, 1000);
   // The recheck and the end of a certificate.
   expect(cluster.clock.pending()).toBe(2);
-  await cluster.advance(60 * day - 30_000, 600_000);
+  await cluster.advance(60 * day - 30_000, 3_600_000);
   expect(cluster.writes).toHaveLength(1);
   await cluster.advance(20_000, 1000);
   const message = (): unknown => cluster.condition('Listener', 'sys/public', 'ResolvedRefs');
   expect(message()).toMatchObject({ status: 'True', reason: 'ResolvedRefs', message: 'certificates that have expired: sys/soon' });
-  await cluster.advance(day, 600_000);
+  await cluster.advance(day, 3_600_000);
   expect(message()).toMatchObject({ status: 'True', message: 'certificates that have expired: sys/soon, sys/late' });
   expect(shortEvents(cluster)).toEqual(['public Warning CertificateExpired']);
   const renewed = listenerStatus('sys/public', { certificates: [{ source: 'sys/soon', notAfter: wall + 400 * day }] });
@@ -255,9 +270,12 @@ test('what is not ours any more loses our entry, once, and nothing of others', a
     reporter.applied(compiledOf([]), SERVED);
     await cluster.advance(2000);
   }
+  // Whoever serves it now says so.
+  cluster.put('Listener', 'sys/public', { status: { conditions: [{ type: 'Accepted', status: 'True' }] } });
   await cluster.advance(RECHECK_MS * 3, 5000);
   expect(cluster.writes).toHaveLength(4);
   expect(cluster.events).toEqual([]);
+  expect(reporter.size).toBe(0);
 });
 
 test('what comes back before its entry was taken away is not disturbed', async () => {

@@ -4,7 +4,8 @@
  */
 
 const LARGE = 256 * 1024;
-const SLICE_MS = 8;
+/** So long is worked at a time. */
+export const SLICE_MS = 8;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -71,7 +72,7 @@ const findItems = (bytes: Buffer): number => {
   return NONE;
 };
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Null: something is not as expected; then all of it is parsed at once, which says what. */
 const byItems = async (bytes: Buffer, begin: number): Promise<Readonly<Record<string, unknown>> | null> => {

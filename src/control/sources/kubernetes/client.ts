@@ -5,7 +5,7 @@ import type { Log } from '../../../lib/log.ts';
 import type { Access, Credentials } from './access.ts';
 import { apiError, messageOf, statusError } from './answers.ts';
 import type { ApiAnswer, ApiError, ApiRequest, KubeApi, StreamEnd, StreamOptions } from './api.ts';
-import { parseBody } from './bodies.ts';
+import { parseBody, SLICE_MS } from './bodies.ts';
 import { Connections } from './connections.ts';
 import { exchange, type Outcome, type Reading } from './exchange.ts';
 import { Lines } from './lines.ts';
@@ -16,8 +16,6 @@ export const MAX_LINE = 4 * 1024 * 1024;
 /** What is read of an answer that says no. */
 const MAX_REFUSAL = 1024 * 1024;
 const BODY_MS = 30_000;
-/** Lines are handled for so long, then the event loop turns. */
-const SLICE_MS = 8;
 
 export interface ClientOptions {
   readonly credentials: Credentials;

@@ -93,7 +93,7 @@ export class PodCredentials implements Credentials {
       const ca = await readFile(path);
       if (!ca.includes('-----BEGIN CERTIFICATE-----')) return `${path} has no certificate`;
       // TLS contexts pass over what they cannot read, and would trust nobody.
-      new X509Certificate(ca);
+      void new X509Certificate(ca);
       this.ca = ca;
       return null;
     } catch (e) {

@@ -9,6 +9,7 @@
  */
 import { apiError, messageOf } from './answers.ts';
 import { collectionPath, type ApiError, type ApiErrorKind } from './api.ts';
+import { SLICE_MS, turn } from './bodies.ts';
 import { Backoff, HEALTHY_MS, JITTER_MS, Outage } from './backoff.ts';
 import type { ReflectorOptions, ReflectorState, WatchErrorReason } from './handler.ts';
 import { asObject, Held, type EventType } from './held.ts';
@@ -40,6 +41,8 @@ const MAX_PAGES = 10_000;
 const SUSPECT_MS = 30_000;
 const SHORT_MS = 1000;
 const MAX_HUNG = 3;
+const WORDLESS_MS = 10_000;
+const NEVER = -1;
 const SAFETY_MS = 6 * 3_600_000;
 
 /** Errors after which the version is of no use, or cannot be trusted. */
@@ -70,6 +73,8 @@ export class Reflector<T> {
   /** The watch cache's list was refused or too much: pages, from etcd. */
   private quorum = false;
   private watched = false;
+  /** How long the last stream was open. */
+  private lived = NEVER;
   private hung = 0;
   private isSynced = false;
   private problem: string | null;
@@ -145,6 +150,7 @@ export class Reflector<T> {
   }
 
   private turn(): Promise<Outcome> {
+    this.lived = NEVER;
     if (this.version !== null) return this.watch(this.version);
     return this.paged ? this.list() : this.stream({ sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' }, new Listing());
   }
@@ -183,7 +189,8 @@ export class Reflector<T> {
       }
       // Of a list whose later pages are newer, the first version misses nothing.
       version ??= answer.version;
-      for (const item of answer.items) this.take(listing, item);
+      await this.takeAll(listing, answer.items);
+      if (!this.running) return null;
       if (answer.next === '') return this.complete(listing, version);
       next = answer.next;
     }
@@ -213,6 +220,18 @@ export class Reflector<T> {
   private begin(listing: Listing<T> | null): Session<T> {
     this.session = new Session(listing);
     return this.session;
+  }
+
+  /** Projecting a page takes a while: the event loop turns in between. */
+  private async takeAll(listing: Listing<T>, items: readonly unknown[]): Promise<void> {
+    let sliceEnd = performance.now() + SLICE_MS;
+    for (const item of items) {
+      this.take(listing, item);
+      if (performance.now() < sliceEnd) continue;
+      await turn();
+      if (!this.running) return;
+      sliceEnd = performance.now() + SLICE_MS;
+    }
   }
 
   private take(listing: Listing<T>, item: unknown): void {
@@ -271,8 +290,26 @@ export class Reflector<T> {
       onLine: (line) => this.line(session, line),
     });
     session.over = true;
+    this.lived = session.openedAt === null ? NEVER : this.o.clock.now() - session.openedAt;
     const outcome = session.verdict === undefined ? end : session.verdict;
-    return listing === null ? this.hang(session, outcome) : this.unlisted(session, outcome);
+    if (listing !== null) return this.unlisted(session, outcome);
+    return this.isWordless(session, outcome) ? this.compare(outcome) : this.hang(session, outcome);
+  }
+
+  private isWordless({ spoke }: Session<T>, outcome: Outcome): boolean {
+    if (spoke || this.lived < WORDLESS_MS) return false;
+    return this.running && (outcome === null || (typeof outcome === 'object' && outcome.kind === 'timeout'));
+  }
+
+  /**
+   * Not even a bookmark: nothing has changed on a server that sends few of them, or our version is from the future (the cluster was restored
+   * from a backup), from which a server watches without a word. The version of a list says which; one object will do for that.
+   */
+  private async compare(outcome: Outcome): Promise<Outcome> {
+    const page = await this.page({ limit: '1' });
+    if (!this.running || this.version === null || 'kind' in page || compareVersions(page.version, this.version) >= 0) return outcome;
+    this.version = null;
+    return 'relist';
   }
 
   private opened(session: Session<T>): void {
@@ -286,7 +323,7 @@ export class Reflector<T> {
     this.recovered();
   }
 
-  /** A version from the future (the cluster was restored from a backup): the server waits for it without a word. */
+  /** Some servers do not even answer a version from the future. */
   private hang(session: Session<T>, outcome: Outcome): Outcome {
     if (session.openedAt !== null || typeof outcome !== 'object' || outcome?.kind !== 'timeout') return outcome;
     if (++this.hung < MAX_HUNG) return outcome;
@@ -312,6 +349,7 @@ export class Reflector<T> {
 
   private line(session: Session<T>, line: Buffer): void {
     if (session.over || line.length === 0) return;
+    session.spoke = true;
     this.heard();
     let event: WatchEvent | null;
     try {
@@ -394,8 +432,7 @@ export class Reflector<T> {
   /** Takes note of how a turn ended; how long to wait before the next one. */
   private settle(outcome: Outcome): number {
     if (outcome === 'listed' || outcome === 'relist') return 0;
-    const { openedAt } = this.session ?? { openedAt: null };
-    const lived = openedAt === null ? -1 : this.o.clock.now() - openedAt;
+    const { lived } = this;
     if (lived >= HEALTHY_MS) this.backoff.reset();
     // In order, or silent: the next one goes on where it ended. Only a server that ends all of them at once is waited for.
     if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next();

@@ -10,6 +10,8 @@ export class Session<T> {
   /** Null: nothing is listed, or all of it. */
   listing: Listing<T> | null;
   openedAt: number | null = null;
+  /** A line has come. */
+  spoke = false;
   over = false;
   verdict: Outcome | undefined;
   complained = false;

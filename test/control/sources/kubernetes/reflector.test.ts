@@ -237,6 +237,7 @@ describe('a watch', () => {
     api.last.open().event('MODIFIED', object('a', '17'));
     clock.advance(30_000);
     await api.last.end();
+    expect(api.requests).toHaveLength(0);
     expect(api.last.query.get('resourceVersion')).toBe('17');
     expect(counts.get('reconnect')).toBe(2);
     expect(counts.get('list')).toBe(1);
@@ -263,11 +264,40 @@ describe('a watch', () => {
     const { api, clock, counts, seen } = await setUpWatching();
     clock.advance(50_000);
     const before = api.streams.length;
+    api.last.bookmark('12');
     await api.last.end(failure('timeout', 200));
     expect(api.streams).toHaveLength(before + 1);
-    expect(api.last.query.get('resourceVersion')).toBe('10');
+    expect(api.last.query.get('resourceVersion')).toBe('12');
     expect(counts.get('timeout')).toBe(1);
     expect(seen).toEqual([]);
+  });
+
+  test.each<[string, ReturnType<typeof failure> | null]>([
+    ['in order', null],
+    ['in silence', failure('timeout', 200)],
+  ])('that ends %s without a word may be from the future: the version of a list tells', async (_how, end) => {
+    const { api, clock, seen } = await setUpWatching();
+    clock.advance(40_000);
+    await api.last.end(end);
+    expect(Object.fromEntries(api.lastRequest.query)).toEqual({ limit: '1' });
+    const opened = api.streams.length;
+    await api.lastRequest.page('10', [object('a', '5')], 'more');
+    expect(api.streams).toHaveLength(opened + 1);
+    expect(api.last.query.get('resourceVersion')).toBe('10');
+    api.last.open();
+    clock.advance(40_000);
+    await api.last.end(end);
+    // Nothing was learned: the watch goes on.
+    await api.lastRequest.fail(failure('server', 500));
+    expect(api.streams).toHaveLength(opened + 2);
+    expect(api.last.query.get('resourceVersion')).toBe('10');
+    api.last.open();
+    clock.advance(40_000);
+    await api.last.end(end);
+    await api.lastRequest.page('9', [object('a', '5')]);
+    expect(api.last.query.get('sendInitialEvents')).toBe('true');
+    api.last.open().event('ADDED', object('old', '3')).listed('9');
+    expect(seen).toEqual(['= old@3']);
   });
 
   test('a stream that began with a list may be silent: it lasts longer than others', async () => {

@@ -137,8 +137,11 @@ class ClusterSource implements KubernetesSource {
     });
   }
 
+  /** The state as it is held, at once; what a new list finds follows. */
   reread(): void {
-    if (this.complete && !this.stopped) this.onChange?.(this.state());
+    if (!this.complete || this.stopped) return;
+    this.tell();
+    for (const { reflector } of this.following) reflector.relist();
   }
 
   stop(): Promise<void> {
@@ -289,6 +292,7 @@ class ClusterSource implements KubernetesSource {
   }
 
   private tell(): void {
+    this.cancel?.();
     this.cancel = null;
     try {
       this.onChange?.(this.state());

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Listener, Upstream } from '../../../../src/contract/resources/index.ts';
 import * as core from '../../../../src/control/sources/kubernetes/core.ts';
 import { identityOf, metaOf, type Identity } from '../../../../src/control/sources/kubernetes/meta.ts';
@@ -70,7 +70,7 @@ describe('identity', () => {
 
 describe('a Listener', () => {
   test('becomes a resource with its defaults, and its status is seen', () => {
-    const raw = { ...listener('public'), status: { attachedUpstreams: 3 } };
+    const raw: Raw = { ...listener('public'), status: { attachedUpstreams: 3 } };
     const read = asListener(raw);
     expect(read.verdict).toMatchObject({
       is: 'valid',

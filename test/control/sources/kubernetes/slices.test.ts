@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { identityOf } from '../../../../src/control/sources/kubernetes/meta.ts';
 import { readSlice, sameSlice, type Slice } from '../../../../src/control/sources/kubernetes/slice.ts';
 import { GATHER_MS, Slices, type SlicesOptions } from '../../../../src/control/sources/kubernetes/slices.ts';

@@ -10,15 +10,17 @@ const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const MICRO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/;
 
 /** A copy of a body that fits its path, defaulted by its schema unless it is to be applied. */
-export function admit(c: WriteContext, body: Plain, defaults = true): KubeObject {
+export function admit(c: WriteContext, body: Plain, defaults: 'of a client' | 'of a merge' | 'none' = 'of a client'): KubeObject {
   const { kind } = c;
   const [gotVersion, gotKind] = [String(body['apiVersion'] ?? ''), String(body['kind'] ?? '')];
   const metadata = isPlain(body['metadata']) ? body['metadata'] : {};
   const name = typeof metadata['name'] === 'string' ? metadata['name'] : '';
   if (kind.custom) {
-    const causes: Cause[] = [];
-    if (gotVersion !== apiVersionOf(kind)) causes.push(mustBe('apiVersion', gotVersion, apiVersionOf(kind)));
-    if (gotKind !== kind.kind) causes.push(mustBe('kind', gotKind, kind.kind));
+    if (gotVersion !== apiVersionOf(kind) && gotVersion !== '') {
+      throw badRequest(`the API version in the data (${gotVersion}) does not match the expected API version (${apiVersionOf(kind)})`);
+    }
+    if (gotVersion === '' || gotKind === '') throw badRequest(`Object 'Kind' is missing in ${JSON.stringify(JSON.stringify(body))}`);
+    const causes = gotKind === kind.kind ? [] : [mustBe('kind', gotKind, kind.kind)];
     if (causes.length > 0)
       throw invalid({ group: gotVersion.includes('/') ? (gotVersion.split('/')[0] as string) : '', kind: gotKind }, name, causes);
   } else if ((gotKind !== '' && gotKind !== kind.kind) || (gotVersion !== '' && gotVersion !== apiVersionOf(kind)))
@@ -31,10 +33,16 @@ export function admit(c: WriteContext, body: Plain, defaults = true): KubeObject
   if (kind.custom && kind.schema !== null) {
     const dropped = prune(object, kind.schema);
     if (c.strict && dropped.length > 0)
-      throw badRequest(`strict decoding error: ${dropped.map((d) => `unknown field ${JSON.stringify(d)}`).join(', ')}`);
-    if (defaults) fill(object, kind.schema);
+      throw badRequest(
+        `${decoding(kind)}: strict decoding error: ${dropped
+          .toSorted()
+          .map((d) => `unknown field ${JSON.stringify(d)}`)
+          .join(', ')}`,
+      );
+    if (defaults !== 'none') fill(object, kind.schema, defaults === 'of a merge' ? 'stay' : 'go');
   }
   checkTimes(kind, object);
+  checkBase64(kind, object);
   checkNamespace(c);
   return object;
 }
@@ -53,6 +61,16 @@ function checkNamespace(c: WriteContext): void {
   const fresh = c.store.get(c.kind, `${c.namespace}/${c.name}`) === undefined;
   if (fresh && namespace.metadata.deletionTimestamp !== undefined) {
     throw forbidden(c.kind, c.name, `unable to create new content in namespace ${c.namespace} because it is being terminated`);
+  }
+}
+
+const decoding = ({ kind, version }: Kind): string => `${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}`;
+
+function checkBase64(kind: Kind, object: KubeObject): void {
+  if (kind.kind !== 'Secret' || !isPlain(object['data'])) return;
+  for (const value of Object.values(object['data'])) {
+    const bad = typeof value !== 'string' ? 0 : value.search(/[^A-Za-z0-9+/=\n\r]/);
+    if (bad >= 0) throw badRequest(`${decoding(kind)}: illegal base64 data at input byte ${bad}`);
   }
 }
 

@@ -2,7 +2,6 @@
  * Server-side apply: merges by the schema's lists and maps, keeps who owns what, refuses to take what another manager has set to something
  * else, and takes away what the manager does not apply any more.
  */
-import { isDeepStrictEqual } from 'node:util';
 import {
   atomicMap,
   changed,
@@ -28,6 +27,7 @@ import {
   type ManagedEntry,
   type Plain,
   type Schema,
+  same,
 } from './model.ts';
 import { Refusal } from './status.ts';
 
@@ -77,8 +77,8 @@ export function afterUpdate(kind: Kind, before: KubeObject | null, after: KubeOb
     if (isOurs(entry, manager)) {
       found = true;
       const fields = minus(union(entry.fieldsV1, set), gone);
-      const same = isDeepStrictEqual(fields, entry.fieldsV1);
-      if (!isLeaf(fields)) entries.push({ ...entry, fieldsV1: fields, time: same ? entry.time : manager.time });
+      const unchanged = same(fields, entry.fieldsV1);
+      if (!isLeaf(fields)) entries.push({ ...entry, fieldsV1: fields, time: unchanged ? entry.time : manager.time });
     } else {
       const fields = minus(entry.fieldsV1, taken);
       if (!isLeaf(fields)) entries.push({ ...entry, fieldsV1: fields });
@@ -106,11 +106,13 @@ export function applied(kind: Kind, live: KubeObject, config: Plain, manager: Ma
   const wanted = ownable(config);
   const fields = fieldsOf(wanted, schema);
   let entries = live.metadata.managedFields ?? [];
-  const conflicts: { path: string[]; manager: string }[] = [];
+  const conflicts: Clash[] = [];
+  const merged = merge(live, wanted, schema) as KubeObject;
   for (const entry of entries) {
     if (isOurs(entry, manager)) continue;
+    // Only what would become another value is fought over.
     for (const path of shared(fields, entry.fieldsV1)) {
-      if (!isDeepStrictEqual(valueAt(wanted, path, schema), valueAt(live, path, schema))) conflicts.push({ path, manager: entry.manager });
+      if (!same(valueAt(merged, path, schema), valueAt(live, path, schema))) conflicts.push({ path, entry });
     }
   }
   if (conflicts.length > 0 && !force) throw applyConflict(conflicts);
@@ -121,20 +123,24 @@ export function applied(kind: Kind, live: KubeObject, config: Plain, manager: Ma
 
   const own = entries.find((entry) => isOurs(entry, manager));
   const others = entries.filter((entry) => entry !== own && !isLeaf(entry.fieldsV1));
-  const merged = merge(live, wanted, schema) as KubeObject;
-  if (own !== undefined) prune(merged, minus(own.fieldsV1, fields), others, [], schema, merged);
-  const same = own !== undefined && isDeepStrictEqual(own.fieldsV1, fields);
-  const entry = { ...entryOf(kind, manager, fields), ...(same ? { time: own.time } : {}) };
+  if (own !== undefined) prune(merged, minus(own.fieldsV1, fields), { others, kept: fields }, [], schema);
+  const unchanged = own !== undefined && same(own.fieldsV1, fields);
+  const entry = { ...entryOf(kind, manager, fields), ...(unchanged ? { time: own.time } : {}) };
   const managedFields = isLeaf(fields)
     ? others
     : [...others, entry].sort((a, b) => Number(a.operation > b.operation) - Number(a.operation < b.operation));
   return { ...merged, metadata: { ...merged.metadata, managedFields } };
 }
 
-function applyConflict(conflicts: readonly { path: string[]; manager: string }[]): Refusal {
-  const causes = conflicts.map(({ path, manager }) => ({
+interface Clash {
+  readonly path: string[];
+  readonly entry: ManagedEntry;
+}
+
+function applyConflict(conflicts: readonly Clash[]): Refusal {
+  const causes = conflicts.map(({ path, entry }) => ({
     reason: 'FieldManagerConflict',
-    message: `conflict with ${JSON.stringify(manager)}`,
+    message: `conflict with ${whose(entry)}`,
     field: path.map(pathText).join(''),
   }));
   const n = conflicts.length;
@@ -145,6 +151,11 @@ function applyConflict(conflicts: readonly { path: string[]; manager: string }[]
     { causes },
   );
 }
+
+const whose = ({ manager, subresource, operation, apiVersion }: ManagedEntry): string =>
+  JSON.stringify(manager) +
+  (subresource === undefined ? '' : ` with subresource ${JSON.stringify(subresource)}`) +
+  (operation === 'Update' ? ` using ${apiVersion}` : '');
 
 function pathText(step: string): string {
   if (step.startsWith('f:')) return `.${step.slice(2)}`;
@@ -169,29 +180,31 @@ function merge(live: unknown, wanted: unknown, schema: Schema | undefined): unkn
   return [...items.values()];
 }
 
-/** Takes away what `gone` names, unless somebody else owns it or something below it. */
-function prune(
-  value: unknown,
-  gone: FieldSet,
-  others: readonly ManagedEntry[],
-  path: readonly string[],
-  schema: Schema | undefined,
-  parent: unknown,
-): void {
+/**
+ * Takes away what `gone` names, unless somebody else owns it or something below it. A map or list of which nothing is left goes with its last
+ * member; where the manager still applies the empty thing itself, null is left of it, which most types then refuse.
+ */
+function prune(value: unknown, gone: FieldSet, pruning: Pruning, path: readonly string[], schema: Schema | undefined): void {
   for (const [step, inner] of Object.entries(gone)) {
     if (step === '.') continue;
     const at = [...path, step];
-    const owned = others.some((entry) => has(entry.fieldsV1, at));
-    if (step.startsWith('f:')) pruneMember(value, step.slice(2), inner, others, at, schema, owned);
-    else pruneItem(value, step, inner, others, at, schema, owned, parent);
+    const owned = pruning.others.some((entry) => has(entry.fieldsV1, at));
+    if (step.startsWith('f:')) pruneMember(value, step.slice(2), inner, pruning, at, schema, owned);
+    else pruneItem(value, step, inner, pruning, at, schema, owned);
   }
+}
+
+interface Pruning {
+  readonly others: readonly ManagedEntry[];
+  /** What the manager applies now. */
+  readonly kept: FieldSet;
 }
 
 function pruneMember(
   value: unknown,
   name: string,
   inner: FieldSet,
-  others: readonly ManagedEntry[],
+  pruning: Pruning,
   at: readonly string[],
   schema: Schema | undefined,
   owned: boolean,
@@ -203,27 +216,27 @@ function pruneMember(
   }
   const copy = clone(value[name]);
   value[name] = copy;
-  prune(copy, inner, others, at, memberSchema(schema, name), value);
-  // A map or list of which nothing is left goes with its last member.
-  if (!owned && isEmpty(copy)) delete value[name];
+  prune(copy, inner, pruning, at, memberSchema(schema, name));
+  if (owned || !isEmpty(copy)) return;
+  if (has(pruning.kept, at) && isPlain(copy)) value[name] = null;
+  else delete value[name];
 }
 
 function pruneItem(
   value: unknown,
   step: string,
   inner: FieldSet,
-  others: readonly ManagedEntry[],
+  pruning: Pruning,
   at: readonly string[],
   schema: Schema | undefined,
   owned: boolean,
-  _parent: unknown,
 ): void {
   if (!Array.isArray(value)) return;
   const form = listForm(schema);
   const index = value.findIndex((item) => itemKey(item, form, schema?.items) === step);
   if (index < 0) return;
   if (!owned && (isLeaf(inner) || '.' in inner)) value.splice(index, 1);
-  else prune(value[index], inner, others, at, schema?.items, value);
+  else prune(value[index], inner, pruning, at, schema?.items);
 }
 
 const isEmpty = (value: unknown): boolean =>

@@ -29,6 +29,7 @@ export function kindsOf(definition: Plain | KubeObject): Kind[] {
       namespaced: spec.scope === 'Namespaced',
       subresources: isPlain(version.subresources?.status) ? ['status'] : [],
       generation: true,
+      labelsGenerate: false,
       selectable: (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, '')),
       custom: true,
       createOnUpdate: false,

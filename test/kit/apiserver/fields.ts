@@ -1,6 +1,5 @@
 /** Who owns which field: FieldsV1, as a tree of names. */
-import { isDeepStrictEqual } from 'node:util';
-import { isPlain, type FieldSet, type Plain, type Schema } from './model.ts';
+import { isPlain, type FieldSet, type Plain, type Schema, same } from './model.ts';
 
 /** A list's form: replaced as a whole, or of items that have a name of their own. */
 export type ListForm = { readonly form: 'atomic' } | { readonly form: 'set' } | { readonly form: 'map'; readonly keys: readonly string[] };
@@ -41,35 +40,44 @@ export function fieldsOf(value: unknown, schema: Schema | undefined): FieldSet {
   return out;
 }
 
-export function union(a: FieldSet, b: FieldSet): FieldSet {
-  const out: FieldSet = { ...a };
-  for (const [name, inner] of Object.entries(b)) out[name] = out[name] === undefined ? inner : union(out[name], inner);
-  return out;
+/** A node stands for its own path when it is a leaf or has the dot. */
+const isMember = (node: FieldSet | undefined): boolean => node !== undefined && (isLeaf(node) || '.' in node);
+
+/** Children alone, each a path; undefined when nothing is left. */
+function node(member: boolean, children: FieldSet): FieldSet | undefined {
+  if (isLeaf(children)) return member ? {} : undefined;
+  return member ? { '.': {}, ...children } : children;
 }
 
-/** What of `a` is not in `b`; a leaf is a path without anything below it. */
-export function minus(a: FieldSet, b: FieldSet): FieldSet {
+/** Children of both sides, put together by `join`. */
+function combine(a: FieldSet, b: FieldSet, join: (x: FieldSet | undefined, y: FieldSet | undefined) => FieldSet | undefined): FieldSet {
   const out: FieldSet = {};
-  for (const [name, inner] of Object.entries(a)) {
-    const other = b[name];
-    if (other === undefined) out[name] = inner;
-    else if (!isLeaf(inner) && !isLeaf(other)) {
-      const rest = minus(inner, other);
-      if (!isLeaf(rest)) out[name] = rest;
-    }
+  for (const name of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    if (name === '.') continue;
+    const joined = join(a[name], b[name]);
+    if (joined !== undefined) out[name] = joined;
   }
   return out;
 }
 
+const unionOf = (x: FieldSet | undefined, y: FieldSet | undefined): FieldSet | undefined =>
+  node(isMember(x) || isMember(y), combine(x ?? {}, y ?? {}, unionOf));
+
+const minusOf = (x: FieldSet | undefined, y: FieldSet | undefined): FieldSet | undefined =>
+  x === undefined ? undefined : node(isMember(x) && !isMember(y), combine(x, y ?? {}, minusOf));
+
+export const union = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, unionOf);
+export const minus = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, minusOf);
+
 export const isLeaf = (set: FieldSet): boolean => Object.keys(set).length === 0;
 
-/** The leaves of `a` that `b` has too, as paths. */
+/** The paths that both have; those of items themselves are left out, for nobody fights over them. */
 export function shared(a: FieldSet, b: FieldSet, path: readonly string[] = []): string[][] {
   return Object.entries(a).flatMap(([name, inner]) => {
     const other = b[name];
     if (other === undefined || name === '.') return [];
-    if (isLeaf(inner) || isLeaf(other)) return [[...path, name]];
-    return shared(inner, other, [...path, name]);
+    const at = [...path, name];
+    return [...(isLeaf(inner) && isMember(other) ? [at] : []), ...shared(inner, other, at)];
   });
 }
 
@@ -83,12 +91,9 @@ export function has(set: FieldSet, path: readonly string[]): boolean {
 }
 
 export function without(set: FieldSet, path: readonly string[]): FieldSet {
-  const [head = '', ...rest] = path;
-  const { [head]: inner, ...others } = set;
-  if (inner === undefined) return set;
-  if (rest.length === 0) return others;
-  const left = without(inner, rest);
-  return isLeaf(left) ? others : { ...others, [head]: left };
+  let only: FieldSet = {};
+  for (const step of path.toReversed()) only = { [step]: only };
+  return minus(set, only);
 }
 
 /** The value at a path; undefined where there is none. */
@@ -155,7 +160,7 @@ function members(
       set[key] = key.startsWith('k:') ? { '.': {}, ...fieldsOf(value, schema) } : fieldsOf(value, schema);
       continue;
     }
-    if (isDeepStrictEqual(before[name], value)) continue;
+    if (same(before[name], value)) continue;
     const inner = changed(before[name], value, schema);
     if (isLeaf(inner.set) && isLeaf(inner.gone)) set[key] = fieldsOf(value, schema);
     if (!isLeaf(inner.set)) set[key] = inner.set;

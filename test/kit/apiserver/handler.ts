@@ -7,7 +7,7 @@ import type { Faults } from './faults.ts';
 import { CUSTOM_RESOURCES, NAMESPACES, type Kinds } from './kinds.ts';
 import { kindsOf } from './custom.ts';
 import { isPlain, objectKey, type Kind, type KubeObject, type Plain } from './model.ts';
-import { checkListOptions, list, metadataOnly, type ListOptions } from './reads.ts';
+import { checkListOptions, list, metadataOnly, parseVersion, type ListOptions } from './reads.ts';
 import { predicate } from './selectors.ts';
 import {
   badRequest,
@@ -215,7 +215,7 @@ export class Handler {
 
   #list({ query, request }: Asked, { kind, namespace }: Target): Plain {
     const accepts = predicate(kind, namespace ?? null, query.get('labelSelector') ?? '', query.get('fieldSelector') ?? '');
-    return list(this.#o.store, kind, accepts, listOptions(query), wantsMetadata(request));
+    return list(this.#o.store, kind, accepts, isSelected(query), listOptions(query), wantsMetadata(request));
   }
 
   #get({ request }: Asked, { kind, namespace, name }: Target): Plain {
@@ -228,6 +228,7 @@ export class Handler {
     const { store, streams, faults, bookmarkMs } = this.#o;
     const options = listOptions(query);
     checkListOptions(options, true, this.#o.watchLists());
+    parseVersion(options.resourceVersion, true);
     const accepts = predicate(kind, namespace ?? null, query.get('labelSelector') ?? '', query.get('fieldSelector') ?? '');
     const stream = new WatchStream(
       response,
@@ -303,7 +304,7 @@ export class Handler {
 
   #removeAll({ query }: Asked, { kind, namespace }: Target, context: WriteContext): { code: number; body: Plain } {
     const accepts = predicate(kind, namespace ?? null, query.get('labelSelector') ?? '', query.get('fieldSelector') ?? '');
-    const answer = list(this.#o.store, kind, accepts, listOptions(query), false);
+    const answer = list(this.#o.store, kind, accepts, isSelected(query), listOptions(query), false);
     for (const item of answer['items'] as KubeObject[]) {
       remove({ ...context, namespace: item.metadata.namespace, name: item.metadata.name }, {});
     }
@@ -362,6 +363,8 @@ interface Asked {
 }
 
 const isCustomGroup = (kinds: Kinds, group: string): boolean => kinds.all().some((kind) => kind.group === group && kind.custom);
+
+const isSelected = (query: URLSearchParams): boolean => Boolean(query.get('labelSelector') ?? query.get('fieldSelector'));
 
 const wantsMetadata = (request: IncomingMessage): boolean => /as=PartialObjectMetadata/.test(String(request.headers.accept ?? ''));
 

@@ -8,6 +8,7 @@ const kind = (some: Some): Kind => ({
   namespaced: true,
   subresources: [],
   generation: false,
+  labelsGenerate: false,
   selectable: [],
   custom: false,
   createOnUpdate: false,
@@ -76,7 +77,14 @@ export const BUILT_IN: readonly Kind[] = [
     shortNames: ['po'],
     statusOnDelete: false,
   }),
-  kind({ group: 'discovery.k8s.io', version: 'v1', plural: 'endpointslices', kind: 'EndpointSlice', generation: true }),
+  kind({
+    group: 'discovery.k8s.io',
+    version: 'v1',
+    plural: 'endpointslices',
+    kind: 'EndpointSlice',
+    generation: true,
+    labelsGenerate: true,
+  }),
   kind({
     group: 'coordination.k8s.io',
     version: 'v1',

@@ -74,6 +74,8 @@ export interface Kind {
   readonly subresources: readonly string[];
   /** Counted in `metadata.generation`: everything but metadata and status. */
   readonly generation: boolean;
+  /** Labels count as well. */
+  readonly labelsGenerate: boolean;
   /** Fields beside `metadata.name` and `metadata.namespace` that a field selector may name. */
   readonly selectable: readonly string[];
   readonly custom: boolean;
@@ -101,7 +103,9 @@ export interface Cause {
     | 'FieldValueForbidden'
     | 'FieldValueNotSupported'
     | 'FieldValueDuplicate'
-    | 'FieldValueTypeInvalid';
+    | 'FieldValueTypeInvalid'
+    | 'FieldValueTooLong'
+    | 'FieldValueTooMany';
   readonly message: string;
   readonly field: string;
 }
@@ -115,4 +119,20 @@ export const objectKey = (namespace: string | undefined, name: string): string =
 export const keyOf = (object: KubeObject): string => objectKey(object.metadata.namespace, object.metadata.name);
 
 export const isPlain = (value: unknown): value is Plain => typeof value === 'object' && value !== null && !Array.isArray(value);
-export const clone = <T>(value: T): T => structuredClone(value);
+/** Of JSON; structuredClone and node:util know objects of another realm than a test's, which are never strictly equal to its own. */
+export function clone<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(clone) as T;
+  if (!isPlain(value)) return value;
+  const out: Plain = {};
+  for (const key of Object.keys(value)) if (value[key] !== undefined) out[key] = clone(value[key]);
+  return out as T;
+}
+
+/** What is undefined is not there. */
+export function same(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((item, i) => same(item, b[i]));
+  if (!isPlain(a) || !isPlain(b)) return false;
+  for (const key of Object.keys(a)) if (!same(a[key], b[key])) return false;
+  return Object.keys(b).every((key) => b[key] === undefined || a[key] !== undefined);
+}

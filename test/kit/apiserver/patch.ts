@@ -1,6 +1,5 @@
 /** RFC 7386 (merge patch) and RFC 6902 (JSON patch). */
-import { isDeepStrictEqual } from 'node:util';
-import { clone, isPlain, type Plain } from './model.ts';
+import { clone, isPlain, type Plain, same } from './model.ts';
 import { badRequest, Refusal } from './status.ts';
 
 export function mergePatch(target: unknown, patch: unknown): unknown {
@@ -32,14 +31,12 @@ function operation(root: unknown, step: Plain): unknown {
     case 'add':
       return edit(root, path, 'add', clone(step['value']));
     case 'replace':
-      read(root, path);
       return edit(root, path, 'set', clone(step['value']));
     case 'remove':
       read(root, path);
       return edit(root, path, 'remove', undefined);
     case 'test':
-      if (!isDeepStrictEqual(read(root, path, true), step['value']))
-        throw cannot('the server rejected our request due to an error in our request');
+      if (!same(read(root, path, true), step['value'])) throw cannot('the server rejected our request due to an error in our request');
       return root;
     case 'copy':
       return edit(root, path, 'add', clone(read(root, pointer(step['from']))));

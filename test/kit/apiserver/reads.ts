@@ -1,5 +1,5 @@
 /** Get and list: what version a list may be of, its pages, and the forms of an answer. */
-import type { Kind, KubeObject, Plain } from './model.ts';
+import type { Cause, Kind, KubeObject, Plain } from './model.ts';
 import { apiVersionOf, keyOf } from './model.ts';
 import { badRequest, expired, invalid, Refusal, tooLargeVersion } from './status.ts';
 import type { Predicate } from './selectors.ts';
@@ -21,54 +21,48 @@ export const metadataOnly = (object: KubeObject): Plain => ({
   metadata: object.metadata,
 });
 
-const optionsError = (
-  field: string,
-  message: string,
-  reason: 'FieldValueForbidden' | 'FieldValueNotSupported' = 'FieldValueForbidden',
-): Refusal => invalid({ group: 'meta.k8s.io', kind: 'ListOptions' }, '', [{ reason, message, field }]);
+const cause = (field: string, message: string, reason: Cause['reason'] = 'FieldValueForbidden'): Cause => ({ reason, message, field });
 
-export function parseVersion(text: string): number | null {
+const optionsError = (...causes: Cause[]): Refusal => invalid({ group: 'meta.k8s.io', kind: 'ListOptions' }, '', causes);
+
+const UNVERSIONED = 'Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided';
+
+export function parseVersion(text: string, watch = false): number | null {
   if (text === '') return null;
   if (!/^\d+$/.test(text)) {
-    throw badRequest(
-      `invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
-    );
+    const what = `resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`;
+    throw watch ? new Refusal(500, null, what) : badRequest(`invalid resource version: ${what}`);
   }
   return Number(text);
 }
 
 export function checkListOptions(o: ListOptions, watch: boolean, watchLists: boolean): void {
-  const { resourceVersionMatch: match, sendInitialEvents } = o;
-  if (sendInitialEvents !== '') {
-    if (!watch) throw optionsError('sendInitialEvents', 'Forbidden: sendInitialEvents is forbidden for list');
-    if (!watchLists)
-      throw optionsError(
-        'sendInitialEvents',
-        'Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled',
-      );
-    if (match !== 'NotOlderThan')
-      throw optionsError('resourceVersionMatch', 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
-    return;
+  const match = (message: string): Refusal => optionsError(cause('resourceVersionMatch', message));
+  if (o.sendInitialEvents !== '') checkInitialEvents(o, watch, watchLists);
+  else if (o.resourceVersionMatch === '') return;
+  else if (watch) throw match('Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+  else if (o.resourceVersion === '') throw match(UNVERSIONED);
+  else if (o.continue !== '') throw match('Forbidden: resourceVersionMatch is forbidden when continue is provided');
+  else if (o.resourceVersionMatch !== 'Exact' && o.resourceVersionMatch !== 'NotOlderThan') {
+    const message = `Unsupported value: ${JSON.stringify(o.resourceVersionMatch)}: supported values: "Exact", "NotOlderThan", ""`;
+    throw optionsError(cause('resourceVersionMatch', message, 'FieldValueNotSupported'));
+  } else if (o.resourceVersionMatch === 'Exact' && o.resourceVersion === '0') {
+    throw match('Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   }
-  if (match === '') return;
-  if (watch)
-    throw optionsError(
-      'resourceVersionMatch',
-      'Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
-    );
-  if (o.resourceVersion === '')
-    throw optionsError('resourceVersionMatch', 'Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided');
-  if (o.continue !== '')
-    throw optionsError('resourceVersionMatch', 'Forbidden: resourceVersionMatch is forbidden when continue is provided');
-  if (match !== 'Exact' && match !== 'NotOlderThan') {
-    throw optionsError(
-      'resourceVersionMatch',
-      `Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan", ""`,
-      'FieldValueNotSupported',
-    );
+}
+
+function checkInitialEvents(o: ListOptions, watch: boolean, watchLists: boolean): void {
+  if (!watch) {
+    const first = o.resourceVersionMatch !== '' && o.resourceVersion === '' ? [cause('resourceVersionMatch', UNVERSIONED)] : [];
+    throw optionsError(...first, cause('sendInitialEvents', 'Forbidden: sendInitialEvents is forbidden for list'));
   }
-  if (match === 'Exact' && o.resourceVersion === '0')
-    throw optionsError('resourceVersionMatch', 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
+  if (!watchLists) {
+    const message = 'Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled';
+    throw optionsError(cause('sendInitialEvents', message));
+  }
+  if (o.resourceVersionMatch !== 'NotOlderThan') {
+    throw optionsError(cause('resourceVersionMatch', 'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'));
+  }
 }
 
 interface Token {
@@ -89,7 +83,8 @@ function decodeToken(text: string): Token {
   throw badRequest('continue key is not valid: illegal base64 data');
 }
 
-export function list(store: Store, kind: Kind, accepts: Predicate | null, o: ListOptions, metadata: boolean): Plain {
+/** `selected`: a selector stands in `accepts`, beside the namespace. */
+export function list(store: Store, kind: Kind, accepts: Predicate | null, selected: boolean, o: ListOptions, metadata: boolean): Plain {
   checkListOptions(o, false, true);
   const { objects, rv, start } = o.continue === '' ? snapshot(store, kind, o) : resumed(store, kind, o);
   const after = objects.filter((object) => start === '' || keyOf(object) >= start);
@@ -110,7 +105,7 @@ export function list(store: Store, kind: Kind, accepts: Predicate | null, o: Lis
       resourceVersion: String(rv),
       ...(next === null ? {} : { continue: next }),
       // Nobody counts what a selector would still take.
-      ...(next === null || accepts !== null ? {} : { remainingItemCount: left }),
+      ...(next === null || selected ? {} : { remainingItemCount: left }),
     },
     items: page.map((object) => item(kind, object, metadata)),
   };

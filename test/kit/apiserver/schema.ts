@@ -1,5 +1,5 @@
 /** Structural schemas of custom resources: pruned, defaulted and checked, without their CEL rules. */
-import { isPlain, type Cause, type Plain, type Schema } from './model.ts';
+import { clone, isPlain, type Cause, type Plain, type Schema } from './model.ts';
 
 /** Drops what the schema does not name; gives the paths that were dropped. */
 export function prune(value: unknown, schema: Schema, path = ''): string[] {
@@ -21,19 +21,20 @@ export function prune(value: unknown, schema: Schema, path = ''): string[] {
   return dropped;
 }
 
-/** Nulls that may not be go, then defaults come where their parent is. */
-export function fill(value: unknown, schema: Schema): void {
+/** Nulls that may not be go (of what a client sends, not of what a merge leaves), then defaults come where their parent is. */
+export function fill(value: unknown, schema: Schema, nulls: 'go' | 'stay' = 'go'): void {
   if (Array.isArray(value)) {
-    if (schema.items !== undefined) for (const item of value) fill(item, schema.items);
+    if (schema.items !== undefined) for (const item of value) fill(item, schema.items, nulls);
     return;
   }
   if (!isPlain(value)) return;
   for (const [name, member] of Object.entries(schema.properties ?? {})) {
-    if (value[name] === null && member.nullable !== true) delete value[name];
-    if (value[name] === undefined && member.default !== undefined) value[name] = structuredClone(member.default);
-    if (value[name] !== undefined) fill(value[name], member);
+    if (nulls === 'go' && value[name] === null && member.nullable !== true) delete value[name];
+    if (value[name] === undefined && member.default !== undefined) value[name] = clone(member.default);
+    if (value[name] !== undefined) fill(value[name], member, nulls);
   }
-  if (typeof schema.additionalProperties === 'object') for (const inner of Object.values(value)) fill(inner, schema.additionalProperties);
+  if (typeof schema.additionalProperties === 'object')
+    for (const inner of Object.values(value)) fill(inner, schema.additionalProperties, nulls);
 }
 
 const quote = (value: unknown): string => JSON.stringify(value);
@@ -49,19 +50,23 @@ function typeFits(value: unknown, schema: Schema): boolean {
 }
 
 export function check(value: unknown, schema: Schema, field = ''): Cause[] {
-  if (!typeFits(value, schema)) {
-    const where = field === '' ? '<nil>' : field;
-    return [
-      {
-        reason: 'FieldValueTypeInvalid',
-        message: `Invalid value: ${quote(typeOf(value))}: ${where} in body must be of type ${schema.type ?? 'integer,string'}: ${quote(typeOf(value))}`,
-        field: where,
-      },
-    ];
-  }
+  if (!typeFits(value, schema)) return wrongType(value, schema, field === '' ? '<nil>' : field);
   const causes = [...bounds(value, schema, field)];
   if (Array.isArray(value)) causes.push(...items(value, schema, field));
   else if (isPlain(value)) causes.push(...membersOf(value, schema, field));
+  return causes;
+}
+
+function wrongType(value: unknown, schema: Schema, field: string): Cause[] {
+  const is = JSON.stringify(typeOf(value));
+  // The status is checked as a thing of its own, which has no name there.
+  const name = field === 'status' ? '' : field;
+  const message = `Invalid value: ${is}: ${name} in body must be of type ${schema.type ?? 'integer,string'}: ${is}`;
+  const causes: Cause[] = [{ reason: 'FieldValueTypeInvalid', message, field }];
+  if (schema.type === 'integer' && typeof value === 'number') {
+    const again = `Invalid value: "": Checked value must be of type integer (default format) in ${field}`;
+    causes.push({ reason: 'FieldValueInvalid', message: again, field: '<nil>' });
+  }
   return causes;
 }
 
@@ -110,13 +115,13 @@ function* bounds(value: unknown, schema: Schema, field: string): Generator<Cause
     const length = [...value].length;
     if (schema.minLength !== undefined && length < schema.minLength) yield wrong(`be at least ${schema.minLength} chars long`);
     if (schema.maxLength !== undefined && length > schema.maxLength)
-      yield { ...wrong(''), message: `Too long: may not be more than ${schema.maxLength} bytes` };
+      yield { ...wrong(''), reason: 'FieldValueTooLong', message: `Too long: may not be more than ${schema.maxLength} bytes` };
     if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value)) yield wrong(`match '${schema.pattern}'`);
   }
   if (Array.isArray(value)) {
     if (schema.minItems !== undefined && value.length < schema.minItems) yield wrong(`have at least ${schema.minItems} items`);
     if (schema.maxItems !== undefined && value.length > schema.maxItems) {
-      yield { ...wrong(''), message: `Too many: ${value.length}: must have at most ${schema.maxItems} items` };
+      yield { ...wrong(''), reason: 'FieldValueTooMany', message: `Too many: ${value.length}: must have at most ${schema.maxItems} items` };
     }
   }
 }

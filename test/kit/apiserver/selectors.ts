@@ -40,7 +40,10 @@ export function fieldPredicate(text: string, kind: Kind): Predicate {
     if (match === null) throw badRequest(`invalid selector: ${JSON.stringify(text)}; can't understand ${JSON.stringify(part)}`);
     const [, path = '', op, wanted = ''] = match;
     const known = path === 'metadata.name' || (path === 'metadata.namespace' && kind.namespaced) || kind.selectable.includes(path);
-    if (!known) throw badRequest(`field label not supported: ${path}`);
+    // Built-in types without fields of their own have a stock answer.
+    const stock = !kind.custom && kind.selectable.length === 0;
+    const own = `${JSON.stringify(path)} is not a known field selector: only "metadata.name", "metadata.namespace"`;
+    if (!known) throw badRequest(stock ? own : `field label not supported: ${path}`);
     return (object) => (fieldText(object, path, kind) === wanted) === (op !== '!=');
   });
   return (object) => tests.every((test) => test(object));

@@ -93,14 +93,12 @@ export class Store {
     return stored;
   }
 
-  /** `last`: the state to announce, when a change and the removal are one. */
-  remove(kind: Kind, key: string, last?: KubeObject): KubeObject | undefined {
+  remove(kind: Kind, key: string): KubeObject | undefined {
     const shelf = this.#shelf(kind);
     const previous = shelf.objects.get(key);
     if (previous === undefined) return undefined;
     shelf.objects.delete(key);
-    const base = last ?? previous;
-    const object = { ...base, metadata: { ...base.metadata, resourceVersion: String(++this.#rv) } };
+    const object = { ...previous, metadata: { ...previous.metadata, resourceVersion: String(++this.#rv) } };
     this.#record(shelf, { rv: this.#rv, type: 'DELETED', object, previous });
     return object;
   }

@@ -55,7 +55,9 @@ function validateService(object: KubeObject): Cause[] {
   ports.forEach((port, i) => {
     if (ports.length > 1 && typeof port['name'] !== 'string') causes.push(required(`spec.ports[${i}].name`));
     if (typeof port['port'] !== 'number' || port['port'] < 1 || port['port'] > 65_535) {
-      causes.push(invalid(`spec.ports[${i}].port`, port['port'] ?? 0, 'must be between 1 and 65535, inclusive'));
+      const range = 'must be between 1 and 65535, inclusive';
+      causes.push(invalid(`spec.ports[${i}].port`, port['port'] ?? 0, range));
+      if (port['targetPort'] === port['port']) causes.push(invalid(`spec.ports[${i}].targetPort`, port['port'] ?? 0, range));
     }
   });
   return causes;
@@ -116,6 +118,9 @@ function validateEvent(object: KubeObject): Cause[] {
   if (!object['reportingInstance']) causes.push(required('reportingInstance'));
   if (!object['action']) causes.push(required('action'));
   if (!object['reason']) causes.push(required('reason'));
+  if (typeof object['reason'] === 'string' && object['reason'].length > 128)
+    causes.push(invalid('reason', '', 'can have at most 128 characters'));
+  if (object['type'] !== 'Normal' && object['type'] !== 'Warning') causes.push(invalid('type', object['type'] ?? '', 'has invalid value'));
   if (typeof object['note'] === 'string' && object['note'].length > 1024) causes.push(invalid('note', '', 'can have at most 1024 bytes'));
   return causes;
 }
@@ -133,11 +138,14 @@ function namespaceDefaults(object: KubeObject): void {
 }
 
 /** Null where the type has a list and the object none. */
-const nulls =
-  (...fields: readonly string[]) =>
-  (object: KubeObject): void => {
-    for (const field of fields) if (!Array.isArray(object[field]) || object[field].length === 0) object[field] = null;
-  };
+function sliceDefaults(object: KubeObject): void {
+  for (const field of ['endpoints', 'ports']) if (!Array.isArray(object[field]) || object[field].length === 0) object[field] = null;
+  for (const endpoint of list(object['endpoints'])) endpoint['conditions'] ??= {};
+  for (const port of list(object['ports'])) {
+    port['name'] ??= '';
+    port['protocol'] ??= 'TCP';
+  }
+}
 
 export const TYPED: Readonly<Record<string, Rules>> = {
   Namespace: { defaults: namespaceDefaults, schema: { type: 'object', properties: { status: conditions } } },
@@ -152,7 +160,7 @@ export const TYPED: Readonly<Record<string, Rules>> = {
       },
     },
   },
-  EndpointSlice: { defaults: nulls('endpoints', 'ports'), validate: validateSlice },
+  EndpointSlice: { defaults: sliceDefaults, validate: validateSlice },
   Secret: { defaults: secretDefaults, validate: validateSecret },
   Event: { validate: validateEvent },
   Lease: { validate: validateLease },

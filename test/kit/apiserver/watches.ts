@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { isPlain, apiVersionOf, type Kind, type KubeObject, type Plain } from './model.ts';
 import { METADATA_ONLY, metadataOnly, parseVersion } from './reads.ts';
 import type { Predicate } from './selectors.ts';
-import { expired, type StatusBody } from './status.ts';
+import { expired, tooLargeVersion, type StatusBody } from './status.ts';
 import type { Change, ChangeType, Store } from './store.ts';
 
 export interface WatchOptions {
@@ -14,6 +14,10 @@ export interface WatchOptions {
   readonly metadata: boolean;
   readonly bookmarkMs: number;
 }
+
+const FUTURE_MS = 3000;
+/** The last bookmark comes so long before the end. */
+const LAST_BOOKMARK_MS = 2000;
 
 /** What may happen to the lines of a stream. */
 export interface LineFaults {
@@ -34,6 +38,8 @@ export class WatchStream {
   readonly #timers: NodeJS.Timeout[] = [];
   #unwatch: (() => void) | null = null;
   #rv: number;
+  /** Changes up to this version are not told. */
+  #from = 0;
   #frozen = false;
   #ended = false;
   onEnd: () => void = () => undefined;
@@ -57,12 +63,11 @@ export class WatchStream {
     this.#rv = store.rv;
   }
 
-  /** A version of the future is answered by nothing at all, headers included. */
   start(): void {
     const asked = parseVersion(this.#options.resourceVersion);
     this.#response.on('close', () => this.#close());
-    if (asked !== null && asked > this.#store.rv && !this.#options.sendInitialEvents) return this.#later(asked);
     this.#open();
+    if (asked !== null && asked > this.#store.rv) return this.#future(asked);
     if (this.#options.sendInitialEvents) this.#initial(true);
     else if (asked === null || asked === 0) this.#initial(false);
     else if (!this.#replay(asked)) return;
@@ -102,7 +107,8 @@ export class WatchStream {
   }
 
   bookmark(initialEventsEnd = false): void {
-    if (this.#options.bookmarks) this.#line({ type: 'BOOKMARK', object: this.#bookmarkObject(initialEventsEnd) });
+    if (this.#options.bookmarks && this.#store.rv >= this.#from)
+      this.#line({ type: 'BOOKMARK', object: this.#bookmarkObject(initialEventsEnd) });
   }
 
   #open(): void {
@@ -110,16 +116,12 @@ export class WatchStream {
     this.#response.flushHeaders();
   }
 
-  #later(asked: number): void {
-    const check = (): void => {
-      if (this.#ended || this.#store.rv < asked) return;
-      this.#unwatch?.();
-      this.#open();
-      if (this.#replay(asked)) this.#run();
-    };
-    const timer = setInterval(check, 20);
+  /** Silence until the version has come; who wants a list of it is told that it did not. */
+  #future(asked: number): void {
+    this.#from = asked;
+    if (!this.#options.sendInitialEvents) return this.#run();
+    const timer = setTimeout(() => this.error(tooLargeVersion(asked, this.#store.rv).body), FUTURE_MS);
     this.#timers.push(timer);
-    this.#unwatch = () => clearInterval(timer);
   }
 
   #initial(marked: boolean): void {
@@ -143,16 +145,14 @@ export class WatchStream {
     const { timeoutSeconds, bookmarkMs } = this.#options;
     this.#unwatch = this.#store.watch(this.kind, (change) => this.#change(change));
     this.#timers.push(setInterval(() => this.bookmark(), bookmarkMs));
-    this.#timers.push(
-      setTimeout(() => {
-        this.bookmark();
-        this.end();
-      }, timeoutSeconds * 1000),
-    );
+    this.#timers.push(setTimeout(() => this.end(), timeoutSeconds * 1000));
+    if (timeoutSeconds * 1000 > LAST_BOOKMARK_MS)
+      this.#timers.push(setTimeout(() => this.bookmark(), timeoutSeconds * 1000 - LAST_BOOKMARK_MS));
   }
 
   /** What a selector makes of a change: an object that stops matching is deleted for this watcher. */
   #change({ type, object, previous, rv }: Change): void {
+    if (rv <= this.#from) return;
     this.#rv = rv;
     const accepts = this.#accepts;
     if (accepts === null) return this.#event(type, object);

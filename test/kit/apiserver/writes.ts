@@ -1,10 +1,22 @@
 /** Create, update, patch and delete, each with what the real server checks before it and does around it. */
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import { afterUpdate, applied, type Manager } from './apply.ts';
 import { admit, checkNames, validate } from './admission.ts';
+import { prune } from './schema.ts';
 import { jsonPatch, mergePatch } from './patch.ts';
-import { apiVersionOf, clone, isPlain, keyOf, objectKey, type Kind, type KubeObject, type Meta, type Plain } from './model.ts';
+import {
+  apiVersionOf,
+  clone,
+  isPlain,
+  keyOf,
+  objectKey,
+  type Cause,
+  type Kind,
+  type KubeObject,
+  type Meta,
+  type Plain,
+  same,
+} from './model.ts';
 import { alreadyExists, badRequest, conflict, deleted, invalid, notFound, Refusal, unsupportedMedia, type StatusBody } from './status.ts';
 import type { Store } from './store.ts';
 
@@ -84,32 +96,54 @@ export function update(c: WriteContext, body: Plain): Written {
   }
   if (!resourceVersion && !c.kind.unconditionalUpdate) {
     const message = `Invalid value: ${c.kind.custom ? '0' : '""'}: must be specified for an update`;
-    throw invalid(c.kind, c.name, [{ reason: 'FieldValueInvalid', message, field: 'metadata.resourceVersion' }]);
+    const cause: Cause = { reason: 'FieldValueInvalid', message, field: 'metadata.resourceVersion' };
+    throw invalid({ group: c.kind.group, kind: c.kind.plural }, c.name, [cause]);
   }
+  checkUid(c, old, input.metadata.uid, true);
   return commit(c, old, input, managerOf(c, 'Update'));
+}
+
+/** A whole object is another one then; a patch would change what cannot be changed. */
+function checkUid(c: WriteContext, old: KubeObject, uid: string | undefined, whole: boolean): void {
+  if (!uid || uid === old.metadata.uid || c.subresource !== '') return;
+  if (whole) {
+    const key = `/registry/${c.kind.group === '' ? '' : `${c.kind.group}/`}${c.kind.plural}/${keyOf(old)}`;
+    const why = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`;
+    throw conflict(c.kind, c.name, `StorageError: invalid object, Code: 4, Key: ${key}, ResourceVersion: 0, AdditionalErrorMsg: ${why}`);
+  }
+  const message = `Invalid value: ${JSON.stringify(uid)}: field is immutable`;
+  throw invalid(c.kind, c.name, [{ reason: 'FieldValueInvalid', message, field: 'metadata.uid' }]);
 }
 
 /** Puts `input` in the place of `old`, as far as this (sub)resource may. */
 function commit(c: WriteContext, old: KubeObject, input: KubeObject, manager: Manager): Written {
   checkVersion(c, old, input.metadata);
+  checkFinalizers(c, old, input);
   const object = combine(c, old, input);
   c.kind.defaults?.(object);
   validate(c.kind, object, old, c.strict);
   if (manager.operation === 'Update') object.metadata.managedFields = afterUpdate(c.kind, old, object, manager);
-  if (c.kind.generation && specChanged(old, object)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
+  if (c.kind.generation && specChanged(c.kind, old, object)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
   object.metadata.resourceVersion = old.metadata.resourceVersion;
-  if (isDeepStrictEqual(object, old)) return { code: 200, body: old };
+  if (same(object, old)) return { code: 200, body: old };
   if (c.dryRun) return { code: 200, body: object };
   if (object.metadata.deletionTimestamp !== undefined && (object.metadata.finalizers ?? []).length === 0) {
-    return { code: 200, body: c.store.remove(c.kind, keyOf(old), object) ?? object };
+    // What else this write changed is never seen.
+    c.store.remove(c.kind, keyOf(old));
+    return { code: 200, body: object };
   }
   return { code: 200, body: c.store.put(c.kind, object) };
 }
 
-function checkVersion(c: WriteContext, old: KubeObject, { uid, resourceVersion }: Partial<Meta>): void {
-  if (uid && uid !== old.metadata.uid && c.subresource === '') {
-    throw conflict(c.kind, c.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
-  }
+function checkFinalizers(c: WriteContext, old: KubeObject, input: KubeObject): void {
+  if (old.metadata.deletionTimestamp === undefined || c.subresource !== '') return;
+  const added = (input.metadata.finalizers ?? []).filter((finalizer) => !(old.metadata.finalizers ?? []).includes(finalizer));
+  if (added.length === 0) return;
+  const message = `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{${added.map((f) => JSON.stringify(f)).join(', ')}}`;
+  throw invalid(c.kind, c.name, [{ reason: 'FieldValueForbidden', message, field: 'metadata.finalizers' }]);
+}
+
+function checkVersion(c: WriteContext, old: KubeObject, { resourceVersion }: Partial<Meta>): void {
   if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) throw conflict(c.kind, c.name);
 }
 
@@ -135,9 +169,10 @@ function combine(c: WriteContext, old: KubeObject, input: KubeObject): KubeObjec
   return clone(old['status'] === undefined ? object : { ...object, status: old['status'] });
 }
 
-function specChanged(old: KubeObject, object: KubeObject): boolean {
-  const spec = ({ metadata: _m, status: _s, ...rest }: KubeObject): Plain => rest;
-  return !isDeepStrictEqual(spec(old), spec(object));
+function specChanged(kind: Kind, old: KubeObject, object: KubeObject): boolean {
+  const spec = ({ metadata, status: _s, ...rest }: KubeObject): Plain =>
+    kind.labelsGenerate ? { ...rest, labels: metadata.labels } : rest;
+  return !same(spec(old), spec(object));
 }
 
 const PATCHES = ['application/json-patch+json', 'application/merge-patch+json', 'application/apply-patch+yaml'];
@@ -153,6 +188,7 @@ export function patch(c: WriteContext, contentType: string, body: unknown, force
   const input = admit(c, patched);
   if (input.metadata.name !== c.name)
     throw badRequest(`the name of the object (${input.metadata.name}) does not match the name on the URL (${c.name})`);
+  checkUid(c, old, input.metadata.uid, false);
   return commit(c, old, input, managerOf(c, 'Update'));
 }
 
@@ -161,7 +197,11 @@ function apply(c: WriteContext, body: unknown, force: boolean): Written {
   const metadata = isPlain(body['metadata']) ? body['metadata'] : {};
   if (metadata['managedFields'] !== undefined) throw badRequest('metadata.managedFields must be nil');
   const named = { ...body, metadata: { ...metadata, name: metadata['name'] ?? c.name } };
-  const config = admit(c, named, false);
+  if (named.metadata.name !== c.name) {
+    throw badRequest(`the name of the object (${String(named.metadata.name)}) does not match the name on the URL (${c.name})`);
+  }
+  checkDeclared(c.kind, named);
+  const config = admit(c, named, 'none');
   const manager = managerOf(c, 'Apply');
   const old = c.store.get(c.kind, objectKey(c.namespace, c.name));
   if (old === undefined) {
@@ -172,14 +212,26 @@ function apply(c: WriteContext, body: unknown, force: boolean): Written {
         c.name,
         `uid mismatch: the provided object specified uid ${config.metadata.uid}, and no existing object was found`,
       );
-    if (config.metadata.resourceVersion) throw notFound(c.kind, c.name);
-    const empty: KubeObject = { apiVersion: apiVersionOf(c.kind), kind: c.kind.kind, metadata: { ...config.metadata } };
+    const { resourceVersion: _v, ...metadata } = config.metadata;
+    const empty = { apiVersion: apiVersionOf(c.kind), kind: c.kind.kind, metadata } as KubeObject;
     return create(c, applied(c.kind, empty, config, manager, force), true);
   }
-  checkVersion(c, old, { resourceVersion: config.metadata.resourceVersion, ...(c.subresource === '' ? { uid: config.metadata.uid } : {}) });
+  checkUid(c, old, config.metadata.uid, false);
+  checkVersion(c, old, config.metadata);
   const wanted: Plain = c.subresource === 'status' ? { status: config['status'] ?? {} } : withoutStatus(c.kind, config);
   if (c.subresource === 'status' && config['status'] === undefined) delete wanted['status'];
-  return commit(c, old, admit(c, applied(c.kind, clone(old), wanted, manager, force)), manager);
+  return commit(c, old, admit(c, applied(c.kind, clone(old), wanted, manager, force), 'of a merge'), manager);
+}
+
+/** An apply names no field that its type does not have. */
+function checkDeclared(kind: Kind, body: Plain): void {
+  if (!kind.custom || kind.schema === null) return;
+  const [unknown] = prune(clone(body), kind.schema);
+  if (unknown === undefined) return;
+  const metadata = body['metadata'] as Plain;
+  const type = `${apiVersionOf(kind)}, Kind=${kind.kind}`;
+  const what = `${String(metadata['namespace'] ?? '')}/${String(metadata['name'])}; ${type}`;
+  throw new Refusal(500, null, `failed to create typed patch object (${what}): .${unknown}: field not declared in schema`);
 }
 
 function withoutStatus(kind: Kind, config: KubeObject): Plain {
@@ -197,11 +249,18 @@ export interface DeleteOptions {
 export function remove(c: WriteContext, options: DeleteOptions): Written {
   const old = live(c);
   const { uid, resourceVersion } = options.preconditions ?? {};
-  const precondition = (what: string, asked: string, is: string): Refusal =>
-    conflict(c.kind, c.name, `Precondition failed: ${what} in precondition: ${asked}, ${what} in object meta: ${is}`);
-  if (uid !== undefined && uid !== old.metadata.uid) throw precondition('UID', uid, old.metadata.uid);
+  const { group, kind } = c.kind;
+  const precondition = (what: string, asked: string, is: string, then: string): Refusal =>
+    conflict(
+      { group, plural: kind },
+      c.name,
+      `the ${what} in the precondition (${asked}) does not match the ${what} in record (${is}). ${then}`,
+    );
+  if (uid !== undefined && uid !== old.metadata.uid) {
+    throw precondition('UID', uid, old.metadata.uid, 'The object might have been deleted and then recreated');
+  }
   if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion) {
-    throw precondition('ResourceVersion', resourceVersion, old.metadata.resourceVersion);
+    throw precondition('ResourceVersion', resourceVersion, old.metadata.resourceVersion, 'The object might have been modified');
   }
   const finalizers = [...(old.metadata.finalizers ?? [])];
   if (options.propagationPolicy === 'Foreground' && !finalizers.includes('foregroundDeletion')) finalizers.push('foregroundDeletion');
@@ -212,7 +271,7 @@ export function remove(c: WriteContext, options: DeleteOptions): Written {
 }
 
 function terminate(c: WriteContext, old: KubeObject, finalizers: string[]): KubeObject {
-  if (old.metadata.deletionTimestamp !== undefined && isDeepStrictEqual(finalizers, old.metadata.finalizers ?? [])) return old;
+  if (old.metadata.deletionTimestamp !== undefined && same(finalizers, old.metadata.finalizers ?? [])) return old;
   const metadata: Meta = {
     ...old.metadata,
     deletionTimestamp: old.metadata.deletionTimestamp ?? time(c.now()),

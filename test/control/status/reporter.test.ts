@@ -348,12 +348,16 @@ test('a thousand new Upstreams cost at most 1,100 writes', async () => {
 });
 
 test('ten thousand objects that have not changed are looked at in a moment', () => {
-  const all = Array.from({ length: 10_000 }, (_, i) => upstreamStatus(`web/u${i}`, { groups: [`g${i}`] as never }));
-  const groups = Object.fromEntries(all.map((_, i) => [`g${i}`, `web/s${i}`]));
+  const names = Array.from({ length: 10_000 }, (_, i) => i);
+  const groups = Object.fromEntries(names.map((i) => [`g${i}`, `web/s${i}`]));
+  const fresh = () =>
+    compiledOf(
+      names.map((i) => upstreamStatus(`web/u${i}`, { groups: [`g${i}`] as never })),
+      groups,
+    );
   const { reporter } = setUp([]);
-  const fresh = () => compiledOf(structuredClone(all), groups);
   reporter.applied(fresh(), SERVED);
-  const times = Array.from({ length: 5 }, () => {
+  const times = Array.from({ length: 3 }, () => {
     const compiled = fresh();
     const began = performance.now();
     reporter.applied(compiled, SERVED);

@@ -37,7 +37,7 @@ export const installManifest = (helm: string, root: string): string => {
     NAMESPACE,
     '--kube-version',
     KUBE_VERSION,
-    '--skip-tests',
+    '--no-hooks',
   ];
   const text = execFileSync(helm, args, { encoding: 'utf8', maxBuffer: 16 * 1024 ** 2, timeout: 60_000 });
   // helm 4 has an empty line before each document, helm 3 has not.

@@ -374,6 +374,16 @@ describe.each(helms)('%s', (_name, helm) => {
     expect(rights(documents, 'front-test')).toContain('* spooky.dev/listeners: list');
   });
 
+  test('an uninstall takes the Lease that the pods made', () => {
+    const lease = one(render('tenants'), 'Lease', 'team-one-leader');
+    expect(lease.metadata).toMatchObject({
+      namespace: 'spooky-system',
+      annotations: { 'helm.sh/hook': 'post-delete', 'helm.sh/hook-delete-policy': 'before-hook-creation,hook-succeeded,hook-failed' },
+    });
+    // An earlier deletion would be undone by pods that still may.
+    expect(render('tenants').filter((d) => /delete/.test(d.metadata.annotations?.['helm.sh/hook'] ?? '')).length).toBe(1);
+  });
+
   test('aggregated roles: editors write, viewers read, nobody writes a status', () => {
     const documents = render('default');
     const verbs = (name: string) => [one(documents, 'ClusterRole', name).rules, Object.keys(one(documents, 'ClusterRole', name).metadata.labels ?? {}).filter((l) => l.includes('aggregate'))];

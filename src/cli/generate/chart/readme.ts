@@ -87,7 +87,7 @@ One ServiceAccount. It reads Services, EndpointSlices, Namespaces, Listeners, Up
 
 \`helm upgrade\` upgrades the two kinds as well. Pods drain: for \`drain.delay\` they go on as before, then they accept nothing new and open requests finish, for \`drain.timeout\` at most. The grace period is the sum and 5 s.
 
-\`helm uninstall\` keeps the two kinds, and with them every Listener and Upstream. They hold no finalizer. To remove them too, **with every Listener and Upstream of every namespace**:
+\`helm uninstall\` keeps the two kinds, and with them every Listener and Upstream, whose status stays as it was last written. They hold no finalizer. Everything else goes, the Lease that the pods made included; pods drain first. To remove them too, **with every Listener and Upstream of every namespace**:
 
 \`\`\`sh
 kubectl delete crd listeners.spooky.dev upstreams.spooky.dev

@@ -104,6 +104,7 @@ class Run {
     if (this.o.mode.perObject) {
       const bound = await this.startServers(service);
       if (bound !== null) return bound;
+      this.log.info('probes answer', this.bound);
     }
     const state = await Promise.race([this.feed.start((next) => service.changed(next)), stopping.first]);
     if (state === null) return EXIT.ok;

@@ -43,10 +43,14 @@ const nameOf = (o: { readonly namespace: string; readonly name: string }): strin
 
 export class Programmed {
   private served = new Map<string, Served>();
+  /** Of the version that serves; one that does not arrive says nothing about addresses. */
+  private unbound: ReadonlyMap<string, string> = new Map();
 
   /** The verdicts as workers leave them, in the same order; those that nothing changes are the same objects. */
   judge(statuses: readonly ObjectStatus[], facts: WorkerFacts): ObjectStatus[] {
-    const unbound = problemsByListener(facts);
+    const told = problemsByListener(facts);
+    const unbound = facts.acknowledged ? told : new Map([...this.unbound, ...told]);
+    this.unbound = unbound;
     const served = new Map<string, Served>();
     const judged = statuses.map((status) => {
       const key = `${status.kind} ${nameOf(status)}`;

@@ -62,6 +62,15 @@ test('an address that is not bound is said with everything the workers know, onc
   );
 });
 
+test('a version that does not arrive binds nothing', () => {
+  const judge = new Programmed();
+  judge.judge([listenerStatus()], unbound('held by process 7'));
+  const still = { type: 'Programmed', status: 'False', reason: 'AddressNotBound', message: 'held by process 7' };
+  expect(programmed(judge.judge([listenerStatus()], UNDER_WAY)[0])).toEqual(still);
+  expect(programmed(judge.judge([listenerStatus()], UNDER_WAY)[0])).toEqual(still);
+  expect(programmed(judge.judge([listenerStatus()], SERVED)[0])?.status).toBe('True');
+});
+
 test('what is attached to an unbound Listener is not served there', () => {
   const judge = new Programmed();
   const two = upstreamStatus('web/two', {

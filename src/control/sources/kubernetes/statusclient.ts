@@ -1,6 +1,6 @@
 /** The few writes of a controller: statuses by server-side apply, and events. */
 import { randomBytes } from 'node:crypto';
-import { controllerName, field } from '../../status/conditions.ts';
+import { controllerName } from '../../status/conditions.ts';
 import type { EventNote, ObjectRef, StatusClient, WriteAnswer, WriteOutcome } from '../../status/client.ts';
 import { microTime } from '../../status/times.ts';
 import { collectionPath, type ApiError, type KubeApi, type ResourceKind } from './api.ts';
@@ -93,10 +93,4 @@ function eventBody({ regarding, type, reason, action, note }: EventNote, manager
 function eventName(name: string): string {
   const suffix = `.${randomBytes(8).toString('hex')}`;
   return name.slice(0, MAX_NAME - suffix.length).replace(/[^a-z0-9]+$/, '') + suffix;
-}
-
-/** Whether an object's `managedFields` have something of this manager's below its status. */
-export function holdsStatus(managedFields: unknown, manager: string): boolean {
-  if (!Array.isArray(managedFields)) return false;
-  return managedFields.some((entry: unknown) => field(entry, 'manager') === manager && field(entry, 'subresource') === 'status');
 }

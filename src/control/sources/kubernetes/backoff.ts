@@ -17,6 +17,7 @@ const MAX_DOUBLINGS = 16;
 export class Backoff {
   private readonly random: () => number;
   private attempts = 0;
+  private before = 0;
 
   /** `random` is in [0, 1). */
   constructor(random: () => number) {
@@ -34,18 +35,25 @@ export class Backoff {
     return this.pause(error) + Math.min(error.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
   }
 
-  private pause({ kind }: ApiError): number {
-    // A version that is too old says nothing of the server's health: a list at once, unless that did not help.
-    if (kind === 'gone' && this.attempts === 0) {
-      this.attempts++;
-      return this.random() * JITTER_MS;
-    }
-    if (kind === 'forbidden' || kind === 'not_found') return this.next(MAX_REFUSED_MS, 0.5);
-    return this.next(kind === 'connection' ? MAX_OUTAGE_MS : MAX_MS);
-  }
-
   reset(): void {
     this.attempts = 0;
+    this.before = 0;
+  }
+
+  /** After an outage the first answer is a good sign: what the server refuses from now on is refused for the first time. */
+  hope(): void {
+    this.before = this.attempts;
+    this.attempts = 0;
+  }
+
+  /** It was in vain. */
+  despair(): void {
+    this.attempts = Math.max(this.attempts, this.before);
+  }
+
+  private pause({ kind }: ApiError): number {
+    if (kind === 'forbidden' || kind === 'not_found') return this.next(MAX_REFUSED_MS, 0.5);
+    return this.next(kind === 'connection' ? MAX_OUTAGE_MS : MAX_MS);
   }
 }
 

@@ -317,6 +317,7 @@ export class Reflector<T> {
     session.openedAt = this.o.clock.now();
     this.heard();
     this.outage.over();
+    if (isOutage(this.failing)) this.backoff.hope();
     if (session.listing !== null) return;
     this.watched = true;
     this.hung = 0;
@@ -434,12 +435,16 @@ export class Reflector<T> {
     if (outcome === 'listed' || outcome === 'relist') return 0;
     const { lived } = this;
     if (lived >= HEALTHY_MS) this.backoff.reset();
+    else if (typeof outcome === 'object' && outcome?.kind === 'connection') this.backoff.despair();
     // In order, or silent: the next one goes on where it ended. Only a server that ends all of them at once is waited for.
     if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next();
     // The server is there again, if only to say that it is not ready.
     if (outcome.status > 0 && isOutage(this.failing)) this.answered();
     this.failed(outcome);
+    // A version that is too old says nothing of the server's health: a list at once, unless that has just been tried.
+    const tooOld = outcome.kind === 'gone' && this.version !== null && this.o.clock.now() - this.listedAt >= HEALTHY_MS;
     if (NEEDS_LIST.has(outcome.kind) || outcome.reason === 'ResourceVersionTooLarge') this.version = null;
+    if (tooOld) return this.o.random() * JITTER_MS;
     return outcome.kind === 'timeout' && lived >= HEALTHY_MS ? 0 : this.backoff.after(outcome);
   }
 

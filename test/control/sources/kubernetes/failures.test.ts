@@ -69,9 +69,22 @@ describe('410', () => {
       pauses.push(...(await pausesOf(rig, failure('gone', 410), 1)));
       rig.api.last.open().listed('60');
     }
-    expect(pauses).toEqual([0, 400, 800, 1600, 3200, 6400, 10_000]);
+    expect(pauses).toEqual([0, 200, 400, 800, 1600, 3200, 6400]);
     expect(rig.counts.get('gone')).toBe(7);
   });
+});
+
+test('410 right after an outage, in which the pauses grew, is no reason to wait', async () => {
+  const rig = await setUpWatching({ random: () => 0.3 });
+  await pausesOf(rig, failure('connection'), 8);
+  rig.api.last.open().event('ERROR', { kind: 'Status', code: 410, reason: 'Expired' });
+  expect(await untilNext(rig)).toBe(300);
+  expect(rig.api.last.query.get('sendInitialEvents')).toBe('true');
+});
+
+test('410 as the answer to a list is a failure like any other', async () => {
+  const rig = setUp();
+  expect(await pausesOf(rig, failure('gone', 410), 4)).toEqual([200, 400, 800, 1600]);
 });
 
 describe('pauses', () => {
@@ -270,6 +283,18 @@ describe('an outage', () => {
     expect(await untilNext(b)).toBe(200);
     await a.api.last.end(failure('not_found', 404));
     expect(await untilNext(a)).toBe(200);
+  });
+
+  test('whoever ends it has short pauses for what comes next, unless the connection fails again', async () => {
+    const rig = await setUpWatching();
+    expect((await pausesOf(rig, failure('connection'), 6)).at(-1)).toBe(5000);
+    rig.api.last.open();
+    await rig.api.last.end(failure('throttled', 429));
+    expect(await untilNext(rig)).toBe(200);
+    expect((await pausesOf(rig, failure('connection'), 6)).at(-1)).toBe(5000);
+    rig.api.last.open();
+    await rig.api.last.end(failure('connection'));
+    expect(await untilNext(rig)).toBe(5000);
   });
 
   test('other failures do not wake anybody', async () => {

@@ -45,7 +45,7 @@ export function requestId(fields: Fields, trusted: boolean, make: () => string):
 
 /** One list over all lines of that name: joined to the last one, its order is the order of the hops. */
 function appendTo(fields: Fields, name: string, element: string): void {
-  const at = fields.names.lastIndexOf(name);
+  const at = fields.lastOf(name);
   if (at < 0) fields.add(name, element);
   else fields.values[at] = fields.values[at] === '' ? element : `${fields.values[at]}, ${element}`;
 }

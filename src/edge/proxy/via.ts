@@ -23,7 +23,7 @@ export class Via {
 
   /** Appends to the last `via`, so that its order stays the order of the hops. */
   append(fields: Fields, entry: string): void {
-    const at = fields.names.lastIndexOf('via');
+    const at = fields.lastOf('via');
     if (at < 0) fields.add('via', entry);
     else fields.values[at] = fields.values[at] === '' ? entry : `${fields.values[at]}, ${entry}`;
   }

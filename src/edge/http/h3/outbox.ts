@@ -8,6 +8,8 @@ export interface OutboxOwner {
 
 const SIZE = 64 * 1024;
 
+const { copy } = Buffer.prototype;
+
 /**
  * The last few frames of one stream, held back until the stream ends, another one writes, or the turn is over: an answer's
  * HEADERS, small DATA and trailers leave as one write. It belongs to one stream at a time, since the frames of an answer
@@ -75,8 +77,8 @@ export class Outbox {
     const { buf } = this;
     const n = end - start;
     let at = this.end;
-    // `set` wants a view of its source: worth it for more than a few bytes.
-    if (n > LOOP_BYTES) buf.set(from.subarray(start, end), at);
+    // Cheaper than `set`, which wants a view of its source, and worth it for more than a few bytes.
+    if (n > LOOP_BYTES) copy.call(from, buf, at, start, end);
     else for (let i = start; i < end; i++) buf[at++] = from[i] as number;
     this.end += n;
   }

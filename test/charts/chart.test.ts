@@ -7,6 +7,7 @@ import { chartFiles } from '../../src/cli/generate/chart/index.ts';
 import { leaves } from '../../src/cli/generate/chart/value.ts';
 import { VALUES } from '../../src/cli/generate/chart/values.ts';
 import { CLUSTER_SETTINGS, SETTINGS, validateListener, validateUpstream } from '../../src/contract/resources/index.ts';
+import { METRICS } from '../../src/control/admin/metrics.ts';
 import { rights, type Manifest } from './manifest.ts';
 import { judge } from './schema.ts';
 
@@ -190,6 +191,20 @@ describe('samples', () => {
       expect(pod['securityContext']).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
       expect(container?.['securityContext']).toEqual({ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } });
     }
+  });
+
+  test('what Prometheus is told fits the pods and the metrics', () => {
+    const told = at((all.get('prometheus') ?? []).find((d) => d.kind === 'ConfigMap'), 'data') as Readonly<Record<string, string>>;
+    const [job] = at(parse(told['prometheus.yml'] ?? ''), 'scrape_configs') as Json[];
+    const [keep] = at(job, 'relabel_configs') as { regex: string; source_labels: string[] }[];
+    const pod = at(documents('manifests/install.yaml').find((d) => d.kind === 'DaemonSet')?.spec, 'template') as Json;
+    const [container] = at(pod, 'spec.containers') as { ports: { name: string }[] }[];
+    const name = (at(pod, 'metadata.labels') as Json)['app.kubernetes.io/name'];
+    expect(keep?.source_labels).toEqual(['__meta_kubernetes_pod_label_app_kubernetes_io_name', '__meta_kubernetes_pod_container_port_name']);
+    expect(container?.ports.map((p) => `${name};${p.name}`)).toContain(keep?.regex);
+    const metrics = [...(told['rules.yml'] ?? '').matchAll(/\bspooky_([a-z_]+)/g)].map((m) => m[1] as string);
+    expect(metrics.length).toBeGreaterThan(3);
+    expect(metrics.filter((m) => !Object.hasOwn(METRICS, m))).toEqual([]);
   });
 
   test('files that comments name exist', () => {

@@ -50,6 +50,8 @@ There is a Service in every case: of type ClusterIP with hostPort and hostNetwor
 
 Ports under 1024 are not for the process: it has no right to bind them. The Service or the node's \`port\` in front of it may be 443. With hostNetwork alone \`targetPort: 443\` is possible, when \`exposure.hostNetwork.lowPorts\` says how.
 
+With hostNetwork the metrics port is a port of the node: firewall it, or set \`metrics.address\` to 127.0.0.1 or to an address of the node's inner network.
+
 ## Memory and workers
 
 | of \`resources\` | becomes |

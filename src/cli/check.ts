@@ -3,36 +3,64 @@ import type { Problem, ResourceSet } from '../contract/resources/index.ts';
 import { compile } from '../control/compile/index.ts';
 import { loadPaths } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
-import { EXIT, readArguments, usageFault, type Command } from './command.ts';
+import type { Target } from '../control/sources/manifests.ts';
+import { EXIT, readArguments, usageFault, type Arguments, type Command } from './command.ts';
 
 export const check: Command = {
   name: 'check',
-  summary: 'Check configuration files: documents or a classic config.yaml.',
-  usage: 'spooky check PATH... [--output text|json]',
-  options: [{ flag: '--output', value: 'text|json', help: 'The form of the output.', default: 'text' }],
+  summary: 'Check configuration files: documents, for files or for a cluster, or a classic config.yaml.',
+  usage: 'spooky check PATH... [--kubernetes|--standalone] [--output text|json]',
+  options: [
+    { flag: '--kubernetes', help: 'Judge the documents as objects of a cluster.', default: 'by what they are' },
+    { flag: '--standalone', help: 'Judge them as files that serve --config has.', default: 'by what they are' },
+    { flag: '--output', value: 'text|json', help: 'The form of the output.', default: 'text' },
+  ],
   details: [
     'Each problem is a line: file:line:column: field.path: what is wrong, what would be right.',
+    'With neither flag, documents go to a cluster when one of them has no other place: a kind of Kubernetes or of others, a List, an Upstream with a Service, a Listener that selects namespaces by labels.',
+    'For a cluster, objects that are not among the documents may be there all the same: Services, Secrets and namespaces are looked into when they are, and a reference into another namespace without its ReferenceGrant is a warning.',
     'Exit codes: 0 nothing wrong (warnings may have been printed); 1 problems; 2 usage.',
   ].join('\n'),
   async run(args, io) {
     const read = readArguments(check, args, io);
     if (read.arguments === null) return read.exit;
-    const paths = read.arguments.positional;
-    const output = read.arguments.value('--output') ?? 'text';
+    const given = read.arguments;
+    const output = given.value('--output') ?? 'text';
     if (output !== 'text' && output !== 'json') return usageFault(check, '--output must be text or json', io);
-    if (paths.length === 0) return usageFault(check, 'needs a file or a directory', io);
-    const { state } = await loadPaths(paths, { cwd: io.cwd });
-    const problems = allProblems(state);
-    io.stdout(output === 'json' ? jsonReport(state, problems) : textReport(state, problems));
-    return problems.some((p) => p.severity === 'error') ? EXIT.invalid : EXIT.ok;
+    if (given.has('--kubernetes') && given.has('--standalone'))
+      return usageFault(check, '--kubernetes and --standalone exclude each other', io);
+    if (given.positional.length === 0) return usageFault(check, 'needs a file or a directory', io);
+    const judged = await judge(given.positional, targetOf(given), io.cwd);
+    io.stdout(output === 'json' ? jsonReport(judged) : textReport(judged));
+    return judged.problems.some((p) => p.severity === 'error') ? EXIT.invalid : EXIT.ok;
   },
 };
 
+/** null: by what the documents are. */
+const targetOf = (given: Arguments): Target | null => (given.has('--kubernetes') ? 'cluster' : given.has('--standalone') ? 'files' : null);
+
+interface Judged {
+  readonly target: Target;
+  readonly set: ResourceSet;
+  readonly others: number;
+  readonly problems: readonly Problem[];
+}
+
+async function judge(paths: readonly string[], asked: Target | null, cwd: string): Promise<Judged> {
+  const first = await loadPaths(paths, { cwd, target: asked ?? 'files' });
+  const target = asked ?? (first.forCluster ? 'cluster' : 'files');
+  const { state, others } = asked === null && target === 'cluster' ? await loadPaths(paths, { cwd, target }) : first;
+  const problems =
+    target === 'files'
+      ? compile(state.set, { standalone: true }).problems
+      : (await import('./check/cluster.ts')).judgeCluster(state.set, others);
+  return { target, set: state.set, others: others.length, problems: allProblems(state, problems) };
+}
+
 /** What the loader and compile say, in the order of the files. */
-function allProblems(state: SourceState): Problem[] {
-  const compiled = compile(state.set, { standalone: true });
+function allProblems(state: SourceState, judged: readonly Problem[]): Problem[] {
   const all = new Map<string, Problem>();
-  for (const p of [...state.problems, ...state.settingsProblems, ...compiled.problems])
+  for (const p of [...state.problems, ...state.settingsProblems, ...judged])
     all.set(JSON.stringify([p.file, p.line, p.column, p.object, p.path, p.message]), p);
   return [...all.values()].sort(
     (a, b) => compareText(a.file, b.file) || a.line - b.line || a.column - b.column || compareText(a.path, b.path),
@@ -51,28 +79,36 @@ export function problemText(p: Problem): string {
   return printable([place, p.path, message].filter((s) => s !== '').join(': '));
 }
 
-function textReport(state: SourceState, problems: readonly Problem[]): string {
-  const lines = problems.map(problemText);
-  const errors = problems.filter((p) => p.severity === 'error').length;
-  if (errors > 0) lines.push(`${counted(errors, 'problem')} found`);
-  else lines.push(`nothing wrong with ${inventory(state.set)}`);
-  return `${lines.join('\n')}\n`;
+const JUDGED: Readonly<Record<Target, string>> = { files: 'judged as files', cluster: 'judged as objects of a cluster' };
+
+function textReport(judged: Judged): string {
+  const lines = judged.problems.map(problemText);
+  const errors = judged.problems.filter((p) => p.severity === 'error').length;
+  const summary = errors > 0 ? `${counted(errors, 'problem')} found` : `nothing wrong with ${inventory(judged)}`;
+  return `${[...lines, `${summary}, ${JUDGED[judged.target]}`].join('\n')}\n`;
 }
 
 const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
-function inventory(set: ResourceSet): string {
+function inventory({ target, set, others }: Judged): string {
   return [
     counted(set.listeners.size, 'Listener'),
     counted(set.upstreams.size, 'Upstream'),
     counted(set.secrets.size, 'Secret'),
     counted(set.configMaps.size, 'ConfigMap'),
+    ...(target === 'cluster' ? [`${others} of other kinds`] : []),
   ].join(', ');
 }
 
-function jsonReport(state: SourceState, problems: readonly Problem[]): string {
-  const { listeners, upstreams, secrets, configMaps } = state.set;
-  const objects = { listeners: listeners.size, upstreams: upstreams.size, secrets: secrets.size, configMaps: configMaps.size };
+function jsonReport({ target, set, others, problems }: Judged): string {
+  const { listeners, upstreams, secrets, configMaps } = set;
+  const objects = {
+    listeners: listeners.size,
+    upstreams: upstreams.size,
+    secrets: secrets.size,
+    configMaps: configMaps.size,
+    ...(target === 'cluster' ? { others } : {}),
+  };
   const fields = problems.map(({ severity, file, line, column, object, path, message }) => ({
     severity,
     file,
@@ -82,5 +118,5 @@ function jsonReport(state: SourceState, problems: readonly Problem[]): string {
     path,
     message,
   }));
-  return `${JSON.stringify({ problems: fields, objects }, null, 2)}\n`;
+  return `${JSON.stringify({ problems: fields, objects, judgedAs: target }, null, 2)}\n`;
 }

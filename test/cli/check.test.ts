@@ -33,7 +33,7 @@ describe('spooky check', () => {
   test('0 when nothing is wrong', async () => {
     expect(await run(file('good.yaml', listener() + upstream()))).toEqual({
       code: 0,
-      stdout: 'nothing wrong with 1 Listener, 1 Upstream, 0 Secrets, 0 ConfigMaps\n',
+      stdout: 'nothing wrong with 1 Listener, 1 Upstream, 0 Secrets, 0 ConfigMaps, judged as files\n',
       stderr: '',
     });
   });
@@ -44,7 +44,7 @@ describe('spooky check', () => {
     expect(stdout.split('\n').slice(0, 3)).toEqual([
       expect.stringMatching(/^bad\.yaml:16:3: spec\.weigth: is unknown; known here: /),
       'bad.yaml:17:3: spec.retry: retry is not supported yet',
-      '2 problems found',
+      '2 problems found, judged as files',
     ]);
   });
 
@@ -95,7 +95,7 @@ describe('spooky check', () => {
       expect.stringMatching(/^both\.yaml:23:9: spec\.backends\[0\]\.tls\.caRef: k\.pem: /),
       'both.yaml:24:9: spec.backends[0].tls.clientCertificateRef: gone.pem: cannot be read: no such file or directory',
       expect.stringMatching(/^both\.yaml:24:\d+: spec\.backends\[0\]\.tls\.clientCertificateRef\.files\.key: is required/),
-      '9 problems found',
+      '9 problems found, judged as files',
       '',
     ]);
     expect(stdout).not.toContain('PRIVATE KEY');
@@ -113,7 +113,7 @@ describe('spooky check', () => {
       '',
     ].join('\n');
     const { stdout } = await run(file('config.yaml', text));
-    expect(stdout).toMatch(/^config\.yaml:3:\d+: listen\.tls(?:\.\w+)?: .*\n1 problem found\n$/);
+    expect(stdout).toMatch(/^config\.yaml:3:\d+: listen\.tls(?:\.\w+)?: .*\n1 problem found, judged as files\n$/);
     const gone = await run(file('config.yaml', text.replace('other.pem', 'gone.pem')));
     expect(gone.stdout).toContain(`listen.tls.key: names a file that does not exist: "${dir}/gone.pem"\n`);
   });
@@ -158,7 +158,7 @@ describe('spooky check', () => {
       'three.yaml:4:12: metadata.name: is written twice: first in one.yaml:12',
       'two.yaml:4:12: metadata.name: is written twice: first in one.yaml:12',
       'two.yaml:8:3: spec.mirror: mirror is not supported yet',
-      '4 problems found',
+      '4 problems found, judged as files',
       '',
     ]);
   });
@@ -175,7 +175,7 @@ describe('spooky check', () => {
       'spec.logLevl: is unknown (did you mean logLevel?)',
       'spec.logLevel: warning: has no value and counts as absent',
       expect.stringMatching(/^extra: is unknown/),
-      '5 problems found',
+      '5 problems found, judged as files',
       '',
     ]);
     const classic = 'version: 1\nlisten: {addres: , tls: {cert: c.pem, key: k.pem}}\nresilience:\nsecurty:\n';
@@ -184,7 +184,7 @@ describe('spooky check', () => {
       'config.yaml:2:10: listen.addres: is unknown (did you mean address?)',
       expect.stringMatching(/^config\.yaml:4:1: securty: is unknown \(did you mean security\?\)/),
       expect.stringMatching(/^config\.yaml:5:\d+: upstream\.a\.backends\[0\]\.wieght: is unknown \(did you mean weight\?\)/),
-      '3 problems found',
+      '3 problems found, judged as files',
       '',
     ]);
   });
@@ -217,26 +217,35 @@ describe('spooky check', () => {
         },
       ],
       objects: { listeners: 1, upstreams: 0, secrets: 0, configMaps: 0 },
+      judgedAs: 'files',
     });
   });
 
   test('several paths are one state', async () => {
     const { code, stdout } = await run(file('one.yaml', listener()), file('two.yaml', listener() + upstream()));
-    expect([code, stdout]).toEqual([1, 'two.yaml:3:12: metadata.name: is written twice: first in one.yaml:3\n1 problem found\n']);
+    expect([code, stdout]).toEqual([
+      1,
+      'two.yaml:3:12: metadata.name: is written twice: first in one.yaml:3\n1 problem found, judged as files\n',
+    ]);
   });
 
   test('a path that is not there is a problem', async () => {
     expect(await run('nowhere.yaml')).toEqual({
       code: 1,
-      stdout: 'nowhere.yaml: cannot be read: no such file or directory\n1 problem found\n',
+      stdout: 'nowhere.yaml: cannot be read: no such file or directory\n1 problem found, judged as files\n',
       stderr: '',
     });
   });
 
-  test.each([[[]], [['--output', 'xml', 'good.yaml']], [['--outptu', 'json', 'good.yaml']]])('2 for %j', async (args) => {
+  test.each([
+    [[]],
+    [['--output', 'xml', 'good.yaml']],
+    [['--outptu', 'json', 'good.yaml']],
+    [['--kubernetes', '--standalone', 'good.yaml']],
+  ])('2 for %j', async (args) => {
     const { code, stdout, stderr } = await run(...args);
     expect([code, stdout]).toEqual([2, '']);
-    expect(stderr).toContain('usage: spooky check PATH... [--output text|json]');
+    expect(stderr).toContain('usage: spooky check PATH... [--kubernetes|--standalone] [--output text|json]');
   });
 
   test('what a file holds never drives a terminal', async () => {

@@ -63,7 +63,18 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
   checkKeys(reading, document.value, ROOT, [], false);
   for (const { steps } of document.empty) checkEmpty(reading, steps);
   const { loaded, names, files, suspects } = translate(reading, origin, file.name);
-  return { loaded, problems, settingsProblems: [], files, suspects, refused: [], origins: [origin], classic: names };
+  return {
+    loaded,
+    problems,
+    settingsProblems: [],
+    files,
+    suspects,
+    refused: [],
+    origins: [origin],
+    others: [],
+    forCluster: false,
+    classic: names,
+  };
 }
 
 type Translated = { readonly loaded: Loaded[]; readonly names: ServerNameCheck[]; readonly files: string[]; readonly suspects: Suspect[] };

@@ -21,8 +21,21 @@ import {
   type SecretObject,
   type SettingsDocument,
   type Upstream,
+  type ValidateOptions,
 } from '../../contract/resources/index.ts';
 import { Secret } from '../../lib/secret.ts';
+import {
+  CORE_KINDS,
+  isForCluster,
+  isForeign,
+  isList,
+  ItemOrigin,
+  itemsOf,
+  spelled,
+  type OtherObject,
+  type Piece,
+  type Target,
+} from './manifests.ts';
 import { decodeText } from './read.ts';
 import { lookFurther, type Suspect } from './suspects.ts';
 import { DocumentOrigin, placeOf, type Chunk, type YamlDocument } from './yaml.ts';
@@ -57,6 +70,10 @@ export interface Interpreted {
   readonly refused: readonly { readonly kind: string; readonly meta: ObjectMeta }[];
   /** Where the objects were written, to tell them when the text above grows. */
   readonly origins: readonly DocumentOrigin[];
+  /** Of a cluster, and none of ours. */
+  readonly others: readonly OtherObject[];
+  /** Something in it can be meant for a cluster alone. */
+  readonly forCluster: boolean;
   /** What a classic file asks of its certificates, once they are read; null for documents. */
   readonly classic: readonly ServerNameCheck[] | null;
 }
@@ -98,7 +115,7 @@ const SERVER_METADATA: ReadonlySet<string> = new Set([
 ]);
 
 /** Reads all documents of a chunk that are not classic configuration. */
-export function interpret(file: SourceFile, chunk: Chunk, documents: readonly YamlDocument[]): Interpreted {
+export function interpret(file: SourceFile, chunk: Chunk, documents: readonly YamlDocument[], target: Target = 'files'): Interpreted {
   const result = {
     loaded: [] as Loaded[],
     problems: [] as Problem[],
@@ -107,43 +124,68 @@ export function interpret(file: SourceFile, chunk: Chunk, documents: readonly Ya
     suspects: [] as Suspect[],
     refused: [] as Interpreted['refused'][number][],
     origins: [] as DocumentOrigin[],
+    others: [] as OtherObject[],
+    forCluster: documents.some((d) => isForCluster(d.value)),
     classic: null,
   };
   for (const document of documents) {
-    const one = new Interpreter(file, chunk, document).run();
+    const origin = new DocumentOrigin(file.name, chunk, document.index);
+    result.origins.push(origin);
+    const pieces: Piece[] = (target === 'cluster' && isList(document.value) ? itemsOf(document) : null) ?? [{ document, at: '' }];
+    for (const piece of pieces) take(new Interpreter({ file, chunk, origin, target }, piece).run());
+  }
+  return result;
+
+  function take(one: Interpreter): void {
     if (one.loaded !== null) result.loaded.push(one.loaded);
     (one.kind === 'Settings' ? result.settingsProblems : result.problems).push(...one.problems);
     result.files.push(...one.files);
     result.suspects.push(...one.suspects);
     if (one.loaded === null && one.named !== null) result.refused.push({ kind: one.kind, meta: one.named });
-    result.origins.push(one.origin);
+    if (one.other !== null) result.others.push(one.other);
   }
-  return result;
+}
+
+/** What the objects of one document have in common. */
+interface Place {
+  readonly file: SourceFile;
+  readonly chunk: Chunk;
+  readonly origin: DocumentOrigin;
+  readonly target: Target;
 }
 
 class Interpreter {
   readonly problems: Problem[] = [];
   readonly files: string[] = [];
   readonly suspects: Suspect[] = [];
-  readonly origin: DocumentOrigin;
+  readonly origin: Origin;
   loaded: Loaded | null = null;
+  other: OtherObject | null = null;
   /** Of an object that may have been refused since. */
   named: ObjectMeta | null = null;
   kind = '';
   private readonly file: SourceFile;
   private readonly chunk: Chunk;
   private readonly document: YamlDocument;
+  private readonly target: Target;
+  private readonly at: string;
   private label = '';
 
-  constructor(file: SourceFile, chunk: Chunk, document: YamlDocument) {
+  constructor({ file, chunk, origin, target }: Place, { document, at }: Piece) {
     this.file = file;
     this.chunk = chunk;
     this.document = document;
-    this.origin = new DocumentOrigin(file.name, chunk, document.index);
+    this.target = target;
+    this.at = at;
+    this.origin = at === '' ? origin : new ItemOrigin(origin, at);
   }
 
   run(): this {
     const { value } = this.document;
+    if (this.target === 'cluster' && isFields(value) && isForeign(value)) {
+      this.foreign(value);
+      return this;
+    }
     if (value !== undefined && !isFields(value))
       this.problem('', `must be a map of fields like apiVersion, kind and spec, not ${show(value)}`);
     const known = isFields(value) && this.known(value);
@@ -153,13 +195,28 @@ class Interpreter {
     return this;
   }
 
+  /** It is for others to judge. */
+  private foreign(value: Fields): void {
+    if (isList(value))
+      this.problem(this.at === '' ? 'items' : 'kind', this.at === '' ? 'must be a list of objects' : 'a List in a List is not read');
+    const { apiVersion, kind } = value as { readonly apiVersion: string; readonly kind: string };
+    this.other = { apiVersion, kind, value, origin: this.origin, doubtful: this.document.faults.length > 0 };
+  }
+
   private textFaults(): void {
     for (const f of this.document.faults) {
       if (f.ambiguous && this.kind === 'Settings') continue;
       // What stands in a Secret is never printed.
       const message = f.ambiguous && this.kind === 'Secret' ? 'must be in quotes: without them it is not text in a cluster' : f.message;
       const place = placeOf(this.chunk, f.offset);
-      this.problems.push({ severity: f.severity, file: this.file.name, ...place, object: this.label, path: f.path, message });
+      this.problems.push({
+        severity: f.severity,
+        file: this.file.name,
+        ...place,
+        object: this.label,
+        path: spelled(this.at, f.path),
+        message,
+      });
     }
   }
 
@@ -168,11 +225,12 @@ class Interpreter {
     for (const { steps, offset } of this.document.empty) {
       if (steps[0] !== 'spec' || (this.kind === 'Settings' && steps.length > 1 && !SETTINGS.some((s) => s.name === steps[1]))) continue;
       const spec = this.kind === 'Listener' || this.kind === 'Upstream' ? this.kind : null;
-      const fault = spec === null ? null : validateEmpty(spec, steps.slice(1), { standalone: true, unknown: 'refuse' });
+      const fault = spec === null ? null : validateEmpty(spec, steps.slice(1), this.options);
       // So many warnings must not hide the first error.
       if (this.problems.length >= (fault === null ? MAX_PROBLEMS : 2 * MAX_PROBLEMS)) continue;
       const told = fault ?? { severity: 'warning', path: pathText(steps), message: 'has no value and counts as absent' };
-      this.problems.push({ ...told, file: this.file.name, ...placeOf(this.chunk, offset), object: this.label });
+      const path = spelled(this.at, told.path);
+      this.problems.push({ ...told, path, file: this.file.name, ...placeOf(this.chunk, offset), object: this.label });
     }
   }
 
@@ -181,7 +239,7 @@ class Interpreter {
   }
 
   private found(path: string, message: string, severity: 'error' | 'warning' = 'error'): Problem {
-    return { severity, file: this.file.name, ...this.origin.locate(path), object: this.label, path, message };
+    return { severity, file: this.file.name, ...this.origin.locate(path), object: this.label, path: spelled(this.at, path), message };
   }
 
   /** Whether it is of a kind that we read; says so when not. */
@@ -196,11 +254,18 @@ class Interpreter {
       );
       return false;
     }
-    const kinds = KINDS.get(apiVersion);
-    if (kinds === undefined) {
-      this.problem('apiVersion', `must be ${GROUP_VERSION} or v1, not ${show(apiVersion)}`);
+    const own = KINDS.get(apiVersion);
+    if (own === undefined && this.target === 'cluster' && isForeign({ apiVersion, kind: 'Any' })) {
+      this.problem('kind', kind === undefined ? 'is required' : `must be the name of a kind, not ${show(kind)}`);
       return false;
     }
+    if (own === undefined) {
+      const others =
+        this.target === 'cluster' ? `${GROUP_VERSION}, or one of Kubernetes' own like v1 and apps/v1,` : `${GROUP_VERSION} or v1,`;
+      this.problem('apiVersion', `must be ${others} not ${show(apiVersion)}`);
+      return false;
+    }
+    const kinds = this.target === 'cluster' && apiVersion === 'v1' ? [...own, ...CORE_KINDS] : own;
     if (typeof kind !== 'string' || !kinds.includes(kind)) {
       const all = kinds.join(', ');
       this.problem(
@@ -234,7 +299,7 @@ class Interpreter {
       this.problem('spec', spec === undefined ? 'is required' : `must be a map of fields, not ${show(spec)}`);
       return;
     }
-    const options = { standalone: true, unknown: 'refuse' } as const;
+    const { options } = this;
     if (this.kind === 'Listener') {
       const { value: listener, faults } = validateListener(spec, options);
       this.report(faults);
@@ -242,7 +307,7 @@ class Interpreter {
         this.suspect(spec, meta);
         return;
       }
-      this.loaded = { kind: 'Listener', object: { meta, spec: anchorListener(listener, this.absolute) } };
+      this.loaded = { kind: 'Listener', object: { meta, spec: options.standalone ? anchorListener(listener, this.absolute) : listener } };
     } else {
       const { value: upstream, faults } = validateUpstream(spec, options);
       this.report(faults);
@@ -250,14 +315,21 @@ class Interpreter {
         this.suspect(spec, meta);
         return;
       }
-      this.loaded = { kind: 'Upstream', object: { meta, spec: anchorUpstream(upstream, this.absolute) } };
+      this.loaded = { kind: 'Upstream', object: { meta, spec: options.standalone ? anchorUpstream(upstream, this.absolute) : upstream } };
     }
   }
 
   private suspect(spec: Fields, meta: ObjectMeta | null): void {
-    const { faults, references } = lookFurther(spec, this.absolute, meta?.namespace);
+    const { standalone } = this.options;
+    const { faults, references } = lookFurther(spec, standalone ? this.absolute : (path) => path, meta?.namespace);
     for (const f of faults) this.problem(f.path, f.message);
+    // In a cluster there are no files, and what is named may be there without being here.
+    if (!standalone) return;
     for (const { path, ...rest } of references) this.suspects.push({ ...rest, problem: (message) => this.found(path, message) });
+  }
+
+  private get options(): ValidateOptions {
+    return { standalone: this.target === 'files', unknown: 'refuse' };
   }
 
   private readonly absolute = (path: string): string => {
@@ -269,7 +341,8 @@ class Interpreter {
   /** A fault of the text and one of the schema at the same place are one. */
   private report(faults: readonly Fault[]): void {
     for (const f of faults) {
-      const i = this.problems.findIndex((p) => p.path === f.path && p.severity === 'error');
+      const path = spelled(this.at, f.path);
+      const i = this.problems.findIndex((p) => p.path === path && p.severity === 'error');
       const said = this.problems[i];
       if (said === undefined) this.problem(f.path, f.message, f.severity);
       else if (this.document.faults.some((t) => t.ambiguous && t.path === f.path) && !said.message.startsWith(f.message))
@@ -337,6 +410,8 @@ class Interpreter {
   }
 
   private settings(value: Fields): void {
+    if (this.target === 'cluster')
+      this.problem('kind', "Settings are for files: a cluster has the chart's values, and the flags of serve --kubernetes");
     this.only(value, ['apiVersion', 'kind', 'metadata', 'spec'], []);
     const spec = value['spec'] ?? {};
     if (!isFields(spec)) {

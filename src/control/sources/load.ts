@@ -16,11 +16,12 @@ import {
 } from '../../contract/resources/index.ts';
 import { checkClassicCertificates, interpretClassic, isClassic } from './classic.ts';
 import { interpret, type Interpreted, type Loaded, type SourceFile } from './documents.ts';
+import type { OtherObject, Target } from './manifests.ts';
 import type { Result } from '../../lib/result.ts';
 import { decodeText, failureText, kindOf, MAX_CONFIG_BYTES, readBounded, readCredential, signatureOf } from './read.ts';
 import type { SourceState } from './source.ts';
 import { judgeAll, type NamedObject } from './suspects.ts';
-import { parseChunk, splitDocuments, type Chunk } from './yaml.ts';
+import { parseChunk, placeOf, splitDocuments, type Chunk } from './yaml.ts';
 
 const MAX_DIRECTORY_FILES = 10_000;
 const CONFIG_FILE = /\.(?:ya?ml|json)$/i;
@@ -34,6 +35,8 @@ export interface LoadOptions {
   /** Absolute: relative paths on the command line, and in classic files, start here. */
   readonly cwd: string;
   readonly cache?: LoadCache;
+  /** Absent: files. */
+  readonly target?: Target;
 }
 
 export interface LoadResult {
@@ -42,6 +45,10 @@ export interface LoadResult {
   readonly inputs: ReadonlyMap<string, Input>;
   /** Of all that was read: equal digests are equal states. */
   readonly digest: string;
+  /** Of a cluster, and none of ours. */
+  readonly others: readonly OtherObject[];
+  /** Something of it can be meant for a cluster alone. */
+  readonly forCluster: boolean;
 }
 
 export interface Input {
@@ -155,13 +162,14 @@ class Loader {
   private interpret(file: SourceFile, chunk: Chunk): Interpreted | Promise<Interpreted> {
     const documents = parseChunk(chunk);
     const first = documents[0];
-    return first !== undefined && isClassic(first)
-      ? interpretClassic(file, this.options.cwd, chunk, first)
-      : interpret(file, chunk, documents);
+    if (first === undefined || !isClassic(first)) return interpret(file, chunk, documents, this.options.target);
+    if (this.options.target !== 'cluster') return interpretClassic(file, this.options.cwd, chunk, first);
+    const problem = { severity: 'error', file: file.name, ...placeOf(chunk, first.offset), object: '', path: '' } as const;
+    return { ...interpret(file, chunk, []), problems: [{ ...problem, message: 'is a classic configuration, which no cluster takes' }] };
   }
 
   async finish(): Promise<LoadResult> {
-    const assembly = new Assembly(this.problems);
+    const assembly = new Assembly(this.problems, this.options.target ?? 'files');
     for (const piece of this.pieces) assembly.add(piece);
     const files = new Map<string, FileContent>();
     for (const path of new Set(this.pieces.flatMap((p) => p.files)).values()) {
@@ -180,7 +188,13 @@ class Loader {
     for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
     const cache = this.options.cache;
     if (cache) for (const file of cache.keys()) if (!this.seen.has(file)) cache.delete(file);
-    return { state: assembly.state(files), inputs: this.inputs, digest: this.hash.digest('base64') };
+    return {
+      state: assembly.state(files),
+      inputs: this.inputs,
+      digest: this.hash.digest('base64'),
+      others: this.pieces.flatMap((p) => p.others),
+      forCluster: this.pieces.some((p) => p.forCluster),
+    };
   }
 }
 
@@ -199,9 +213,11 @@ class Assembly {
   private readonly names = new Map<string, ObjectMeta>();
   private readonly problems: Problem[];
   private readonly settingsProblems: Problem[] = [];
+  private readonly target: Target;
 
-  constructor(problems: Problem[]) {
+  constructor(problems: Problem[], target: Target) {
     this.problems = problems;
+    this.target = target;
   }
 
   add(piece: Interpreted): void {
@@ -231,7 +247,8 @@ class Assembly {
   }
 
   private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
-    if (this.isFirst(kind, object.meta)) into.set(objectKey(object.meta.namespace, object.meta.name), object);
+    // Of two that are applied to a cluster the later one stays.
+    if (this.isFirst(kind, object.meta) || this.target === 'cluster') into.set(objectKey(object.meta.namespace, object.meta.name), object);
   }
 
   /** Whether such an object was written, if only to be refused. */
@@ -248,8 +265,13 @@ class Assembly {
     }
     const there = first.origin?.locate('metadata.name');
     const here = meta.origin?.locate('metadata.name') ?? { line: 0, column: 0 };
-    const message = `is written twice: first in ${first.origin?.file ?? '?'}:${there?.line ?? 0}`;
-    this.problems.push({ severity: 'error', file: meta.origin?.file ?? '', ...here, object: key, path: 'metadata.name', message });
+    const where = `first in ${first.origin?.file ?? '?'}:${there?.line ?? 0}`;
+    const told =
+      this.target === 'files'
+        ? ({ severity: 'error', message: `is written twice: ${where}` } as const)
+        : ({ severity: 'warning', message: `is written twice: ${where}; this one is judged, as the one that is applied last` } as const);
+    const path = meta.origin?.spell?.('metadata.name') ?? 'metadata.name';
+    this.problems.push({ ...told, file: meta.origin?.file ?? '', ...here, object: key, path });
     return false;
   }
 

@@ -1,6 +1,7 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
 import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cells.ts';
 import type { BoundListener, EndpointActivity, FromWorker, Handover, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
+import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine, engineEnvironment } from './edge/quic/index.ts';
@@ -34,6 +35,7 @@ let waitingLines = 0;
 let handoversWaiting = 0;
 const handovers = new TokenBucket(HANDOVERS_PER_SECOND, HANDOVERS_PER_SECOND / 4, performance.now());
 const chunks = new Map<PartHash, Uint8Array[]>();
+const lists = new ListJoin();
 /** Loads and switches take effect in the order of their messages. */
 let order: Promise<void> = Promise.resolve();
 
@@ -133,6 +135,11 @@ const begin = (options: WorkerStart): void => {
   });
 };
 
+const receivePiece = (piece: Piece): void => {
+  const whole = lists.take(piece);
+  if (whole !== null) edge?.endpoints([whole]);
+};
+
 const receiveChunk = (hash: PartHash, bytes: Uint8Array, last: boolean): void => {
   const pieces = chunks.get(hash) ?? [];
   pieces.push(bytes);
@@ -206,6 +213,8 @@ const receive = (message: ToWorker): void => {
         edge?.switch(message.version);
         send({ type: 'switched', version: message.version });
       });
+    case 'piece':
+      return receivePiece(message);
     case 'endpoints':
       edge?.endpoints(message.lists);
       return;

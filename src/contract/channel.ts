@@ -68,6 +68,8 @@ export type ToWorker =
   | { readonly type: 'load'; readonly version: number; readonly listeners: readonly PartHash[] }
   | { readonly type: 'switch'; readonly version: number }
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
+  /** A list that is longer than a message: it holds from its last piece on. */
+  | { readonly type: 'piece'; readonly piece: EndpointList; readonly last: boolean }
   | { readonly type: 'cells'; readonly id: number }
   | { readonly type: 'activity'; readonly id: number }
   /** The listener's share of `limits.connections` for this worker. */

@@ -8,8 +8,8 @@ import { formatHostPort, objectKey } from '../contract/resources/index.ts';
 import type { GroupService, GroupSource } from './compile/index.ts';
 import type { ServiceEndpoint } from './sources/services.ts';
 
-/** A list is one message of the channel, which holds 64 KiB. */
-export const MAX_ENDPOINTS = 400;
+/** Of one group, in each of as many workers as there are cores. */
+export const MAX_ENDPOINTS = 5000;
 
 /** One endpoint without the verdict. */
 export type Candidate = Omit<EndpointInfo, 'healthy'>;

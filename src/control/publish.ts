@@ -8,6 +8,7 @@
  * A problem of a bind or a certificate is data in `loaded`; only silence, or death, costs a worker its place.
  */
 import type { BoundListener, LoadProblem, ToWorker } from '../contract/channel.ts';
+import { cutList } from '../contract/pieces.ts';
 import type { EndpointInfo, EndpointList, GroupId, PartHash } from '../contract/snapshot/parts.ts';
 import type { Clock } from '../lib/clock.ts';
 
@@ -83,13 +84,17 @@ interface Target {
 const infoBytes = (e: EndpointInfo): number => 130 + e.address.length + e.host.length * 2 + e.label.length * 2;
 const listBytes = (list: EndpointList): number => list.list.reduce((sum, e) => sum + infoBytes(e), 100 + list.group.length * 2);
 
-/** Messages of at most `CHUNK_BYTES`; a list is never cut (the lane bounds it). */
+/** Messages of at most `CHUNK_BYTES`. */
 export const endpointMessages = (lists: readonly EndpointList[]): ToWorker[] => {
   const messages: ToWorker[] = [];
   let batch: EndpointList[] = [];
   let size = 0;
   for (const list of lists) {
     const n = listBytes(list);
+    if (n > CHUNK_BYTES) {
+      messages.push(...cutList(list, CHUNK_BYTES, infoBytes).map((cut): ToWorker => ({ type: 'piece', ...cut })));
+      continue;
+    }
     if (batch.length > 0 && size + n > CHUNK_BYTES) {
       messages.push({ type: 'endpoints', lists: batch });
       batch = [];

@@ -3,6 +3,7 @@ import { serialize } from 'node:v8';
 import { MESSAGE_BYTES, type BoundListener, type LoadProblem, type ToWorker } from '../../src/contract/channel.ts';
 import type { EndpointInfo, EndpointList, GroupId, PartHash } from '../../src/contract/snapshot/parts.ts';
 import { MAX_ENDPOINTS } from '../../src/control/endpoints.ts';
+import { ListJoin } from '../../src/contract/pieces.ts';
 import { endpointMessages, partMessages, Publisher, type Published, type PublishState } from '../../src/control/publish.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 
@@ -350,6 +351,10 @@ describe('messages stay within the channel’s limit', () => {
     const lists = [...Array.from({ length: 500 }, (_, i) => list(`g${i}`, i, 10)), big];
     const messages = endpointMessages(lists);
     for (const m of messages) expect(serialize(m).length).toBeLessThanOrEqual(MESSAGE_BYTES);
-    expect(messages.flatMap((m) => (m.type === 'endpoints' ? m.lists : []))).toEqual(lists);
+    const join = new ListJoin();
+    const arrived = messages.flatMap((m) => (m.type === 'endpoints' ? m.lists : m.type === 'piece' ? (join.take(m) ?? []) : []));
+    expect(arrived.length).toBe(lists.length);
+    expect(new Map(arrived.map((l) => [l.group, l]))).toEqual(new Map(lists.map((l) => [l.group, l])));
+    expect(messages.filter((m) => m.type === 'piece').length).toBeGreaterThan(10);
   });
 });

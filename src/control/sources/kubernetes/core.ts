@@ -34,7 +34,10 @@ export function readService(raw: unknown, identity: Identity): ServiceObject | '
   const spec = fieldsOf(fieldsOf(raw)['spec']);
   const type = oneOf(TYPES, spec['type'], 'ClusterIP');
   if (type === null) return 'malformed';
-  const ports = mapsOf(spec['ports'], MAX_PORTS).flatMap((p) => portOf(p) ?? []);
+  // A copy: a list that has grown has room to spare.
+  const ports = mapsOf(spec['ports'], MAX_PORTS)
+    .flatMap((p) => portOf(p) ?? [])
+    .slice();
   const families: unknown = spec['ipFamilies'];
   const first: unknown = Array.isArray(families) ? families[0] : undefined;
   return {

@@ -116,15 +116,17 @@ function listenersOf(spec: unknown): ReadonlySet<ObjectKey> | null {
   return keys.size === 0 ? null : keys;
 }
 
+const NOTHING = {};
+
 /** Of the entries of all installations the own one: what others wrote is nothing to us. */
 function ownEntry(status: unknown, controllerName: string): unknown {
   const entries = mapsOf(fieldsOf(status)['installations'], 64);
   const own = entries.find((e) => e['controllerName'] === controllerName);
-  return own === undefined ? {} : { installations: [own] };
+  return own === undefined ? NOTHING : { installations: [own] };
 }
 
 /** What is larger than anything that we would have written counts as nothing. */
-const bounded = (status: unknown): unknown => (JSON.stringify(status).length <= MAX_STATUS ? status : {});
+const bounded = (status: unknown): unknown => (JSON.stringify(status).length <= MAX_STATUS ? status : NOTHING);
 
 /** A new status is none for compile, but the next write needs it. */
 export const keepOurs = <Spec>(before: OurObject<Spec>, after: OurObject<Spec>): OurObject<Spec> | null =>

@@ -1,7 +1,7 @@
 /** One EndpointSlice, read: conditions resolved, what no rule asks for left out. */
 import { objectKey, type ObjectKey } from '../../../contract/resources/index.ts';
 import { addressOf, isPortName, MAX_PORTS } from './core.ts';
-import { fieldsOf, isFields, isName, isPort, LABEL_LENGTH, mapsOf, textOf, type Fields, type Identity } from './meta.ts';
+import { fieldsOf, isName, isPort, LABEL_LENGTH, mapsOf, textOf, type Fields, type Identity } from './meta.ts';
 
 export type Family = 'IPv4' | 'IPv6';
 
@@ -37,8 +37,11 @@ export const SERVICE_LABEL = 'kubernetes.io/service-name';
 export const MAX_SLICE_ENDPOINTS = 1000;
 const MAX_HINTS = 8;
 
+/** The one list of these names: thousands of endpoints have the same hints. */
+export type Intern = (names: readonly string[]) => readonly string[];
+
 /** `ignored`: of no Service, or of addresses without meaning (FQDN, deprecated). */
-export function readSlice(raw: unknown, identity: Identity, intern: (zone: string) => string): Slice | 'ignored' {
+export function readSlice(raw: unknown, identity: Identity, intern: Intern): Slice | 'ignored' {
   const { metadata, addressType, ports, endpoints } = fieldsOf(raw);
   const service: unknown = fieldsOf(fieldsOf(metadata)['labels'])[SERVICE_LABEL];
   if (!isName(service) || (addressType !== 'IPv4' && addressType !== 'IPv6')) return 'ignored';
@@ -50,8 +53,11 @@ export function readSlice(raw: unknown, identity: Identity, intern: (zone: strin
     service: objectKey(identity.namespace, service),
     owner: ownerOf(metadata),
     family: addressType,
-    ports: mapsOf(ports, MAX_PORTS).flatMap((p) => slicePort(p) ?? []),
-    endpoints: kept,
+    // Copies: lists that have grown have room to spare, and these are kept by the ten thousand.
+    ports: mapsOf(ports, MAX_PORTS)
+      .flatMap((p) => slicePort(p) ?? [])
+      .slice(),
+    endpoints: kept.slice(),
     leftOut: written.length - kept.length,
   };
 }
@@ -69,7 +75,7 @@ function slicePort({ name, port, protocol }: Fields): SlicePort | null {
 }
 
 /** Of `addresses` only the first has a meaning. A condition that is absent or null: ready, serving, not terminating. */
-function endpointOf(raw: Fields, family: Family, intern: (zone: string) => string): SliceEndpoint | null {
+function endpointOf(raw: Fields, family: Family, intern: Intern): SliceEndpoint | null {
   const { addresses, conditions, hints } = raw;
   const address = addressOf(Array.isArray(addresses) ? (addresses as unknown[])[0] : undefined);
   if (address === null || address.includes(':') !== (family === 'IPv6')) return null;
@@ -85,11 +91,10 @@ function endpointOf(raw: Fields, family: Family, intern: (zone: string) => strin
   };
 }
 
-function hintsOf(value: unknown, intern: (zone: string) => string): readonly string[] | null {
+function hintsOf(value: unknown, intern: Intern): readonly string[] | null {
   if (!Array.isArray(value) || value.length === 0) return null;
-  return (value as unknown[])
-    .slice(0, MAX_HINTS)
-    .flatMap((hint) => (isFields(hint) && textOf(hint['name'], LABEL_LENGTH) !== '' ? [intern(hint['name'] as string)] : []));
+  const names = mapsOf(value, MAX_HINTS).flatMap(({ name }) => textOf(name, LABEL_LENGTH) || []);
+  return intern(names);
 }
 
 /** Whether two readings of a slice mean the same: the server writes slices for reasons that are none of ours. */

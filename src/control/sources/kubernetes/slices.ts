@@ -13,13 +13,16 @@ import type { Family, Slice, SliceEndpoint } from './slice.ts';
 export const GATHER_MS = 10;
 /** Of all Services together. */
 export const MAX_ENDPOINTS = 500_000;
+/** Of one Service: whoever writes slices without end takes time from nobody else. */
+export const MAX_SERVICE_ENDPOINTS = 20_000;
+export const MAX_SERVICE_SLICES = 2000;
 
 export interface SlicesOptions {
   readonly clock: Clock;
   /** '' when not known. */
   readonly nodeName: string;
   readonly onError: (e: unknown) => void;
-  /** A slice whose endpoints do not fit any more is empty. */
+  /** A slice whose endpoints do not fit any more counts as empty. */
   readonly onBeyond: (slice: ObjectKey) => void;
   readonly max?: number;
 }
@@ -41,11 +44,12 @@ interface Choice {
   readonly ready: number;
 }
 
+/** There are tens of thousands of these, most with one slice and one port: no map where a list or nothing does. */
 interface Known {
-  readonly slices: Map<ObjectKey, Slice>;
+  slices: readonly Slice[];
   facts: ServiceFacts | null;
-  /** By the port's name, until something changes. */
-  readonly choices: Map<string, Choice>;
+  /** By the port's name, from when they are asked for until something changes. */
+  choices: Map<string, Choice> | null;
 }
 
 type Listener = (services: ReadonlySet<string>) => void;
@@ -104,31 +108,40 @@ export class Slices implements ServiceEndpoints {
   }
 
   private add(slice: Slice): void {
-    const fits = this.held + slice.endpoints.length <= (this.o.max ?? MAX_ENDPOINTS);
-    const kept = fits ? slice : { ...slice, endpoints: [] };
-    if (!fits) this.o.onBeyond(slice.key);
-    this.held += kept.endpoints.length;
-    this.known(slice.service).slices.set(slice.key, kept);
+    const known = this.known(slice.service);
+    const kept = this.fits(known, slice) ? slice : { ...slice, endpoints: [] };
+    if (kept !== slice) this.o.onBeyond(slice.key);
+    if (known.slices.length < MAX_SERVICE_SLICES) {
+      this.held += kept.endpoints.length;
+      known.slices = [...known.slices, kept].sort(byKey);
+    }
     this.touch(slice.service);
   }
 
+  private fits({ slices }: Known, { endpoints }: Slice): boolean {
+    if (slices.length >= MAX_SERVICE_SLICES || this.held + endpoints.length > (this.o.max ?? MAX_ENDPOINTS)) return false;
+    return slices.reduce((sum, s) => sum + s.endpoints.length, endpoints.length) <= MAX_SERVICE_ENDPOINTS;
+  }
+
   private drop({ key, service }: Slice): void {
-    const slices = this.services.get(service)?.slices;
-    this.held -= slices?.get(key)?.endpoints.length ?? 0;
-    slices?.delete(key);
+    const known = this.services.get(service);
+    const slice = known?.slices.find((s) => s.key === key);
+    if (known === undefined || slice === undefined) return;
+    this.held -= slice.endpoints.length;
+    known.slices = known.slices.filter((s) => s !== slice);
     this.touch(service);
   }
 
   private known(key: ObjectKey): Known {
     let known = this.services.get(key);
-    if (known === undefined) this.services.set(key, (known = { slices: new Map(), facts: null, choices: new Map() }));
+    if (known === undefined) this.services.set(key, (known = { slices: [], facts: null, choices: null }));
     return known;
   }
 
   private touch(key: ObjectKey): void {
     const known = this.services.get(key);
-    known?.choices.clear();
-    if (known !== undefined && known.slices.size === 0 && known.facts === null) this.services.delete(key);
+    if (known !== undefined) known.choices = null;
+    if (known?.slices.length === 0 && known.facts === null) this.services.delete(key);
     this.dirty.add(key);
     this.cancel ??= this.o.clock.after(GATHER_MS, () => this.tell());
   }
@@ -149,9 +162,10 @@ export class Slices implements ServiceEndpoints {
   private choice({ namespace, name, portName }: GroupService): Choice {
     const known = this.services.get(objectKey(namespace, name));
     if (known === undefined) return NOTHING;
-    let choice = known.choices.get(portName);
     // As many as a Service has ports: the names come from compile.
-    if (choice === undefined) known.choices.set(portName, (choice = this.choose(known, portName)));
+    const choices = (known.choices ??= new Map());
+    let choice = choices.get(portName);
+    if (choice === undefined) choices.set(portName, (choice = this.choose(known, portName)));
     return choice;
   }
 
@@ -190,11 +204,12 @@ function chosen(ready: readonly Candidate[], hints: (c: Candidate) => readonly s
  * A Service that was made anew under its name has slices of its own at once, while those of the old one are still being collected: they are left
  * out. Slices of no Service, made by hand or by others, count always; so do all as long as none is known to be of this one.
  */
-function ownSlices(slices: ReadonlyMap<ObjectKey, Slice>, uid: string): Slice[] {
-  const all = [...slices.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+function ownSlices(all: readonly Slice[], uid: string): readonly Slice[] {
   if (uid === '' || !all.some((s) => s.owner === uid)) return all;
   return all.filter((s) => s.owner === uid || s.owner === '');
 }
+
+const byKey = (a: Slice, b: Slice): number => (a.key < b.key ? -1 : 1);
 
 /** All endpoints of a port, each address and port once: the ready one where slices disagree. */
 function merged(slices: readonly Slice[], portName: string): Candidate[] {

@@ -45,8 +45,8 @@ export interface ViewOptions extends Omit<SlicesOptions, 'onBeyond'> {
   readonly onLeftOut: (kind: string, why: LeftOut, name: string) => void;
 }
 
-/** Zones and nodes have few names, and each is held once. */
-const MAX_NAMES = 20_000;
+/** Zones and nodes are few, and each list of them is held once. */
+const MAX_HINTS = 20_000;
 
 export class View {
   readonly slices: Slices;
@@ -140,13 +140,15 @@ export class View {
     if (this.o.zone === null) this.slices.ownZone(zoneOf(this.nodes.entries, this.o.nodeName));
   }
 
-  private readonly names = new Map<string, string>();
+  private readonly hints = new Map<string, readonly string[]>();
 
-  private readonly intern = (name: string): string => {
-    const known = this.names.get(name);
+  private readonly intern = (names: readonly string[]): readonly string[] => {
+    const text = names.join('\n');
+    const known = this.hints.get(text);
     if (known !== undefined) return known;
-    if (this.names.size < MAX_NAMES) this.names.set(name, name);
-    return name;
+    const kept = names.slice();
+    if (this.hints.size < MAX_HINTS) this.hints.set(text, kept);
+    return kept;
   };
 }
 

@@ -463,7 +463,7 @@ describe('whatever comes', () => {
           core.readNamespace(raw, identity),
           core.readNode(raw, identity),
           core.readGrant(raw, identity),
-          readSlice(raw, identity, (zone) => zone),
+          readSlice(raw, identity, (names) => names),
         ];
         for (const one of kept) expect(sizeOf(one)).toBeLessThan(LARGEST);
         const read = kept[9] as ReturnType<typeof readSlice>;

@@ -2,13 +2,19 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { identityOf } from '../../../../src/control/sources/kubernetes/meta.ts';
 import { readSlice, sameSlice, type Slice } from '../../../../src/control/sources/kubernetes/slice.ts';
-import { GATHER_MS, Slices, type SlicesOptions } from '../../../../src/control/sources/kubernetes/slices.ts';
+import {
+  GATHER_MS,
+  MAX_SERVICE_ENDPOINTS,
+  MAX_SERVICE_SLICES,
+  Slices,
+  type SlicesOptions,
+} from '../../../../src/control/sources/kubernetes/slices.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
 import { endpoint, slice, type EndpointWords, type Raw } from './raw.ts';
 
 const read = (raw: Raw): Slice => {
   const identity = identityOf(raw, true);
-  const found = identity === null ? 'ignored' : readSlice(raw, identity, (zone) => zone);
+  const found = identity === null ? 'ignored' : readSlice(raw, identity, (names) => names);
   if (found === 'ignored') throw new Error('ignored');
   return found;
 };
@@ -219,7 +225,7 @@ describe('two families', () => {
   ])('slices of names, or of nothing known (%s), are ignored', (_, more) => {
     const raw = slice('a', 'web', [endpoint('web.example.com')], more);
     const identity = identityOf(raw, true);
-    expect(identity !== null && readSlice(raw, identity, (z) => z)).toBe('ignored');
+    expect(identity !== null && readSlice(raw, identity, (names) => names)).toBe('ignored');
   });
 
   test('addresses that are none, or of the other family, or after the first, are left out', () => {
@@ -451,6 +457,28 @@ describe('limits', () => {
     l.remove('b');
     l.put(slice('c', 'web', many(1000)));
     expect(l.beyond).toHaveLength(1);
+  });
+
+  test('so has one Service, and the others have what they have', () => {
+    const l = lane();
+    for (let i = 0; i < 21; i++) l.put(slice(`s${i + 10}`, 'web', many(1000, i * 1000)));
+    l.put(slice('a', 'api', many(1)));
+    expect(l.beyond).toEqual(['default/s30']);
+    expect(l.counts().total).toBe(MAX_SERVICE_ENDPOINTS);
+    expect(l.slices.counts({ ...WEB, name: 'api' }).total).toBe(1);
+  });
+
+  test('slices of one Service without end take no time that grows with their square', () => {
+    const l = lane();
+    const began = performance.now();
+    for (let i = 0; i < 20_000; i++) l.put(slice(`s${i}`, 'web', many(1, i)));
+    expect(l.beyond).toHaveLength(20_000 - MAX_SERVICE_SLICES);
+    expect(l.counts().total).toBe(MAX_SERVICE_SLICES);
+    for (let i = 0; i < 20_000; i++) l.remove(`s${i}`);
+    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(l.counts().total).toBe(0);
+    l.put(slice('a', 'web', many(1)));
+    expect(l.counts().total).toBe(1);
   });
 
   test('what is asked for by names that no slice has takes no memory', () => {

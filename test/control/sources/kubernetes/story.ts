@@ -27,9 +27,14 @@ export const installation = (more: Partial<Installation> = {}): Installation => 
   ...more,
 });
 
-export async function apiOf(fake: FakeApiServer, token = fake.token): Promise<KubeApi> {
+/** Of a server in this process, or the path of a kubeconfig. */
+export async function apiOf(server: FakeApiServer | string, token?: string): Promise<KubeApi> {
   const log = createLog({ level: 'off', format: 'json', wall: () => 0, write: () => undefined });
-  const credentials = await loadCredentials({ kubeconfig: fake.kubeconfig(token), context: null, env: {} });
+  const credentials = await loadCredentials({
+    kubeconfig: typeof server === 'string' ? server : server.kubeconfig(token),
+    context: null,
+    env: {},
+  });
   if (!credentials.ok) throw new Error(credentials.error);
   return createClient({ credentials: credentials.value, clock: systemClock, log, userAgent: 'spooky/test' });
 }
@@ -52,9 +57,12 @@ export interface Story {
   stop(): Promise<void>;
 }
 
-export async function follow(fake: FakeApiServer, options: Partial<KubernetesSourceOptions> & { token?: string } = {}): Promise<Story> {
+export async function follow(
+  server: FakeApiServer | string,
+  options: Partial<KubernetesSourceOptions> & { token?: string } = {},
+): Promise<Story> {
   const { token, ...more } = options;
-  const api = await apiOf(fake, token);
+  const api = await apiOf(server, token);
   const counted = new Map<string, number>();
   const lines: string[] = [];
   const count = (...words: string[]) => counted.set(words.join(' '), (counted.get(words.join(' ')) ?? 0) + 1);

@@ -68,8 +68,11 @@ describe('h2load', () => {
   });
 
   test('idle connections: no faster than they are wanted, all idle at one time before the second request', () => {
-    expect(idleArguments(4000, 1, '/s')).toEqual('--h3 --connect-to=127.0.0.1:1 -c 4000 -r 500 -n 2 --timing-script-file=/s'.split(' '));
-    expect(idleArguments(100, 1, '/s')).toContain('100');
+    expect(idleArguments(4000, 1, '/s')).toEqual(
+      '--h3 --connect-to=127.0.0.1:1 -c 4000 -r 50 --rate-period=100ms -n 2 --timing-script-file=/s'.split(' '),
+    );
+    expect(idleArguments(100, 1, '/s').join(' ')).toContain('-c 100 -r 10 --rate-period=100ms');
+    expect(idleArguments(3, 1, '/s').join(' ')).toContain('-c 3 -r 1 --rate-period=100ms');
     expect(idleSeconds(4000)).toBe(22);
     expect(idleScript(4000, '/small')).toBe('0.0\thttps://bench.test/small\n22000.0\thttps://bench.test/small\n');
   });

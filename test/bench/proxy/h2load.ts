@@ -16,8 +16,13 @@ export interface LoadResult {
 
 const common = (port: number): string[] => ['--h3', `--connect-to=127.0.0.1:${port}`];
 
-/** Connections are opened at most this fast, so that no engine turns one away; h2load wants no rate above their number. */
+/**
+ * Connections are opened at most this fast, so that no engine turns one away, and a tenth at a time: h2load sends the first packets of all
+ * that a period brings at once, 500 of them are more than a socket buffer of the system's usual size holds, and what is dropped comes again
+ * after seconds. h2load wants no rate above their number.
+ */
 const dialsPerSecond = (connections: number): number => Math.min(500, connections);
+const PERIODS_PER_SECOND = 10;
 
 export function loadArguments(row: LoadRow, port: number, requests: number, body: string): string[] {
   const upload = row.upload ? ['-d', body] : [];
@@ -34,7 +39,10 @@ export const idleScript = (connections: number, path: string): string =>
 
 export const idleArguments = (connections: number, port: number, script: string): string[] => [
   ...common(port),
-  ...`-c ${connections} -r ${dialsPerSecond(connections)} -n 2 --timing-script-file=${script}`.split(' '),
+  ...`-c ${connections} -r ${Math.ceil(dialsPerSecond(connections) / PERIODS_PER_SECOND)} --rate-period=${1000 / PERIODS_PER_SECOND}ms`.split(
+    ' ',
+  ),
+  ...`-n 2 --timing-script-file=${script}`.split(' '),
 ];
 
 const UNITS: Readonly<Record<string, number>> = { us: 1e-6, ms: 1e-3, s: 1, m: 60 };

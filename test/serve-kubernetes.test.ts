@@ -196,16 +196,23 @@ describe(`a cluster on ${ENGINE.name}`, () => {
   test('an address that is taken is a condition, and everything else serves', async () => {
     const taken = createSocket('udp4').bind(0, '127.0.0.1');
     await once(taken, 'listening');
+    const takenPort = taken.address().port;
     const port = await freeUdpPort();
     fake.create(secret('taken', leafFor('a.taken.test')));
-    fake.create(listener('taken-a', taken.address().port, 'taken', 'taken'));
+    fake.create(listener('taken-a', takenPort, 'taken', 'taken'));
     fake.create(listener('taken-b', port, 'taken', 'taken'));
     const { child, metrics } = await start('taken');
     await lineOf(child, 'ready');
     await conditioned('listeners', 'system', 'taken-a', 'Programmed', 'False AddressNotBound');
+    const { status } = fake.get('listeners', 'system', 'taken-a') as unknown as { status: { conditions: Condition[] } };
+    // This process holds it.
+    expect(status.conditions.find((c) => c.type === 'Programmed')?.message).toContain(`held by process ${process.pid} `);
     await conditioned('listeners', 'system', 'taken-b', 'Programmed', 'True Programmed');
     expect([(await get(`${metrics}/readyz`)).status, await ask(port, 'a.taken.test')]).toEqual([200, 404]);
+    // Free again: it is taken up without anybody's doing.
     taken.close();
+    await conditioned('listeners', 'system', 'taken-a', 'Programmed', 'True Programmed');
+    expect(await ask(takenPort, 'a.taken.test')).toBe(404);
   }, 30_000);
 
   test('an edge writes nothing, a controller serves nothing and tells for it', async () => {

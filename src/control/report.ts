@@ -2,7 +2,7 @@
 import { dumpSnapshot } from '../contract/snapshot/index.ts';
 import type { ListenerPart, Part, PartHash, Snapshot } from '../contract/snapshot/index.ts';
 import type { Problem } from '../contract/resources/index.ts';
-import type { BoundListener } from '../contract/channel.ts';
+import type { BoundListener, LoadProblem } from '../contract/channel.ts';
 import { formatHostPort } from '../contract/resources/units.ts';
 import type { Log } from '../lib/log.ts';
 import type { Compiled, ObjectStatus } from './compile/index.ts';
@@ -84,10 +84,8 @@ export class ReadModel {
     return this.bound().map((b) => ({ listener: `${b.namespace}/${b.name}`, addresses: b.addresses.map(formatHostPort) }));
   }
 
-  bindProblems(): { readonly workerId: number; readonly listener: string; readonly code: string; readonly message: string }[] {
-    return [...this.loads.values()].flatMap((load) =>
-      load.problems.map((p) => ({ workerId: load.workerId, listener: p.listener, code: p.code, message: p.message })),
-    );
+  loadProblems(): (LoadProblem & { readonly workerId: number })[] {
+    return [...this.loads.values()].flatMap((load) => load.problems.map((p) => ({ workerId: load.workerId, ...p })));
   }
 
   snapshot(): unknown {

@@ -1,6 +1,6 @@
 /** The control half put together: source states in, workers that serve them out. */
 import type { Cells } from '../contract/cells.ts';
-import type { WorkerStart } from '../contract/channel.ts';
+import type { LoadProblem, WorkerStart } from '../contract/channel.ts';
 import type { Problem, ResourceSet } from '../contract/resources/index.ts';
 import type { CertificatePart, PartHash } from '../contract/snapshot/index.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -24,6 +24,9 @@ import type { Spawn } from './supervise.ts';
 import { Targets } from './targets.ts';
 
 const POLL_MS = 5;
+/** An address that was taken may be free by now, above all while another pod of the node ends. */
+const BIND_RETRY_MS = 2000;
+const MAX_BIND_RETRY_MS = 60_000;
 
 export interface ServiceOptions {
   readonly clock: Clock;
@@ -50,6 +53,8 @@ export interface ServiceOptions {
   readonly pending: () => readonly string[];
   /** A state serves, or could not be served, or what the workers have bound of it is known better. */
   readonly onReport: (report: Report) => void;
+  /** Who holds a UDP port that is taken; null when that cannot be known. */
+  readonly holder: (port: number) => Promise<string | null>;
   readonly checks: (certificate: (hash: PartHash) => CertificatePart | null) => CheckTransport;
   readonly random: () => number;
   readonly access: (lines: string) => void;
@@ -99,6 +104,10 @@ export class Service implements AdminView {
   private readonly documents: AdminDocuments;
   private readonly smallBuffers = new Set<string>();
   private fatal: ((start: Start) => void) | null = null;
+  /** What a bind is tried again with. */
+  private latest: SourceState | null = null;
+  private cancelRetry: (() => void) | null = null;
+  private retryMs = BIND_RETRY_MS;
   private begun = false;
   private serving = false;
   private told = new Set<string>();
@@ -140,8 +149,9 @@ export class Service implements AdminView {
     for (const result of APPLY_RESULTS) this.families.add('config_apply_total', [result], 0);
   }
 
-  /** The first state, which is valid. */
-  async start(compiled: Compiled, problems: readonly Problem[]): Promise<Start> {
+  /** The first state, which is valid; `state` is what it was made of. */
+  async start(compiled: Compiled, problems: readonly Problem[], state: SourceState | null = null): Promise<Start> {
+    this.latest = state;
     const began = this.o.clock.now();
     this.told = new Set(problems.map(identity));
     const broken = new Promise<Start>((resolve) => {
@@ -163,7 +173,9 @@ export class Service implements AdminView {
   }
 
   changed(state: SourceState): void {
-    if (!this.isDraining) this.loop.changed(state);
+    if (this.isDraining) return;
+    this.latest = state;
+    this.loop.changed(state);
   }
 
   setLevel(level: Level): void {
@@ -174,6 +186,7 @@ export class Service implements AdminView {
   /** From now on not ready; everything is still accepted. */
   beginDrain(): void {
     this.isDraining = true;
+    this.cancelRetry?.();
     void this.loop.stop();
   }
 
@@ -302,13 +315,42 @@ export class Service implements AdminView {
     families.replace('config_resources', resourceCounts(compiled));
     families.replace('certificate_expiry_timestamp_seconds', certificateRows(compiled));
     this.report();
+    this.planRetry();
+  }
+
+  /** In a cluster nobody starts a process again because of one address. */
+  private planRetry(): void {
+    this.cancelRetry?.();
+    this.cancelRetry = null;
+    const { latest } = this;
+    if (!this.o.perObject || latest === null || !this.model.loadProblems().some((p) => p.kind === 'bind')) {
+      this.retryMs = BIND_RETRY_MS;
+      return;
+    }
+    this.cancelRetry = this.o.clock.after(this.retryMs, () => this.changed(latest));
+    this.retryMs = Math.min(this.retryMs * 2, MAX_BIND_RETRY_MS);
   }
 
   private report(): void {
     const { compiled } = this.model;
     if (compiled === null) return;
-    const bindProblems = this.model.bindProblems().map(({ listener, message }) => ({ listener, message }));
-    this.o.onReport({ compiled, acknowledged: true, bindProblems });
+    const bind = this.model.loadProblems().filter((p) => p.kind === 'bind');
+    if (bind.length === 0) this.o.onReport({ compiled, acknowledged: true, bindProblems: [] });
+    else this.reportBind(compiled, bind).catch((e: unknown) => this.defect('report', e));
+  }
+
+  /** Who holds an address takes a look around; by then there may be another state. */
+  private async reportBind(compiled: Compiled, problems: readonly LoadProblem[]): Promise<void> {
+    const ports = new Map(this.model.listenerParts().map((part) => [`${part.namespace}/${part.name}`, part.port]));
+    const bindProblems = new Map<string, Report['bindProblems'][number]>();
+    for (const { listener, code, message } of problems) {
+      const port = ports.get(listener) ?? 0;
+      const holder = code === 'EADDRINUSE' ? await this.o.holder(port) : null;
+      const text = `port ${port}: ${message}${holder === null ? '' : `, held by ${holder}`}`;
+      // Of every worker the same.
+      bindProblems.set(`${listener} ${text}`, { listener, message: text });
+    }
+    if (this.model.compiled === compiled) this.o.onReport({ compiled, acknowledged: true, bindProblems: [...bindProblems.values()] });
   }
 
   /** In a cluster any object's change brings all problems along: only new ones are told. */

@@ -116,6 +116,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     },
     compile: (set) => compile(set, { standalone: true }),
     services: null,
+    holder: (port) => Promise.resolve(`process ${port}`),
     perObject: false,
     pending: () => [],
     onReport: (report) => reports.push(report),
@@ -408,7 +409,30 @@ describe('in a cluster', () => {
     const { service, start, reports } = setUp({ perObject: true, problems: [bind] });
     expect(await start(setTo('192.0.2.1:80'))).toEqual({ ok: true });
     expect(service.ready()).toEqual({ ok: true, reasons: [] });
-    expect(reports).toMatchObject([{ acknowledged: true, bindProblems: [{ listener: 'default/public', message: 'taken' }] }]);
+    await settle();
+    const message = 'port 8443: taken, held by process 8443';
+    expect(reports).toMatchObject([{ acknowledged: true, bindProblems: [{ listener: 'default/public', message }] }]);
+  });
+
+  test('an address that was taken is tried again, ever less often, until it is free', async () => {
+    const { clock, live, workers, service } = setUp({ perObject: true, problems: [bind] });
+    const set = setTo('192.0.2.1:80');
+    const starting = service.start(compile(set, { standalone: true }), [], stateOf(set));
+    await settle();
+    await starting;
+    const loads = (): number => workers[0]?.sent.filter((m) => m.type === 'load').length ?? 0;
+    expect(loads()).toBe(1);
+    await live(2250);
+    expect(loads()).toBe(2);
+    await live(3000);
+    expect(loads()).toBe(2);
+    (workers[0] as FakeWorker).problems = [];
+    await live(1500);
+    expect([loads(), service.model.loadProblems()]).toEqual([3, []]);
+    await live(20_000);
+    expect(loads()).toBe(3);
+    service.stop();
+    expect(clock.pending()).toBeLessThan(5);
   });
 
   test('what is wrong with one object keeps nothing else from being served, and is told once', async () => {

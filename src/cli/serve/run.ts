@@ -116,7 +116,7 @@ class Run {
       const bound = await this.startServers(service);
       if (bound !== null) return bound;
     }
-    const started = await Promise.race([service.start(compiled, problems), stopping.first]);
+    const started = await Promise.race([service.start(compiled, problems, state), stopping.first]);
     if (started === null) return EXIT.ok;
     if (!started.ok) return this.startFailed(started, compiled);
     await Promise.race([service.whenServing(), stopping.first]);
@@ -171,6 +171,7 @@ class Run {
       onReport: (report) => this.feed.report(report),
       checks: (certificate) =>
         http2Checks({ deny: new DenyList(deny), clock: systemClock, certificate, onInternalError: (where, e) => this.defect(where, e) }),
+      holder: (port) => holderOf('udp', port),
       random: Math.random,
       access: (lines) => this.logs.access(lines),
       onSettings: (state) => this.takeOver(state),

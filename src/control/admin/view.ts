@@ -57,7 +57,7 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
     const model = s.model();
     const bound = new Map(model.addresses().map((a) => [a.listener, a.addresses]));
     const buffers = new Map(model.bound().map((b) => [nameOf(b), b.receiveBuffer]));
-    const problems = model.bindProblems();
+    const problems = model.loadProblems();
     const statuses = new Map(model.statuses('Listener').map((status) => [nameOf(status), status.conditions]));
     return {
       listeners: model.listenerParts().map((part) => ({

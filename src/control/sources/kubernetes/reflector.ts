@@ -9,12 +9,13 @@
  */
 import { apiError, messageOf } from './answers.ts';
 import { collectionPath, type ApiError, type ApiErrorKind } from './api.ts';
-import { SLICE_MS, turn } from './bodies.ts';
 import { Backoff, HEALTHY_MS, JITTER_MS, Outage } from './backoff.ts';
-import type { ReflectorOptions, ReflectorState, WatchErrorReason } from './handler.ts';
+import type { ReflectorOptions, ReflectorState } from './handler.ts';
 import { asObject, Held, type EventType } from './held.ts';
-import { asPage, Listing, MAX_OBJECTS } from './listing.ts';
+import { asPage, Listing, MAX_OBJECTS, type Page } from './listing.ts';
+import { readPages } from './pages.ts';
 import { Session, type Outcome } from './session.ts';
+import { Standing } from './standing.ts';
 import { compareVersions } from './versions.ts';
 import { parseEvent, type WatchEvent } from './watchevent.ts';
 
@@ -35,8 +36,6 @@ const WATCH_SECONDS = 30;
 const WATCH_SPREAD_SECONDS = 15;
 /** A list takes as long as it takes. */
 const LIST_SECONDS = 300;
-const PAGE = 500;
-const MAX_PAGES = 10_000;
 /** A server that never keeps the order is not listed more often than this for it. */
 const SUSPECT_MS = 30_000;
 const SHORT_MS = 1000;
@@ -47,18 +46,11 @@ const SAFETY_MS = 6 * 3_600_000;
 
 /** Errors after which the version is of no use, or cannot be trusted. */
 const NEEDS_LIST: ReadonlySet<ApiErrorKind> = new Set(['gone', 'malformed', 'too_large', 'invalid']);
-const isOutage = (kind: ApiErrorKind | null): boolean => kind === 'connection' || kind === 'timeout';
-
-const reasonOf = (kind: ApiErrorKind): WatchErrorReason => {
-  if (kind === 'conflict' || kind === 'invalid' || kind === 'aborted') return 'server';
-  return kind;
-};
-const textOf = (error: ApiError): string => `${error.kind.replaceAll('_', ' ')}: ${error.message}`;
 
 export class Reflector<T> {
   private readonly o: ReflectorOptions<T>;
   private readonly path: string;
-  private readonly what: string;
+  private readonly standing: Standing<T>;
   private readonly backoff: Backoff;
   private readonly outage: Outage;
   private running = false;
@@ -77,10 +69,6 @@ export class Reflector<T> {
   private lived = NEVER;
   private hung = 0;
   private isSynced = false;
-  private problem: string | null;
-  private failing: ApiErrorKind | null = null;
-  private isMissing = false;
-  private heardAt = 0;
   private session: Session<T> | null = null;
   private wake: (() => void) | null = null;
   private cancelSafety: (() => void) | null = null;
@@ -89,10 +77,9 @@ export class Reflector<T> {
   constructor(o: ReflectorOptions<T>) {
     this.o = o;
     this.path = collectionPath(o.kind, o.namespace);
-    this.what = `${o.kind.kind}s${o.namespace === null ? '' : ` of namespace ${o.namespace}`}`;
+    this.standing = new Standing(o);
     this.backoff = new Backoff(o.random);
     this.outage = o.outage ?? new Outage();
-    this.problem = o.optional ? null : `${this.what} are not listed yet`;
   }
 
   get synced(): boolean {
@@ -104,7 +91,7 @@ export class Reflector<T> {
   }
 
   state(): ReflectorState {
-    return { synced: this.isSynced, problem: this.problem, lastHeardAt: this.heardAt };
+    return { synced: this.isSynced, problem: this.standing.problem, lastHeardAt: this.standing.heardAt };
   }
 
   /** Once. */
@@ -145,7 +132,7 @@ export class Reflector<T> {
         this.version = null;
         pause = this.backoff.next();
       }
-      if (pause > 0) await this.rest(pause);
+      if (pause > 0 && this.running) await this.rest(pause);
     }
   }
 
@@ -170,44 +157,27 @@ export class Reflector<T> {
   private async list(): Promise<Outcome> {
     // The first one may be old, and is cheap; a later one must not be older than what was seen.
     const first = this.listed === null && !this.quorum;
-    const outcome = await this.pages(first ? { limit: String(PAGE), resourceVersion: '0' } : { limit: String(PAGE) });
-    if (typeof outcome !== 'object' || outcome === null) return outcome;
-    if (outcome.kind === 'too_large' || outcome.reason === 'ResourceVersionTooLarge') this.quorum = true;
-    return outcome;
+    const read = await readPages<T>(first ? { resourceVersion: '0' } : {}, {
+      page: (parameters) => this.page(parameters),
+      take: (listing, item) => this.take(listing, item),
+      running: () => this.running,
+    });
+    if (!this.running) return null;
+    if ('listing' in read) return this.complete(read.listing, read.version);
+    if (read.kind === 'too_large' || read.reason === 'ResourceVersionTooLarge') this.quorum = true;
+    return read;
   }
 
-  private async pages(parameters: Readonly<Record<string, string>>): Promise<Outcome> {
-    const listing = new Listing<T>();
-    let version: string | null = null;
-    let next = '';
-    for (let n = 0; n < MAX_PAGES; n++) {
-      const answer = await this.page(next === '' ? parameters : { ...parameters, resourceVersion: '', continue: next });
-      if (!this.running) return null;
-      if ('kind' in answer) {
-        // What the token stands for has been compacted: all at once cannot expire.
-        return answer.kind === 'gone' && next !== '' ? this.pages({}) : answer;
-      }
-      // Of a list whose later pages are newer, the first version misses nothing.
-      version ??= answer.version;
-      await this.takeAll(listing, answer.items);
-      if (!this.running) return null;
-      if (answer.next === '') return this.complete(listing, version);
-      next = answer.next;
-    }
-    return apiError('too_large', `a list of more than ${MAX_PAGES} pages`);
-  }
-
-  private async page(parameters: Readonly<Record<string, string>>): Promise<ApiError | NonNullable<ReturnType<typeof asPage>>> {
-    const present = Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ''));
+  private async page(parameters: Readonly<Record<string, string>>): Promise<Page | ApiError> {
     const answer = await this.o.api.request({
       method: 'GET',
-      path: this.query(present),
+      path: this.query(parameters),
       ...this.accept(true),
       signal: this.begin(null).controller.signal,
     });
     if (!answer.ok) return answer.error;
     if (!this.running) return apiError('aborted', 'stopped');
-    this.heard();
+    this.standing.heard();
     this.outage.over();
     return asPage(answer.body) ?? apiError('malformed', 'the answer is not a list', answer.status);
   }
@@ -218,30 +188,19 @@ export class Reflector<T> {
   }
 
   private begin(listing: Listing<T> | null): Session<T> {
+    this.standing.anew();
     this.session = new Session(listing);
     return this.session;
   }
 
-  /** Projecting a page takes a while: the event loop turns in between. */
-  private async takeAll(listing: Listing<T>, items: readonly unknown[]): Promise<void> {
-    let sliceEnd = performance.now() + SLICE_MS;
-    for (const item of items) {
-      this.take(listing, item);
-      if (performance.now() < sliceEnd) continue;
-      await turn();
-      if (!this.running) return;
-      sliceEnd = performance.now() + SLICE_MS;
-    }
-  }
-
   private take(listing: Listing<T>, item: unknown): void {
     const object = asObject(item);
-    if (object === null) return this.odd('an object without a name, uid or version');
-    if (listing.full) return this.odd('there are more than can be held');
+    if (object === null) return this.standing.odd('an object without a name, uid or version');
+    if (listing.full) return this.standing.odd('there are more than can be held');
     try {
       listing.add(object, this.o.handler.project(object));
     } catch (e) {
-      this.odd(messageOf(e));
+      this.standing.odd(messageOf(e));
     }
   }
 
@@ -266,7 +225,7 @@ export class Reflector<T> {
     this.cancelSuspect = null;
     hooks.list(kind.kind);
     hooks.synced(kind.kind, true);
-    this.recovered();
+    this.standing.recovered();
     this.planSafety();
     return 'listed';
   }
@@ -315,13 +274,13 @@ export class Reflector<T> {
   private opened(session: Session<T>): void {
     if (session.over) return;
     session.openedAt = this.o.clock.now();
-    this.heard();
+    this.standing.heard();
     this.outage.over();
-    if (isOutage(this.failing)) this.backoff.hope();
+    if (this.standing.outage) this.backoff.hope();
     if (session.listing !== null) return;
     this.watched = true;
     this.hung = 0;
-    this.recovered();
+    this.standing.recovered();
   }
 
   /** Some servers do not even answer a version from the future. */
@@ -351,7 +310,7 @@ export class Reflector<T> {
   private line(session: Session<T>, line: Buffer): void {
     if (session.over || line.length === 0) return;
     session.spoke = true;
-    this.heard();
+    this.standing.heard();
     let event: WatchEvent | null;
     try {
       event = parseEvent(line);
@@ -383,19 +342,19 @@ export class Reflector<T> {
 
   private change(type: EventType, raw: unknown): void {
     const object = asObject(raw);
-    if (object === null) return this.odd('an object without a name, uid or version');
+    if (object === null) return this.standing.odd('an object without a name, uid or version');
     const verdict = this.held.judge(type, object);
     if (verdict === 'late') return this.suspect();
     this.advance(object.metadata.resourceVersion, verdict !== 'echo');
     if (verdict === 'echo') return;
     if (this.held.size > MAX_OBJECTS) {
       this.held.drop(object.metadata);
-      return this.odd('there are more than can be held');
+      return this.standing.odd('there are more than can be held');
     }
     try {
       this.o.handler.changed(verdict, this.o.handler.project(object));
     } catch (e) {
-      this.odd(messageOf(e));
+      this.standing.odd(messageOf(e));
     }
   }
 
@@ -406,22 +365,13 @@ export class Reflector<T> {
     else if (age < 0 && news) this.suspect();
   }
 
-  /** Counted and said; the stream goes on. */
-  private odd(message: string): void {
-    const session = this.session;
-    this.o.hooks.error(this.o.kind.kind, 'malformed');
-    if (session === null || session.complained) return;
-    session.complained = true;
-    this.o.log.warn(`an object of ${this.what} was left out`, { message });
-  }
-
   /** The order is broken, so that something may be missing: a list soon. */
   private suspect(): void {
     this.o.hooks.error(this.o.kind.kind, 'malformed');
     if (this.cancelSuspect !== null) return;
     const since = this.o.clock.now() - this.listedAt;
     const wait = Math.max(SUSPECT_MS - since, 0) + this.o.random() * JITTER_MS;
-    this.o.log.warn(`events of ${this.what} came out of order: they are listed again`, { inMs: Math.round(wait) });
+    this.standing.disordered(wait);
     this.cancelSuspect = this.o.clock.after(wait, () => {
       this.cancelSuspect = null;
       this.relist();
@@ -439,8 +389,8 @@ export class Reflector<T> {
     // In order, or silent: the next one goes on where it ended. Only a server that ends all of them at once is waited for.
     if (outcome === null) return lived >= SHORT_MS ? 0 : this.backoff.next();
     // The server is there again, if only to say that it is not ready.
-    if (outcome.status > 0 && isOutage(this.failing)) this.answered();
-    this.failed(outcome);
+    if (outcome.status > 0 && this.standing.outage) this.answered();
+    this.standing.failed(outcome, this.version === null ? 'listed' : 'watched');
     // A version that is too old says nothing of the server's health: a list at once, unless that has just been tried.
     const tooOld = outcome.kind === 'gone' && this.version !== null && this.o.clock.now() - this.listedAt >= HEALTHY_MS;
     if (NEEDS_LIST.has(outcome.kind) || outcome.reason === 'ResourceVersionTooLarge') this.version = null;
@@ -461,45 +411,13 @@ export class Reflector<T> {
         this.backoff.reset();
         done();
       };
-      const takeBack = isOutage(this.failing) ? this.outage.wait(woken) : () => {};
+      const takeBack = this.standing.outage ? this.outage.wait(woken) : () => {};
       this.wake = done;
     });
-  }
-
-  private heard(): void {
-    this.heardAt = this.o.clock.wall();
-    this.o.hooks.heard(this.o.kind.kind);
   }
 
   private answered(): void {
     this.backoff.reset();
     this.outage.over();
-  }
-
-  private failed(error: ApiError): void {
-    const { hooks, kind, log, optional, handler } = this.o;
-    hooks.error(kind.kind, reasonOf(error.kind));
-    const missing = error.kind === 'not_found';
-    this.problem = missing && optional ? null : `${this.what} cannot be ${this.version === null ? 'listed' : 'watched'}: ${textOf(error)}`;
-    if (this.failing !== error.kind) {
-      this.failing = error.kind;
-      const level = (missing && optional) || error.kind === 'gone' ? 'info' : 'warn';
-      log.at(level, `${this.what} cannot be read`, { reason: error.kind, status: error.status, message: error.message });
-    }
-    if (!missing || this.isMissing) return;
-    this.isMissing = true;
-    try {
-      handler.missing?.();
-    } catch (e) {
-      this.odd(messageOf(e));
-    }
-  }
-
-  private recovered(): void {
-    this.problem = null;
-    this.isMissing = false;
-    if (this.failing === null) return;
-    this.failing = null;
-    this.o.log.info(`${this.what} are read again`);
   }
 }

@@ -14,7 +14,6 @@ export class Session<T> {
   spoke = false;
   over = false;
   verdict: Outcome | undefined;
-  complained = false;
 
   constructor(listing: Listing<T> | null) {
     this.listing = listing;

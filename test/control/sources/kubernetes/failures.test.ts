@@ -399,6 +399,13 @@ describe('stop()', () => {
     expect(rig.api.streams).toHaveLength(1);
   });
 
+  test('when it is told that the kind is missing', async () => {
+    const rig = setUp({ handler: { missing: () => rig.reflector.stop() } });
+    await rig.api.last.end(failure('not_found', 404));
+    expect(rig.clock.pending()).toBe(0);
+    expect(rig.api.streams).toHaveLength(1);
+  });
+
   test('from within the handler', async () => {
     const rig = await setUpWatching({ handler: { changed: () => rig.reflector.stop() } });
     rig.api.last.event('ADDED', object('b', '11')).event('ADDED', object('c', '12'));

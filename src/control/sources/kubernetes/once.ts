@@ -4,7 +4,8 @@ import type { Clock } from '../../../lib/clock.ts';
 import { err, ok, type Result } from '../../../lib/result.ts';
 import type { ServiceEndpoints } from '../services.ts';
 import type { SourceState } from '../source.ts';
-import { collectionPath, type ApiError, type KubeApi, type ResourceKind } from './api.ts';
+import type { StatusClient } from '../../status/client.ts';
+import { collectionPath, type ApiError, type ApiErrorKind, type KubeApi, type ResourceKind } from './api.ts';
 import { apiError } from './answers.ts';
 import { findGrants } from './grants.ts';
 import {
@@ -20,7 +21,6 @@ import {
   UPSTREAMS,
 } from './kinds.ts';
 import { fieldsOf, textOf, type Identity } from './meta.ts';
-import { METADATA_ONLY } from './reflector.ts';
 import { scopesOf, secretScopes } from './source.ts';
 import type { Read, Table } from './table.ts';
 import { View } from './view.ts';
@@ -32,6 +32,16 @@ export interface OnceOptions {
   readonly namespaces: readonly string[] | null;
   /** Whether Secrets are asked for: many who may read routes may not read those. */
   readonly secrets: boolean;
+  /** With Listeners and Upstreams alone there is an answer, too: whoever asks knows what is missing. */
+  readonly lenient?: boolean;
+}
+
+/** A kind that may not be read, in a namespace or, with null, in all. */
+export interface Unread {
+  readonly kind: string;
+  readonly namespace: string | null;
+  /** `Secrets cannot be listed: forbidden: ...` */
+  readonly why: string;
 }
 
 export interface Once {
@@ -39,21 +49,29 @@ export interface Once {
   readonly endpoints: ServiceEndpoints;
   /** What could not be read: `Secrets cannot be listed: forbidden: ...`. */
   readonly skipped: readonly string[];
+  /** The same, for programs. */
+  readonly unread: readonly Unread[];
+  /** Of each Listener, what its status says. */
+  readonly seen: StatusClient['seen'];
   /** Objects that no server should have, by kind and name. */
   readonly leftOut: readonly string[];
 }
 
+/** For a list the server wants the name of the list. */
+const METADATA_OF_LISTS = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const PAGE = 500;
 const MAX_PAGES = 2000;
 const MAX_LEFT_OUT = 100;
+/** Without a server, or without being known to it, nothing is answered. */
+const FATAL: ReadonlySet<ApiErrorKind> = new Set(['connection', 'timeout', 'unauthorized', 'aborted']);
 
 /** Nothing is ever due. */
 const STILL: Clock = { now: () => 0, wall: () => 0, after: () => () => undefined };
 
-/** Without Listeners, Upstreams, Services, EndpointSlices and Namespaces there is no answer; the rest may be forbidden. */
+/** Without Listeners, Upstreams, Services, EndpointSlices and Namespaces there is no answer, unless it may be `lenient`; the rest may be forbidden. */
 export async function readOnce(o: OnceOptions): Promise<Result<Once, string>> {
   const leftOut: string[] = [];
-  const skipped: string[] = [];
+  const unread: Unread[] = [];
   const view = new View({
     installation: o.installation,
     clock: STILL,
@@ -63,15 +81,15 @@ export async function readOnce(o: OnceOptions): Promise<Result<Once, string>> {
     onError: () => undefined,
     onLeftOut: (kind, why, name) => leftOut.length < MAX_LEFT_OUT && leftOut.push(`${kind} ${name}: ${why.replaceAll('_', ' ')}`),
   });
-  for (const task of await tasksOf(view, o, skipped)) {
+  for (const task of await tasksOf(view, o, unread)) {
     const error = await list(o.api, task);
     if (error === null) continue;
-    const text = `${task.kind.kind}s${task.scope === null ? '' : ` of namespace ${task.scope}`} cannot be listed: ${error.kind.replaceAll('_', ' ')}: ${error.message}`;
-    if (task.must) return err(text);
-    skipped.push(text);
+    const why = `${task.kind.kind}s${task.scope === null ? '' : ` of namespace ${task.scope}`} cannot be listed: ${error.kind.replaceAll('_', ' ')}: ${error.message}`;
+    if (task.must || FATAL.has(error.kind)) return err(why);
+    unread.push({ kind: task.kind.kind, namespace: task.scope, why });
   }
   const state: SourceState = { set: view.set(), problems: [], settings: null, settingsProblems: [] };
-  return ok({ state, endpoints: view.slices, skipped, leftOut });
+  return ok({ state, endpoints: view.slices, skipped: unread.map((u) => u.why), unread, seen: view.seen, leftOut });
 }
 
 interface Task {
@@ -83,7 +101,7 @@ interface Task {
   readonly accept?: string;
 }
 
-async function tasksOf(view: View, o: OnceOptions, skipped: string[]): Promise<Task[]> {
+async function tasksOf(view: View, o: OnceOptions, unread: Unread[]): Promise<Task[]> {
   const scopes = scopesOf(o.namespaces, o.installation.namespace);
   const tasks: Task[] = [];
   const add = <E extends Identity>(
@@ -95,13 +113,14 @@ async function tasksOf(view: View, o: OnceOptions, skipped: string[]): Promise<T
   ): void => {
     tasks.push({ ...asked, kind, table: table as unknown as Table<Identity>, scope, must });
   };
-  add(NAMESPACES, view.namespaces, null, true, { accept: METADATA_ONLY });
+  const needed = o.lenient !== true;
+  add(NAMESPACES, view.namespaces, null, needed, { accept: METADATA_OF_LISTS });
   if (o.installation.publishNodeAddresses) add(NODES, view.nodes, null, false);
   for (const scope of scopes) {
     add(LISTENERS, view.listeners, scope, true);
     add(UPSTREAMS, view.upstreams, scope, true);
-    add(SERVICES, view.services, scope, true);
-    add(ENDPOINT_SLICES, view.endpointSlices, scope, true);
+    add(SERVICES, view.services, scope, needed);
+    add(ENDPOINT_SLICES, view.endpointSlices, scope, needed);
   }
   for (const scope of secretScopes(scopes, o.installation.secretNamespaces)) {
     if (o.secrets) add(SECRETS, view.secrets, scope, false, { query: SECRET_QUERY });
@@ -109,7 +128,8 @@ async function tasksOf(view: View, o: OnceOptions, skipped: string[]): Promise<T
   }
   const grants = await findGrants(o.api);
   if (grants.is === 'found') for (const scope of scopes) add(grantsOf(grants.version), view.grants, scope, false);
-  else if (grants.is === 'unknown') skipped.push(`it is not known whether there are ReferenceGrants: ${grants.why}`);
+  else if (grants.is === 'unknown')
+    unread.push({ kind: 'ReferenceGrant', namespace: null, why: `it is not known whether there are ReferenceGrants: ${grants.why}` });
   return tasks;
 }
 

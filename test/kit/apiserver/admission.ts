@@ -30,6 +30,10 @@ export function admit(c: WriteContext, body: Plain, defaults: 'of a client' | 'o
   }
   const object = clone({ ...body, apiVersion: apiVersionOf(kind), kind: kind.kind, metadata }) as unknown as KubeObject;
   if (kind.namespaced && c.namespace !== undefined) object.metadata.namespace = c.namespace;
+  if (kind.members !== null) {
+    const known = new Set(['apiVersion', 'kind', 'metadata', ...kind.members]);
+    for (const name of Object.keys(object)) if (!known.has(name)) delete object[name];
+  }
   if (kind.custom && kind.schema !== null) {
     const dropped = prune(object, kind.schema);
     if (c.strict && dropped.length > 0)

@@ -4,18 +4,17 @@
  */
 import {
   atomicMap,
-  changed,
+  difference,
   fieldsOf,
   has,
   isLeaf,
   itemKey,
   listForm,
+  type ListForm,
   memberSchema,
   minus,
   shared,
   union,
-  valueAt,
-  without,
 } from './fields.ts';
 import {
   apiVersionOf,
@@ -66,26 +65,42 @@ export function ownable(object: Plain): Plain {
 const isOurs = (entry: ManagedEntry, m: Manager): boolean =>
   entry.manager === m.name && entry.operation === m.operation && (entry.subresource ?? '') === m.subresource;
 
+/** What is there from the beginning: members of Go structs. */
+const bare = (kind: Kind): Plain => (kind.custom ? { metadata: {} } : { metadata: {}, spec: {}, status: {} });
+
+/** Appliers first, then by time and name: an order that a write without effect does not move. */
+const ordered = (entries: readonly ManagedEntry[]): ManagedEntry[] => {
+  const rank = (e: ManagedEntry): string => [e.operation, e.time, e.manager, e.apiVersion, e.subresource ?? ''].join('\n');
+  return entries.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1));
+};
+
+/** Of an object that nobody has applied and nobody was written down for, everything belongs to those before. */
+function tracked(kind: Kind, live: KubeObject, manager: Manager): readonly ManagedEntry[] {
+  const entries = live.metadata.managedFields ?? [];
+  if (entries.length > 0 || live.metadata.uid === undefined) return entries;
+  const { set } = difference(bare(kind), { ...bare(kind), ...ownable(live) }, schemaOf(kind));
+  return isLeaf(set) ? [] : [entryOf(kind, { ...manager, name: 'before-first-apply', operation: 'Update', subresource: '' }, set)];
+}
+
 /** After a write that was no apply: what it changed is the writer's now. */
 export function afterUpdate(kind: Kind, before: KubeObject | null, after: KubeObject, manager: Manager): ManagedEntry[] {
-  const schema = schemaOf(kind);
-  const { set, gone } = changed(before === null ? {} : ownable(before), ownable(after), schema);
-  const taken = union(set, gone);
+  // Who is not written down from the beginning is not written down before somebody applies.
+  if (before !== null && (before.metadata.managedFields ?? []).length === 0) return [];
+  const old = before === null ? {} : ownable(before);
+  const { set, gone } = difference({ ...bare(kind), ...old }, { ...bare(kind), ...ownable(after) }, schemaOf(kind));
   const entries: ManagedEntry[] = [];
   let found = false;
   for (const entry of after.metadata.managedFields ?? []) {
-    if (isOurs(entry, manager)) {
-      found = true;
-      const fields = minus(union(entry.fieldsV1, set), gone);
-      const unchanged = same(fields, entry.fieldsV1);
-      if (!isLeaf(fields)) entries.push({ ...entry, fieldsV1: fields, time: unchanged ? entry.time : manager.time });
-    } else {
-      const fields = minus(entry.fieldsV1, taken);
-      if (!isLeaf(fields)) entries.push({ ...entry, fieldsV1: fields });
+    if (!isOurs(entry, manager)) {
+      entries.push({ ...entry, fieldsV1: minus(minus(entry.fieldsV1, set), gone) });
+      continue;
     }
+    found = true;
+    const fields = union(minus(entry.fieldsV1, gone), set);
+    entries.push({ ...entry, fieldsV1: fields, time: same(fields, entry.fieldsV1) ? entry.time : manager.time });
   }
-  if (!found && !isLeaf(set)) entries.push(entryOf(kind, manager, set));
-  return entries;
+  if (!found) entries.push(entryOf(kind, manager, set));
+  return ordered(entries.filter((entry) => !isLeaf(entry.fieldsV1)));
 }
 
 function entryOf(kind: Kind, manager: Manager, fields: FieldSet): ManagedEntry {
@@ -100,35 +115,26 @@ function entryOf(kind: Kind, manager: Manager, fields: FieldSet): ManagedEntry {
   };
 }
 
-/** The live object with `applied` merged in; `live` is {} for a new one. */
+/** The live object with `applied` merged in; `live` is bare for a new one. */
 export function applied(kind: Kind, live: KubeObject, config: Plain, manager: Manager, force: boolean): KubeObject {
   const schema = schemaOf(kind);
   const wanted = ownable(config);
   const fields = fieldsOf(wanted, schema);
-  let entries = live.metadata.managedFields ?? [];
-  const conflicts: Clash[] = [];
-  const merged = merge(live, wanted, schema) as KubeObject;
-  for (const entry of entries) {
-    if (isOurs(entry, manager)) continue;
-    // Only what would become another value is fought over.
-    for (const path of shared(fields, entry.fieldsV1)) {
-      if (!same(valueAt(merged, path, schema), valueAt(live, path, schema))) conflicts.push({ path, entry });
-    }
-  }
-  if (conflicts.length > 0 && !force) throw applyConflict(conflicts);
-  if (conflicts.length > 0)
-    entries = entries.map((e) =>
-      isOurs(e, manager) ? e : conflicts.reduce((rest, c) => ({ ...rest, fieldsV1: without(rest.fieldsV1, c.path) }), e),
-    );
-
+  const entries = tracked(kind, live, manager);
   const own = entries.find((entry) => isOurs(entry, manager));
-  const others = entries.filter((entry) => entry !== own && !isLeaf(entry.fieldsV1));
+  const others = entries.filter((entry) => entry !== own);
+  const merged = merge(live, wanted, schema) as KubeObject;
   if (own !== undefined) prune(merged, minus(own.fieldsV1, fields), { others, kept: fields }, [], schema);
-  const unchanged = own !== undefined && same(own.fieldsV1, fields);
-  const entry = { ...entryOf(kind, manager, fields), ...(unchanged ? { time: own.time } : {}) };
-  const managedFields = isLeaf(fields)
-    ? others
-    : [...others, entry].sort((a, b) => Number(a.operation > b.operation) - Number(a.operation < b.operation));
+
+  const { set, gone } = difference({ ...bare(kind), ...ownable(live) }, { ...bare(kind), ...ownable(merged) }, schema);
+  const clashes: Clash[] = others.flatMap((entry) => shared(entry.fieldsV1, set).map((path) => ({ path, entry })));
+  if (clashes.length > 0 && !force) throw applyConflict(clashes);
+  const left = others
+    .map((entry) => ({ ...entry, fieldsV1: minus(minus(entry.fieldsV1, set), gone) }))
+    .filter((entry) => !isLeaf(entry.fieldsV1));
+  const quiet = own !== undefined && isLeaf(set) && isLeaf(gone);
+  const entry = { ...entryOf(kind, manager, fields), ...(quiet ? { time: own.time } : {}) };
+  const managedFields = ordered(isLeaf(fields) ? left : [...left, entry]);
   return { ...merged, metadata: { ...merged.metadata, managedFields } };
 }
 
@@ -172,17 +178,51 @@ function merge(live: unknown, wanted: unknown, schema: Schema | undefined): unkn
   }
   const form = listForm(schema);
   if (!Array.isArray(wanted) || !Array.isArray(live) || form.form === 'atomic') return clone(wanted);
-  const items = new Map(live.map((item: unknown) => [itemKey(item, form, schema?.items), item]));
-  for (const item of wanted) {
-    const key = itemKey(item, form, schema?.items);
-    items.set(key, items.has(key) ? merge(items.get(key), item, schema?.items) : clone(item));
+  return mergeItems(live, wanted, form, schema?.items);
+}
+
+/** In the order of what is applied as far as both have an item, and every other one of the live list where it was. */
+function mergeItems(live: readonly unknown[], wanted: readonly unknown[], form: ListForm, items: Schema | undefined): unknown[] {
+  const key = (item: unknown): string => itemKey(item, form, items);
+  const [liveKeys, wantedKeys] = [live.map(key), wanted.map(key)];
+  const before = new Map(live.map((item, i) => [liveKeys[i] as string, item]));
+  const asked = new Set(wantedKeys);
+  const merged = new Set<string>();
+  const shared = wantedKeys.filter((k) => before.has(k));
+  const out: unknown[] = [];
+  const take = (k: string, item: unknown): void => {
+    merged.add(k);
+    if (shared[0] === k) shared.shift();
+    out.push(before.has(k) ? merge(before.get(k), item, items) : clone(item));
+  };
+  let [l, w] = [0, 0];
+  while (l < live.length || w < wanted.length) {
+    const [here, there] = [liveKeys[l], wantedKeys[w]];
+    if (here !== undefined && there !== undefined) {
+      if (here === there) {
+        take(there, wanted[w++]);
+        l++;
+        continue;
+      }
+      // Both have it, but another one comes first.
+      if (asked.has(here) && shared[0] !== undefined && shared[0] !== here) {
+        l++;
+        continue;
+      }
+    }
+    if (here !== undefined && !asked.has(here)) {
+      out.push(live[l++]);
+      continue;
+    }
+    if (here !== undefined && merged.has(here)) l++;
+    if (there !== undefined) take(there, wanted[w++]);
   }
-  return [...items.values()];
+  return out;
 }
 
 /**
- * Takes away what `gone` names, unless somebody else owns it or something below it. A map or list of which nothing is left goes with its last
- * member; where the manager still applies the empty thing itself, null is left of it, which most types then refuse.
+ * Takes away what `gone` names, with all that is below it, unless somebody owns it or something below it. Of a map or list that stays, but of
+ * which nothing is left, null is left, which most types then refuse.
  */
 function prune(value: unknown, gone: FieldSet, pruning: Pruning, path: readonly string[], schema: Schema | undefined): void {
   for (const [step, inner] of Object.entries(gone)) {
@@ -210,16 +250,15 @@ function pruneMember(
   owned: boolean,
 ): void {
   if (!isPlain(value) || !(name in value)) return;
-  if (isLeaf(inner)) {
-    if (!owned) delete value[name];
+  // Metadata has a name, always.
+  if (!owned && !has(pruning.kept, at) && !(at.length === 1 && name === 'metadata')) {
+    delete value[name];
     return;
   }
+  if (isLeaf(inner)) return;
   const copy = clone(value[name]);
-  value[name] = copy;
   prune(copy, inner, pruning, at, memberSchema(schema, name));
-  if (owned || !isEmpty(copy)) return;
-  if (has(pruning.kept, at) && isPlain(copy)) value[name] = null;
-  else delete value[name];
+  value[name] = isEmpty(copy) ? null : copy;
 }
 
 function pruneItem(

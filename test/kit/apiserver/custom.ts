@@ -38,6 +38,7 @@ export function kindsOf(definition: Plain | KubeObject): Kind[] {
       labelName: false,
       shortNames: spec.names.shortNames ?? [],
       schema: version.schema?.openAPIV3Schema ?? null,
+      members: null,
       defaults: null,
       validate: null,
     }));

@@ -184,7 +184,8 @@ export class Faults implements LineFaults {
     const { duplicate = 0, reorder = 0, split = 0, random = Math.random } = this.#rate;
     let out = [line];
     if (stream.held !== null) {
-      out = [line, stream.held];
+      // What is no change stays behind every change that came before it.
+      out = isChange(line) ? [line, stream.held] : [stream.held, line];
       stream.held = null;
     } else if (reorder > 0 && isChange(line) && random() < reorder) {
       stream.held = line;

@@ -24,20 +24,23 @@ export function itemKey(item: unknown, form: ListForm, items: Schema | undefined
   return `k:${JSON.stringify(Object.fromEntries(pairs.filter(([, value]) => value !== undefined)))}`;
 }
 
-/** The fields that a value sets. */
-export function fieldsOf(value: unknown, schema: Schema | undefined): FieldSet {
+/** The fields that a value sets: of an empty map or object it is the thing itself, of an empty list nothing. */
+export const fieldsOf = (value: unknown, schema: Schema | undefined): FieldSet => setBy(value, schema) ?? {};
+
+function setBy(value: unknown, schema: Schema | undefined): FieldSet | undefined {
   const out: FieldSet = {};
-  if (isPlain(value) && !atomicMap(schema)) {
-    for (const [name, member] of Object.entries(value)) out[`f:${name}`] = fieldsOf(member, memberSchema(schema, name));
-  } else if (Array.isArray(value)) {
-    const form = listForm(schema);
-    if (form.form === 'atomic') return out;
-    for (const item of value) {
-      const inner = form.form === 'map' ? fieldsOf(item, schema?.items) : {};
-      out[itemKey(item, form, schema?.items)] = form.form === 'map' ? { '.': {}, ...inner } : inner;
-    }
+  const put = (step: string, inner: FieldSet | undefined): void => {
+    if (inner !== undefined) out[step] = inner;
+  };
+  if (granularMap(value, schema)) {
+    const members = Object.entries(value);
+    for (const [name, member] of members) put(`f:${name}`, setBy(member, memberSchema(schema, name)));
+    return node(members.length === 0, out);
   }
-  return out;
+  if (!granularList(value, schema)) return {};
+  const form = listForm(schema);
+  for (const item of value) put(itemKey(item, form, schema?.items), form.form === 'map' ? { '.': {}, ...setBy(item, schema?.items) } : {});
+  return node(false, out);
 }
 
 /** A node stands for its own path when it is a leaf or has the dot. */
@@ -71,100 +74,101 @@ export const minus = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, minus
 
 export const isLeaf = (set: FieldSet): boolean => Object.keys(set).length === 0;
 
-/** The paths that both have; those of items themselves are left out, for nobody fights over them. */
+/** The paths that both have. */
 export function shared(a: FieldSet, b: FieldSet, path: readonly string[] = []): string[][] {
   return Object.entries(a).flatMap(([name, inner]) => {
     const other = b[name];
     if (other === undefined || name === '.') return [];
     const at = [...path, name];
-    return [...(isLeaf(inner) && isMember(other) ? [at] : []), ...shared(inner, other, at)];
+    return [...(isMember(inner) && isMember(other) ? [at] : []), ...shared(inner, other, at)];
   });
 }
 
+/** The path itself; of a named field also something below it, for that keeps it there. */
 export function has(set: FieldSet, path: readonly string[]): boolean {
   let at: FieldSet | undefined = set;
   for (const step of path) {
     at = at[step];
     if (at === undefined) return false;
   }
-  return true;
+  return isMember(at) || path.at(-1)?.startsWith('f:') === true;
 }
 
-export function without(set: FieldSet, path: readonly string[]): FieldSet {
-  let only: FieldSet = {};
-  for (const step of path.toReversed()) only = { [step]: only };
-  return minus(set, only);
+export interface Difference {
+  /** New, or with another value. */
+  readonly set: FieldSet;
+  readonly gone: FieldSet;
 }
 
-/** The value at a path; undefined where there is none. */
-export function valueAt(root: unknown, path: readonly string[], schema: Schema | undefined): unknown {
-  let value = root;
-  let at = schema;
-  for (const step of path) {
-    const kind = step.slice(0, 2);
-    if (kind === 'f:') {
-      if (!isPlain(value)) return undefined;
-      const name = step.slice(2);
-      value = value[name];
-      at = memberSchema(at, name);
-    } else {
-      if (!Array.isArray(value)) return undefined;
-      const form = listForm(at);
-      value = value.find((item) => itemKey(item, form, at?.items) === step);
-      at = at?.items;
-    }
-  }
-  return value;
-}
-
-/** The fields in which two values differ: those of `after` that are new or other, and those of `before` that are gone. */
-export function changed(before: unknown, after: unknown, schema: Schema | undefined): { set: FieldSet; gone: FieldSet } {
+/** Between two objects, field by field. */
+export function difference(before: Plain, after: Plain, schema: Schema | undefined): Difference {
   const set: FieldSet = {};
   const gone: FieldSet = {};
-  if (isPlain(after) && isPlain(before) && !atomicMap(schema)) {
-    members(
+  compareMembers(
+    before,
+    after,
+    (name) => `f:${name}`,
+    (name) => memberSchema(schema, name),
+    { set, gone },
+  );
+  return { set, gone };
+}
+
+const granularMap = (value: unknown, schema: Schema | undefined): value is Plain => isPlain(value) && !atomicMap(schema);
+const granularList = (value: unknown, schema: Schema | undefined): value is unknown[] =>
+  Array.isArray(value) && listForm(schema).form !== 'atomic';
+
+function compare(before: unknown, after: unknown, schema: Schema | undefined): { set: FieldSet | undefined; gone: FieldSet | undefined } {
+  if (before === undefined) return { set: everything(after, schema), gone: undefined };
+  if (after === undefined) return { set: undefined, gone: everything(before, schema) };
+  // Null for a map or a list is an empty one.
+  if (before === null && after !== null) return compare(Array.isArray(after) ? [] : isPlain(after) ? {} : 0, after, schema);
+  if (after === null && before !== null) return compare(before, Array.isArray(before) ? [] : isPlain(before) ? {} : 0, schema);
+  const inner: Difference = { set: {}, gone: {} };
+  if (granularMap(before, schema) && granularMap(after, schema)) {
+    compareMembers(
       before,
       after,
       (name) => `f:${name}`,
       (name) => memberSchema(schema, name),
-      set,
-      gone,
+      inner,
     );
-  } else if (Array.isArray(after) && Array.isArray(before) && listForm(schema).form !== 'atomic') {
+  } else if (granularList(before, schema) && granularList(after, schema)) {
     const form = listForm(schema);
     const byKey = (items: unknown[]): Plain => Object.fromEntries(items.map((item) => [itemKey(item, form, schema?.items), item]));
-    members(
+    compareMembers(
       byKey(before),
       byKey(after),
       (key) => key,
-      () => schema?.items,
-      set,
-      gone,
+      () => (form.form === 'map' ? schema?.items : undefined),
+      inner,
     );
-  }
-  return { set, gone };
+  } else return { set: same(before, after) ? undefined : {}, gone: undefined };
+  return { set: node(false, inner.set), gone: node(false, inner.gone) };
 }
 
-function members(
+function compareMembers(
   before: Plain,
   after: Plain,
   step: (name: string) => string,
   schemaOf: (name: string) => Schema | undefined,
-  set: FieldSet,
-  gone: FieldSet,
+  out: Difference,
 ): void {
-  for (const [name, value] of Object.entries(after)) {
-    const schema = schemaOf(name);
-    const key = step(name);
-    if (!(name in before)) {
-      set[key] = key.startsWith('k:') ? { '.': {}, ...fieldsOf(value, schema) } : fieldsOf(value, schema);
-      continue;
-    }
-    if (same(before[name], value)) continue;
-    const inner = changed(before[name], value, schema);
-    if (isLeaf(inner.set) && isLeaf(inner.gone)) set[key] = fieldsOf(value, schema);
-    if (!isLeaf(inner.set)) set[key] = inner.set;
-    if (!isLeaf(inner.gone)) gone[key] = inner.gone;
+  for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const { set, gone } = compare(before[name], after[name], schemaOf(name));
+    if (set !== undefined) out.set[step(name)] = set;
+    if (gone !== undefined) out.gone[step(name)] = gone;
   }
-  for (const name of Object.keys(before)) if (!(name in after)) gone[step(name)] = {};
+}
+
+/** Of something that is new: its parts and the thing itself. */
+function everything(value: unknown, schema: Schema | undefined): FieldSet {
+  const parts: FieldSet = {};
+  if (granularMap(value, schema)) {
+    for (const [name, member] of Object.entries(value)) parts[`f:${name}`] = everything(member, memberSchema(schema, name));
+  } else if (granularList(value, schema)) {
+    const form = listForm(schema);
+    for (const item of value) parts[itemKey(item, form, schema?.items)] = form.form === 'map' ? everything(item, schema?.items) : {};
+  }
+  return node(true, parts) as FieldSet;
 }

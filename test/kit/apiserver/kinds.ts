@@ -16,6 +16,7 @@ const kind = (some: Some): Kind => ({
   statusOnDelete: true,
   labelName: false,
   shortNames: [],
+  members: ['spec', 'status'],
   schema: null,
   defaults: null,
   validate: null,

@@ -88,6 +88,8 @@ export interface Kind {
   /** Names are DNS labels, not subdomains. */
   readonly labelName: boolean;
   readonly shortNames: readonly string[];
+  /** Beside apiVersion, kind and metadata; null: any. */
+  readonly members: readonly string[] | null;
   /** For types that are known; null: granular maps, atomic lists. */
   readonly schema: Schema | null;
   /** What the type's own code fills in. */

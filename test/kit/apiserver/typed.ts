@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { isPlain, type Cause, type Kind, type KubeObject, type Plain, type Schema } from './model.ts';
 
-type Rules = Partial<Pick<Kind, 'schema' | 'defaults' | 'validate'>>;
+type Rules = Partial<Pick<Kind, 'members' | 'schema' | 'defaults' | 'validate'>>;
 
 const byKeys = (...keys: string[]): Schema => ({ type: 'array', 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': keys });
 const asSet: Schema = { type: 'array', 'x-kubernetes-list-type': 'set' };
@@ -160,11 +160,33 @@ export const TYPED: Readonly<Record<string, Rules>> = {
       },
     },
   },
-  EndpointSlice: { defaults: sliceDefaults, validate: validateSlice },
-  Secret: { defaults: secretDefaults, validate: validateSecret },
-  Event: { validate: validateEvent },
+  EndpointSlice: { members: ['addressType', 'endpoints', 'ports'], defaults: sliceDefaults, validate: validateSlice },
+  ConfigMap: { members: ['data', 'binaryData', 'immutable'] },
+  Secret: { members: ['data', 'stringData', 'type', 'immutable'], defaults: secretDefaults, validate: validateSecret },
+  Event: {
+    members: [
+      'eventTime',
+      'series',
+      'reportingController',
+      'reportingInstance',
+      'action',
+      'reason',
+      'regarding',
+      'related',
+      'note',
+      'type',
+    ],
+    validate: validateEvent,
+  },
   Lease: { validate: validateLease },
   Pod: { schema: { type: 'object', properties: { status: conditions } } },
   Node: { schema: { type: 'object', properties: { status: conditions } } },
-  ServiceAccount: { schema: { type: 'object', properties: { secrets: byKeys('name'), finalizers: asSet } } },
+  Role: { members: ['rules'] },
+  ClusterRole: { members: ['rules', 'aggregationRule'] },
+  RoleBinding: { members: ['subjects', 'roleRef'] },
+  ClusterRoleBinding: { members: ['subjects', 'roleRef'] },
+  ServiceAccount: {
+    members: ['secrets', 'imagePullSecrets', 'automountServiceAccountToken'],
+    schema: { type: 'object', properties: { secrets: byKeys('name'), finalizers: asSet } },
+  },
 };

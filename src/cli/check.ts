@@ -4,6 +4,7 @@ import { compile } from '../control/compile/index.ts';
 import { loadPaths } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
 import type { Target } from '../control/sources/manifests.ts';
+import { printable } from './printable.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command } from './command.ts';
 
 export const check: Command = {
@@ -68,10 +69,6 @@ function allProblems(state: SourceState, judged: readonly Problem[]): Problem[] 
 }
 
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-/** A file's name may hold anything; a terminal must not act on it. */
-const printable = (text: string): string =>
-  text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
 export function problemText(p: Problem): string {
   const place = p.line > 0 ? `${p.file}:${p.line}:${p.column}` : p.file;

@@ -2,47 +2,63 @@
 import { isIP } from 'node:net';
 import type { Problem } from '../contract/resources/index.ts';
 import { lowerAscii, normaliseAuthority } from '../contract/routes/host.ts';
-import { normaliseTarget, type Target, type TargetError } from '../contract/routes/path.ts';
-import type { ListenerPart } from '../contract/snapshot/index.ts';
-import { compile, type Compiled } from '../control/compile/index.ts';
+import { compile } from '../control/compile/index.ts';
 import { loadPaths } from '../control/sources/load.ts';
 import { err, ok, type Result } from '../lib/result.ts';
-import { EXIT, readArguments, usageFault, type Arguments, type Command } from './command.ts';
-import { explainListener, type Asked } from './explaintext.ts';
+import { CLUSTER_OPTIONS, readClusterFlags } from './cluster/flags.ts';
+import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo } from './command.ts';
+import { answer } from './explain/answer.ts';
+import type { Asked } from './explaintext.ts';
 
 export const explain: Command = {
   name: 'explain',
   summary: 'Say where a request goes, and why the others lost.',
-  usage: "spooky explain --config PATH METHOD URL [-H 'name: value']... [--from ADDR]",
+  usage:
+    "spooky explain --config PATH METHOD URL [-H 'name: value']... [--from ADDR]\n" +
+    "       spooky explain --kubernetes METHOD URL [-H 'name: value']... [--from ADDR] [FLAGS]",
   options: [
     { flag: '--config', value: 'PATH', help: 'A file or a directory: documents or a classic config.yaml.' },
     { flag: '-H', value: "'name: value'", help: 'A header of the request.', repeat: true },
     { flag: '--from', value: 'ADDR', help: 'The address of the client.' },
-    { flag: '--kubernetes', help: 'Ask a live cluster instead of files: not supported yet.' },
+    { flag: '--kubernetes', help: 'Ask a live cluster instead of files.' },
+    ...CLUSTER_OPTIONS,
   ],
-  details: 'Nothing is sent. Exit codes: 0 explained, whatever the answer would be; 1 no Listener can be used; 2 usage.',
+  details: [
+    'Nothing is sent to a Listener or a backend. With --kubernetes each kind is listed once, with your own credentials: Listeners and Upstreams must be readable, of the rest the answer says what could not be read and what that means.',
+    'Exit codes: 0 explained, whatever the answer would be; 1 no Listener can be used, or no answer from the cluster; 2 usage.',
+  ].join('\n'),
   async run(args, io) {
     const read = readArguments(explain, args, io);
     if (read.arguments === null) return read.exit;
     const given = read.arguments;
-    if (given.has('--kubernetes')) return usageFault(explain, '--kubernetes is not supported yet', io);
     const asked = readRequest(given);
     if (!asked.ok) return usageFault(explain, asked.error, io);
     const config = given.value('--config');
-    if (config === null) return usageFault(explain, 'needs --config: a file or a directory', io);
-    const { state } = await loadPaths([config], { cwd: io.cwd });
-    const compiled = compile(state.set, { standalone: true });
-    const faults = [...state.problems, ...compiled.problems].filter((p) => p.severity === 'error');
-    if (faults.length > 0)
-      io.stderr(`spooky explain: ${summary(faults)}; \`spooky check\` shows all, \`serve\` would not start with them\n`);
-    if (compiled.listeners.length === 0) {
-      io.stderr('spooky explain: there is no Listener that can be used\n');
-      return EXIT.invalid;
+    if (given.has('--kubernetes')) {
+      if (config !== null) return usageFault(explain, '--config and --kubernetes exclude each other', io);
+      const flags = readClusterFlags(given);
+      if (!flags.ok) return usageFault(explain, flags.error, io);
+      return (await import('./explain/cluster.ts')).explainCluster(flags.value, asked.value, io);
     }
-    io.stdout(answer(compiled, asked.value));
-    return EXIT.ok;
+    const only = CLUSTER_OPTIONS.find((o) => given.has(o.flag));
+    if (only !== undefined) return usageFault(explain, `${only.flag} is for --kubernetes`, io);
+    if (config === null) return usageFault(explain, 'needs --config, a file or a directory, or --kubernetes', io);
+    return explainFiles(config, asked.value, io);
   },
 };
+
+async function explainFiles(config: string, asked: Asked, io: CommandIo): Promise<number> {
+  const { state } = await loadPaths([config], { cwd: io.cwd });
+  const compiled = compile(state.set, { standalone: true });
+  const faults = [...state.problems, ...compiled.problems].filter((p) => p.severity === 'error');
+  if (faults.length > 0) io.stderr(`spooky explain: ${summary(faults)}; \`spooky check\` shows all, \`serve\` would not start with them\n`);
+  if (compiled.listeners.length === 0) {
+    io.stderr('spooky explain: there is no Listener that can be used\n');
+    return EXIT.invalid;
+  }
+  io.stdout(answer(compiled, asked));
+  return EXIT.ok;
+}
 
 const summary = (faults: readonly Problem[]): string => {
   const [first] = faults as [Problem];
@@ -98,26 +114,4 @@ function readHeaders(lines: readonly string[]): Result<Headers, string> {
     }
   }
   return ok({ names, values });
-}
-
-const REFUSED: Readonly<Record<TargetError, string>> = {
-  malformed: 'the path is malformed',
-  escaped_separator: 'the path has an escaped slash or backslash, and the Listener does not keep them (path.escapedSlashes)',
-  nul: 'the path has an escaped NUL',
-};
-
-function answer(compiled: Compiled, asked: Asked): string {
-  const all = compiled.listeners.map((hash) => compiled.parts.get(hash) as ListenerPart);
-  const reached = all.filter((l) => l.advertisedPort === asked.port || l.port === asked.port);
-  const lines = [`${asked.method} ${asked.url}`, ''];
-  if (reached.length === 0) lines.push(`No Listener is reached at port ${asked.port}; this is what each of them would do.`, '');
-  for (const listener of reached.length > 0 ? reached : all) lines.push(...explainOn(compiled, listener, asked), '');
-  return lines.join('\n');
-}
-
-function explainOn(compiled: Compiled, listener: ListenerPart, asked: Asked): string[] {
-  if (asked.method === 'CONNECT') return [`Listener ${listener.namespace}/${listener.name}`, '  answers 501: CONNECT is not supported'];
-  const target: Target | TargetError = normaliseTarget(asked.target, listener.escapedSlashes);
-  if (typeof target !== 'string') return explainListener(compiled, listener, asked, target);
-  return [`Listener ${listener.namespace}/${listener.name}`, `  answers 400: ${REFUSED[target]}`];
 }

@@ -4,9 +4,18 @@ import { hostMatches } from '../contract/routes/host.ts';
 import type { Target } from '../contract/routes/path.ts';
 import { buildTable } from '../contract/routes/table.ts';
 import type { ExplainedRoute } from '../contract/routes/explain.ts';
-import type { Balancing, CertificatePart, GroupPart, HostPart, ListenerPart, RoutePart, UpstreamPart } from '../contract/snapshot/index.ts';
+import type {
+  Balancing,
+  CertificatePart,
+  GroupPart,
+  HostPart,
+  ListenerPart,
+  ObjectName,
+  RoutePart,
+  UpstreamPart,
+} from '../contract/snapshot/index.ts';
 import { TlsNames } from '../contract/tls.ts';
-import { describeMatch, type Compiled, type GroupSource } from '../control/compile/index.ts';
+import { describeMatch, type Compiled, type GroupService, type GroupSource } from '../control/compile/index.ts';
 
 /** A request as the command line gives it. */
 export interface Asked {
@@ -24,17 +33,40 @@ export interface Asked {
 /** Others that are told one by one. */
 const TOLD = 20;
 
-export function explainListener(compiled: Compiled, listener: ListenerPart, asked: Asked, target: Target): string[] {
+/** What a cluster says of what compile knows by name only. */
+export interface Facts {
+  /** `2 of 3 endpoints ready`; '' when it is not known. */
+  endpoints(service: GroupService): string;
+  /** Whether every certificate of the Listener was read. */
+  certificates(listener: ObjectName): boolean;
+  /** What is not well with an Upstream on the Listener, one line each. */
+  conditions(upstream: ObjectName, listener: ObjectName): readonly string[];
+  /** Upstreams with a hostname for the host that the Listener does not serve. */
+  absent(host: string, listener: ObjectName, served: ReadonlySet<string>): readonly ObjectName[];
+}
+
+export function explainListener(
+  compiled: Compiled,
+  listener: ListenerPart,
+  asked: Asked,
+  target: Target,
+  facts: Facts | null = null,
+): string[] {
   const hosts = listener.hosts.map((hash) => compiled.parts.get(hash) as HostPart);
   const table = buildTable(hosts, (route) => route);
   const { chosen, others } = table.explain({ ...asked, path: target.path, query: target.query });
   const forwarded = target.path + (target.hasQuery ? `?${target.query}` : '');
-  const lines = [listenerLine(listener), `  ${certificateLine(compiled, listener, asked.host)}`];
+  const known = facts === null || facts.certificates(listener);
+  const lines = [
+    listenerLine(listener),
+    `  certificate ${known ? certificateText(compiled, listener, asked.host) : 'not known: Secrets were not read'}`,
+  ];
   if (forwarded !== asked.target) lines.push(`  path        matched and forwarded as ${forwarded}`);
   if (asked.from !== null) lines.push(`  client      ${clientText(listener, asked.from)}`);
   if (chosen === null) lines.push(`  answers 404: ${whyNone(listener, asked.host, others.length)}`);
-  else lines.push(...chosenLines(compiled, chosen.route, asked));
-  if (others.length > 0) lines.push('', '  The others:', ...otherLines(others));
+  else lines.push(...chosenLines(compiled, chosen.route, asked, facts));
+  if (others.length > 0) lines.push('', '  The others:', ...otherLines(others, listener, facts));
+  if (facts !== null) lines.push(...absentLines(facts, listener, asked.host, [...(chosen === null ? [] : [chosen]), ...others]));
   return lines;
 }
 
@@ -43,14 +75,14 @@ function listenerLine(l: ListenerPart): string {
   return `Listener ${l.namespace}/${l.name}, port ${l.port}${l.advertisedPort === l.port ? '' : ` (reached at ${l.advertisedPort})`}, ${address}`;
 }
 
-function certificateLine(compiled: Compiled, { tls }: ListenerPart, host: string): string {
+function certificateText(compiled: Compiled, { tls }: ListenerPart, host: string): string {
   const found = new TlsNames(tls.entries).find(host);
   const index = found >= 0 ? found : tls.fallback;
   const entry = index === null ? undefined : tls.entries[index];
-  if (entry === undefined) return `certificate none for ${host}: the handshake is refused`;
+  if (entry === undefined) return `none for ${host}: the handshake is refused`;
   const parts = entry.certificates.map((hash) => compiled.parts.get(hash) as CertificatePart);
   const shown = parts.map((p) => `${p.source} (${p.keyType === 'rsa' ? 'RSA' : 'ECDSA'})`).join(' or ');
-  return `certificate ${shown}, ${found >= 0 ? 'by name' : `the default: none covers ${host}`}`;
+  return `${shown}, ${found >= 0 ? 'by name' : `the default: none covers ${host}`}`;
 }
 
 function clientText(listener: ListenerPart, from: string): string {
@@ -69,31 +101,34 @@ function whyNone(listener: ListenerPart, host: string, candidates: number): stri
   return candidates === 0 ? `no Upstream here has a hostname for ${host}` : 'no match of the Upstreams for this host takes the request';
 }
 
-function chosenLines(compiled: Compiled, route: RoutePart, asked: Asked): string[] {
+function chosenLines(compiled: Compiled, route: RoutePart, asked: Asked, facts: Facts | null): string[] {
   const upstream = compiled.parts.get(route.target) as UpstreamPart;
   const total = upstream.groups.reduce((sum, g) => sum + g.weight, 0);
   return [
     `  goes to     ${routeText(route)}`,
     `  balancing   ${balancingText(upstream.balancing, asked.from)}`,
     '  backends',
-    ...upstream.groups.flatMap((g) => groupLines(compiled, g, total)),
+    ...upstream.groups.flatMap((g) => groupLines(compiled, g, total, facts)),
     ...(total === 0 ? ['    every weight is 0: answers 503'] : []),
   ];
 }
 
-function groupLines(compiled: Compiled, group: UpstreamPart['groups'][number], total: number): string[] {
+function groupLines(compiled: Compiled, group: UpstreamPart['groups'][number], total: number, facts: Facts | null): string[] {
   const share = total === 0 ? '0 %' : `${Number(((group.weight / total) * 100).toFixed(2))} %`;
   const head = `    ${group.name}, weight ${group.weight} (${share})`;
   if (group.group === null) return [`${head}: answers 500, a reference of it does not hold`];
   const part = compiled.parts.get(group.group) as GroupPart;
   const source = compiled.groups.get(part.id);
   const verified = part.tls === null ? '' : part.tls.verify ? ', verified' : ', NOT verified';
-  return [`${head}, ${part.protocol}${verified}`, ...(source === undefined ? [] : sourceLines(source))];
+  return [`${head}, ${part.protocol}${verified}`, ...(source === undefined ? [] : sourceLines(source, facts))];
 }
 
-function sourceLines({ service, addresses }: GroupSource): string[] {
-  if (service !== null)
-    return [`      Service ${service.namespace}/${service.name}${service.portName === '' ? '' : `, port ${service.portName}`}`];
+function sourceLines({ service, addresses }: GroupSource, facts: Facts | null): string[] {
+  if (service !== null) {
+    const endpoints = facts?.endpoints(service) ?? '';
+    const port = service.portName === '' ? '' : `, port ${service.portName}`;
+    return [`      Service ${service.namespace}/${service.name}${port}${endpoints === '' ? '' : `: ${endpoints}`}`];
+  }
   return addresses.map((a) => {
     const where = `${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`;
     return `      ${where}${a.label.toLowerCase() === where ? '' : ` (${a.label})`}, weight ${a.weight}`;
@@ -112,7 +147,7 @@ function routeText(route: RoutePart): string {
   return `Upstream ${route.upstream.namespace}/${route.upstream.name}: ${route.hostname} ${describeMatch(route.match)}${at}`;
 }
 
-function otherLines(others: readonly ExplainedRoute<RoutePart>[]): string[] {
+function otherLines(others: readonly ExplainedRoute<RoutePart>[], listener: ObjectName, facts: Facts | null): string[] {
   // Those that would take the request are what people look for.
   const ordered = [...others.filter((o) => o.outcome === 'beaten'), ...others.filter((o) => o.outcome === 'refused')];
   const lines = ordered
@@ -120,7 +155,20 @@ function otherLines(others: readonly ExplainedRoute<RoutePart>[]): string[] {
     .flatMap((o) => [
       `    ${routeText(o.route)}`,
       `      ${o.outcome === 'beaten' ? 'would take it, but ' : 'does not take it: '}${o.why}`,
+      ...(facts?.conditions(o.route.upstream, listener) ?? []).map((text) => `      ${text}`),
     ]);
   if (ordered.length > TOLD) lines.push(`    and ${ordered.length - TOLD} more`);
   return lines;
+}
+
+/** Those that lost everything are not in the table: their conditions say why. */
+function absentLines(facts: Facts, listener: ListenerPart, host: string, served: readonly ExplainedRoute<RoutePart>[]): string[] {
+  const known = new Set(served.map(({ route: { upstream } }) => `${upstream.namespace}/${upstream.name}`));
+  const absent = facts.absent(host, listener, known);
+  if (absent.length === 0) return [];
+  const lines = absent
+    .slice(0, TOLD)
+    .flatMap((u) => [`    Upstream ${u.namespace}/${u.name}`, ...facts.conditions(u, listener).map((text) => `      ${text}`)]);
+  if (absent.length > TOLD) lines.push(`    and ${absent.length - TOLD} more`);
+  return ['', '  Not served here, although a hostname fits:', ...lines];
 }

@@ -175,10 +175,10 @@ test('headers: crumbs are one cookie, names fold, what the edge drops is not mat
 
 describe('usage', () => {
   test.each<[string, string[], string]>([
-    ['kubernetes', ['--kubernetes', 'GET', 'https://a/'], '--kubernetes is not supported yet'],
+    ['both', ['--kubernetes', '--config', 'x', 'GET', 'https://a/'], '--config and --kubernetes exclude each other'],
     ['no URL', ['--config', 'x', 'GET'], 'needs a METHOD and a URL'],
     ['too many', ['--config', 'x', 'GET', 'https://a/', 'https://b/'], 'needs a METHOD and a URL'],
-    ['no config', ['GET', 'https://a/'], 'needs --config: a file or a directory'],
+    ['no config', ['GET', 'https://a/'], 'needs --config, a file or a directory, or --kubernetes'],
     ['http', ['--config', 'x', 'GET', 'http://a/'], 'the URL must begin with https://'],
     ['a method that is none', ['--config', 'x', 'G ET', 'https://a/'], '"G ET" is not a method'],
     ['userinfo', ['--config', 'x', 'GET', 'https://u@a/'], '"u@a" is not a host, or a host and a port, that is served'],

@@ -21,7 +21,7 @@ import {
   UPSTREAMS,
 } from './kinds.ts';
 import { fieldsOf, textOf, type Identity } from './meta.ts';
-import { scopesOf, secretScopes } from './source.ts';
+import { scopesOf, secretScopes } from './scopes.ts';
 import type { Read, Table } from './table.ts';
 import { View } from './view.ts';
 

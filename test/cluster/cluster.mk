@@ -6,12 +6,13 @@ APISERVER_TESTS ?= test/cluster/apiserver
 
 .PHONY: e2e-apiserver cluster-api cluster-full
 
-e2e-apiserver: build cluster-api ## Tests against a real kube-apiserver and etcd (APISERVER_TESTS=path picks some)
-	SPOOKY_SUITE=apiserver $(CLUSTER_JEST) $(APISERVER_TESTS)
+e2e-apiserver: build engine cluster-api ## Tests against a real kube-apiserver and etcd (APISERVER_TESTS=path picks some)
+	SPOOKY_SUITE=apiserver $(ON_ENGINE) test/cluster/isolated $(CLUSTER_JEST) $(APISERVER_TESTS)
 
-cluster-api: ## Build what e2e-apiserver needs: ten minutes the first time
+cluster-api: ## Build what e2e-apiserver needs: fifteen minutes the first time
 	test/cluster/build api
 	test/cluster/build tools
+	test/cluster/build oldest
 
-cluster-full: ## Build what a whole cluster needs: twenty minutes the first time
+cluster-full: ## Build what a whole cluster needs: half an hour the first time
 	test/cluster/build full

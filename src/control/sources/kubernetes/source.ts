@@ -10,6 +10,7 @@ import { Outage } from './backoff.ts';
 import { GrantDiscovery } from './grants.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES, LISTENERS, NAMESPACES, NODES, SECRETS, SECRET_QUERY, SERVICES, UPSTREAMS } from './kinds.ts';
 import type { Identity } from './meta.ts';
+import { secretScopes, scopesOf } from './scopes.ts';
 import { METADATA_ONLY, Reflector, type ReflectorHooks } from './reflector.ts';
 import type { LeftOut, Read, Table } from './table.ts';
 import { View } from './view.ts';
@@ -56,16 +57,6 @@ const MAX_LINES = 20;
 const MINUTE_MS = 60_000;
 
 export const createKubernetesSource = (options: KubernetesSourceOptions): KubernetesSource => new ClusterSource(options);
-
-/** The namespaces that are asked for, each with a watch of its own; null alone: one for all. */
-export const scopesOf = (namespaces: readonly string[] | null, own: string): readonly (string | null)[] =>
-  namespaces === null ? [null] : [...new Set([own, ...namespaces])];
-
-/** Where Secrets and ConfigMaps may be read. Nowhere else are they asked for. */
-export function secretScopes(scopes: readonly (string | null)[], opted: ReadonlySet<string> | null): readonly (string | null)[] {
-  if (opted === null) return scopes;
-  return scopes.includes(null) ? [...opted] : [...opted].filter((namespace) => scopes.includes(namespace));
-}
 
 /** A reflector and what the start waits for. */
 interface Following {

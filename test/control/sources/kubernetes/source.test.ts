@@ -1,10 +1,13 @@
 /** Stories of the source, told with a fake API server. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
 import type { KubernetesSourceOptions } from '../../../../src/control/sources/kubernetes/source.ts';
-import { secretScopes, scopesOf } from '../../../../src/control/sources/kubernetes/source.ts';
+import { secretScopes, scopesOf } from '../../../../src/control/sources/kubernetes/scopes.ts';
 import { readOnce } from '../../../../src/control/sources/kubernetes/once.ts';
+import { systemClock } from '../../../../src/lib/clock.ts';
 import { startApiServer, type FakeApiServer, type Plain } from '../../../kit/apiserver/index.ts';
-import { apiOf, follow, hasty, installation, until, type Story } from './story.ts';
+import { apiOf, eager, follow, hasty, installation, until, type Story } from './story.ts';
 import { endpoint, type Raw } from './raw.ts';
 
 let fake: FakeApiServer;
@@ -59,7 +62,7 @@ afterEach(async () => {
 });
 
 const begin = async (options: Partial<KubernetesSourceOptions> & { token?: string } = {}): Promise<Story> => {
-  story = await follow(fake, options);
+  story = await follow(fake, { clock: eager, ...options });
   await story.first;
   return story;
 };
@@ -119,6 +122,20 @@ describe('the first state', () => {
     expect(story.counted.get('synced Secret')).toBe(0);
   });
 
+  test('waits for the definitions of our kinds, and needs no restart when they come', async () => {
+    await fake.stop();
+    fake = await startApiServer({ crds: false });
+    fake.namespace('spooky-system');
+    fake.namespace('web');
+    story = await follow(fake, { clock: hasty });
+    await until('the reasons alone', () => story.source.pending().length === 2);
+    expect(story.source.pending().map((r) => r.split(':')[0])).toEqual(['Listeners cannot be listed', 'Upstreams cannot be listed']);
+    for (const file of ['listeners', 'upstreams']) fake.create(parse(readFileSync(`crds/${file}.yaml`, 'utf8')) as Plain);
+    fake.create(upstream('api'));
+    expect((await story.first).set.listeners.size).toBe(0);
+    await until('the Upstream', () => specOf('api') !== undefined);
+  });
+
   test('waits while the server cannot say whether there are grants', async () => {
     fake.faults.status(500, { path: /^\/apis\/gateway/, times: Infinity });
     story = await follow(fake);
@@ -149,32 +166,37 @@ describe('one change is one state', () => {
   });
 
   test('and a burst of them, too', async () => {
-    await begin();
+    await begin({ clock: systemClock });
     for (let i = 0; i < 50; i++) fake.create(upstream(`u${i}`));
     await until('all of them', () => specOf('u49') !== undefined);
     expect(story.states.length).toBeLessThan(20);
     expect(story.last().set.upstreams.size).toBe(52);
   });
 
-  test.each<[string, () => void]>([
+  test.each<[string, string, () => unknown]>([
     [
       'a status',
-      () => void fake.setStatus('upstreams', 'web', 'api', { installations: [{ controllerName: 'spooky.dev/spooky', attached: '1/1' }] }),
+      'Upstream',
+      () => fake.setStatus('upstreams', 'web', 'api', { installations: [{ controllerName: 'spooky.dev/spooky', attached: '1/1' }] }),
     ],
-    ['an annotation of an Upstream', () => void fake.patch('upstreams', 'web', 'api', { metadata: { annotations: { a: 'b' } } })],
-    ['an annotation of a Service', () => void fake.patch('services', 'web', 'api', { metadata: { annotations: { a: 'b' } } })],
-    ['a slice', () => void fake.patch('endpointslices', 'web', 'api-1', { endpoints: [endpoint('10.0.0.2')] })],
-    ['a ConfigMap without a bundle', () => void fake.patch('configmaps', 'web', 'x', { data: { a: 'c' } })],
-  ])('but none of %s', async (what, change) => {
+    ['an annotation of an Upstream', 'Upstream', () => fake.patch('upstreams', 'web', 'api', { metadata: { annotations: { a: 'b' } } })],
+    ['an annotation of a Service', 'Service', () => fake.patch('services', 'web', 'api', { metadata: { annotations: { a: 'b' } } })],
+    ['a slice', 'EndpointSlice', () => fake.patch('endpointslices', 'web', 'api-1', { endpoints: [endpoint('10.0.0.2')] })],
+    ['a ConfigMap without a bundle', 'ConfigMap', () => fake.patch('configmaps', 'web', 'x', { data: { a: 'c' } })],
+  ])('but none of %s', async (what, kind, change) => {
     fake.create(at('ConfigMap', 'x', 'web', { data: { a: 'b' } }));
     await begin();
+    const version = () => story.source.seen({ kind: 'Upstream', namespace: 'web', name: 'api' })?.resourceVersion;
+    const [events, seen] = [story.counted.get(`event ${kind}`) ?? 0, version()];
     change();
+    await until('the event', () => (story.counted.get(`event ${kind}`) ?? 0) > events);
     expect(await marker()).toBe(0);
-    if (what === 'a status') {
-      await until('the status seen', () =>
-        JSON.stringify(story.source.seen({ kind: 'Upstream', namespace: 'web', name: 'api' })?.status).includes('1/1'),
-      );
-    }
+    expect(story.states).toHaveLength(2);
+    expect(version() === seen).toBe(kind !== 'Upstream');
+    if (what === 'a status')
+      expect(story.source.seen({ kind: 'Upstream', namespace: 'web', name: 'api' })?.status).toMatchObject({
+        installations: [{ attached: '1/1' }],
+      });
   });
 
   test('deletion', async () => {
@@ -352,7 +374,7 @@ describe('grants', () => {
     fake.faults.status(404, { path: /^\/apis\/gateway\.networking\.k8s\.io\/v1(beta1)?$/, times: 2 });
     const before = looks();
     await until('a few looks more', () => looks() >= before + 6);
-    expect(await marker()).toBe(0);
+    expect(story.states).toHaveLength(1);
     expect(grants()).toHaveLength(1);
   });
 });

@@ -2,20 +2,20 @@
 import { readFileSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { formatHostPort, readPort } from '../contract/resources/index.ts';
-import { Fields } from '../edge/http/fields.ts';
-import { fetchOnce, type H3Response } from '../edge/http/h3/client.ts';
+import { formatHostPort, matchesPattern, readDuration, readPort } from '../contract/resources/index.ts';
+import type { H3Response } from '../edge/http/h3/client.ts';
 import type { ConnectOptions } from '../edge/quic/engine.ts';
 import { chooseEngine, engineEnvironment, type ChosenEngine } from '../edge/quic/index.ts';
 import { HandshakeError } from '../edge/quic/failure.ts';
 import { systemClock } from '../lib/clock.ts';
 import { err, ok, type Result } from '../lib/result.ts';
-import { EXIT, readArguments, usageFault, type Command, type CommandIo } from './command.ts';
-import { packageVersion } from './package.ts';
+import { clusterOption, readFlag } from './cluster/flags.ts';
+import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo, type CommandOption } from './command.ts';
+import { getOnce } from './probe/request.ts';
 
-const HANDSHAKE_MS = 10_000;
-const TIMEOUT_MS = 30_000;
+const PATIENCE = { handshakeMs: 10_000, answerMs: 30_000 };
 const DEFAULT_PORT = 443;
+const MAX_WAIT_MS = 3_600_000;
 
 export interface ProbeTarget {
   readonly url: URL;
@@ -113,24 +113,10 @@ const ask = async (
     return EXIT.invalid;
   }
   const resolveMs = systemClock.now() - began;
-  const fields = new Fields();
-  fields.add('user-agent', `spooky-probe/${packageVersion()}`);
-  fields.add('accept', '*/*');
   const path = `${target.url.pathname}${target.url.search}`;
-  const request = { method: 'GET', scheme: 'https', authority: target.url.host, path, fields, body: null };
-  const connect: ConnectOptions = {
-    host: address,
-    port: target.port,
-    local: null,
-    // Without the dot of an absolute name (RFC 6066 s3).
-    sni: isIP(target.host) === 0 ? target.host.replace(/\.$/, '') : null,
-    alpn: ['h3'],
-    handshakeMs: HANDSHAKE_MS,
-    idleMs: TIMEOUT_MS,
-    ...trust,
-  };
+  const question = { address, port: target.port, host: target.host, authority: target.url.host, path };
   try {
-    io.stdout(report(target, address, resolveMs, await fetchOnce(chosen.engine, connect, request, systemClock, TIMEOUT_MS)));
+    io.stdout(report(target, address, resolveMs, await getOnce(chosen.engine, question, trust, PATIENCE)));
     return EXIT.ok;
   } catch (e) {
     io.stderr(`spooky probe: ${formatHostPort({ host: address, port: target.port })}: ${printable(messageOf(e))}${handshakeHint(e)}\n`);
@@ -138,38 +124,112 @@ const ask = async (
   }
 };
 
+/** What is only for one URL. */
+const URL_OPTIONS: readonly CommandOption[] = [
+  { flag: '--insecure', help: 'Do not verify the server’s certificate.' },
+  { flag: '--ca', value: 'F', help: 'PEM file of the authorities to trust.', default: 'the well-known ones' },
+  { flag: '--resolve', value: 'host:port:addr', help: 'Where to connect for this host and port.' },
+];
+
+/** What is only for a cluster. */
+const CLUSTER_ONLY: readonly CommandOption[] = [
+  { flag: '--service', value: 'NS/NAME', help: 'The Service by which clients reach the Listeners. Needed.' },
+  clusterOption('class', 'The class of Listeners that is meant.'),
+  clusterOption('namespaces', 'Namespaces whose Listeners are probed.', "the Service's"),
+  { flag: '--hostname', value: 'NAME', help: 'The name to ask for.', default: "the Listener's first, a wildcard as spooky-probe" },
+  { flag: '--wait', value: 'D', help: 'How long to try again, about every second, until everything answers.', default: '0s' },
+  clusterOption('kubeconfig', 'The credentials of the cluster.'),
+  clusterOption('context', 'The context of the kubeconfig.'),
+];
+
 export const probe: Command = {
   name: 'probe',
   summary: 'One HTTP/3 request with its phases timed: resolve, handshake, first byte. Exit 0 on any response, 1 without one.',
-  usage: 'spooky probe URL [--insecure|--ca F] [--resolve host:port:addr]',
+  usage: 'spooky probe URL [--insecure|--ca F] [--resolve host:port:addr]\n       spooky probe --kubernetes --service NS/NAME [FLAGS]',
   options: [
-    { flag: '--insecure', help: 'Do not verify the server’s certificate.' },
-    { flag: '--ca', value: 'F', help: 'PEM file of the authorities to trust.', default: 'the well-known ones' },
-    { flag: '--resolve', value: 'host:port:addr', help: 'Where to connect for this host and port.' },
+    ...URL_OPTIONS,
+    { flag: '--kubernetes', help: 'Ask every programmed Listener of a cluster through its Service, and say which hop fails.' },
+    ...CLUSTER_ONLY,
   ],
+  details: [
+    'With --kubernetes certificates are not verified, and any HTTP/3 response passes. It lists Listeners and the EndpointSlices of the Service, and gets the Service; at most 100 Listeners are asked.',
+    'Exit codes: 0 answered: with --kubernetes by at least one Listener, and by every one that is programmed; 1 not; 2 usage; 4 engine unavailable.',
+  ].join('\n'),
   async run(args, io) {
     const read = readArguments(probe, args, io);
     if (read.arguments === null) return read.exit;
     const given = read.arguments;
-    const [url, ...more] = given.positional;
-    if (url === undefined || more.length > 0) return usageFault(probe, 'one URL is needed', io);
-    if (given.has('--insecure') && given.has('--ca')) return usageFault(probe, '--insecure and --ca exclude each other', io);
-    const target = readTarget(url, given.value('--resolve'));
-    if (!target.ok) return usageFault(probe, target.error, io);
-    const caFile = given.value('--ca');
-    let ca: Uint8Array | null = null;
-    try {
-      if (caFile !== null) ca = readFileSync(caFile);
-    } catch (e) {
-      return usageFault(probe, `--ca: ${messageOf(e)}`, io);
-    }
-    let chosen: ChosenEngine;
-    try {
-      chosen = await chooseEngine('auto', engineEnvironment(io.env));
-    } catch (e) {
-      io.stderr(`spooky probe: ${messageOf(e)}\n`);
-      return EXIT.engine;
-    }
-    return ask(target.value, { ca, insecure: given.has('--insecure') }, chosen, io);
+    const cluster = given.has('--kubernetes');
+    const foreign = (cluster ? URL_OPTIONS : CLUSTER_ONLY).find((o) => given.has(o.flag));
+    if (foreign !== undefined) return usageFault(probe, `${foreign.flag} is for ${cluster ? 'a URL' : '--kubernetes'}`, io);
+    return cluster ? runCluster(given, io) : runUrl(given, io);
   },
 };
+
+async function runUrl(given: Arguments, io: CommandIo): Promise<number> {
+  const [url, ...more] = given.positional;
+  if (url === undefined || more.length > 0) return usageFault(probe, 'one URL is needed', io);
+  if (given.has('--insecure') && given.has('--ca')) return usageFault(probe, '--insecure and --ca exclude each other', io);
+  const target = readTarget(url, given.value('--resolve'));
+  if (!target.ok) return usageFault(probe, target.error, io);
+  const caFile = given.value('--ca');
+  let ca: Uint8Array | null = null;
+  try {
+    if (caFile !== null) ca = readFileSync(caFile);
+  } catch (e) {
+    return usageFault(probe, `--ca: ${messageOf(e)}`, io);
+  }
+  let chosen: ChosenEngine;
+  try {
+    chosen = await chooseEngine('auto', engineEnvironment(io.env));
+  } catch (e) {
+    io.stderr(`spooky probe: ${messageOf(e)}\n`);
+    return EXIT.engine;
+  }
+  return ask(target.value, { ca, insecure: given.has('--insecure') }, chosen, io);
+}
+
+async function runCluster(given: Arguments, io: CommandIo): Promise<number> {
+  const fault = (message: string): number => usageFault(probe, message, io);
+  if (given.positional.length > 0) return fault('a URL and --kubernetes exclude each other');
+  const service = readService(given);
+  const className = readFlag(given, 'class', 'spooky');
+  const [kubeconfig, context] = [readFlag(given, 'kubeconfig', null), readFlag(given, 'context', null)];
+  const hostname = given.value('--hostname')?.toLowerCase() ?? null;
+  const waitMs = readDuration(given.value('--wait') ?? '0s');
+  if (!service.ok) return fault(service.error);
+  const namespaces = readFlag(given, 'namespaces', [service.value.namespace]);
+  if (!className.ok) return fault(className.error);
+  if (!namespaces.ok) return fault(namespaces.error);
+  if (!kubeconfig.ok) return fault(kubeconfig.error);
+  if (!context.ok) return fault(context.error);
+  if (hostname !== null && (hostname.length > 253 || !matchesPattern('exactHostname', hostname)))
+    return fault(`--hostname must be a host name without a wildcard or a port, not ${JSON.stringify(hostname)}`);
+  if (waitMs === null || waitMs > MAX_WAIT_MS) return fault('--wait must be a duration like 30s, at most 1h');
+  const { probeCluster } = await import('./probe/cluster.ts');
+  return probeCluster(
+    {
+      service: service.value,
+      className: className.value,
+      namespaces: namespaces.value,
+      kubeconfig: kubeconfig.value,
+      context: context.value,
+      hostname,
+      waitMs,
+    },
+    io,
+  );
+}
+
+function readService(given: Arguments): Result<{ readonly namespace: string; readonly name: string }, string> {
+  const text = given.value('--service');
+  if (text === null) return err('--kubernetes needs --service: NAMESPACE/NAME');
+  const [namespace = '', name = '', ...rest] = text.split('/');
+  const good =
+    rest.length === 0 &&
+    namespace.length <= 63 &&
+    matchesPattern('namespace', namespace) &&
+    name.length <= 253 &&
+    matchesPattern('objectName', name);
+  return good ? ok({ namespace, name }) : err(`--service must be NAMESPACE/NAME, not ${JSON.stringify(text)}`);
+}

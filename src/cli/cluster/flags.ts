@@ -3,7 +3,7 @@ import { CLUSTER_SETTINGS, type ClusterValues } from '../../contract/resources/i
 import { err, ok, type Result } from '../../lib/result.ts';
 import type { Arguments, CommandOption } from '../command.ts';
 
-type Names = 'kubeconfig' | 'context' | 'class' | 'namespaces' | 'listenerNamespaces' | 'publishService';
+type Names = 'kubeconfig' | 'context' | 'class' | 'namespaces' | 'listenerNamespaces';
 export type ClusterFlags = Pick<ClusterValues, 'kubeconfig' | 'context' | 'class' | 'namespaces' | 'listenerNamespaces'>;
 
 const setting = (name: Names): (typeof CLUSTER_SETTINGS)[number] => {

@@ -74,6 +74,12 @@ describe('CRDs', () => {
     }
   });
 
+  test('no rule reads a number or text within a list: no server before 1.34 could afford it', () => {
+    const within = all.filter(([path, node]) => path.includes('[]') && node['x-kubernetes-int-or-string'] === true);
+    expect(within.map(([path]) => path)).toContain('Upstream.spec.backends[].service.port');
+    for (const [path, node] of within) expect([path, node['x-kubernetes-validations']]).toEqual([path, undefined]);
+  });
+
   test('keys of list-maps are required or have a default', () => {
     const maps = all.filter(([, node]) => node['x-kubernetes-list-type'] === 'map');
     expect(maps.length).toBeGreaterThan(5);

@@ -182,12 +182,24 @@ impl Engine {
         self.settle_all(times.now);
     }
 
-    pub fn arrive(&mut self, port: &mut Port, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, forwarded: bool, times: Times) {
+    /// The connection that it has reached, or begun: to be settled.
+    pub fn arrive(
+        &mut self,
+        port: &mut Port,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        forwarded: bool,
+        times: Times,
+    ) -> Option<u32> {
         self.counters.datagrams[0] += 1;
         self.counters.bytes[0] += datagram.len() as u64;
         match &self.role {
             Role::Listener(_) => self.judge(port, datagram, from, to, forwarded, times),
-            Role::Dialler { .. } => self.answered(datagram, from, to, port.socket.local(), times.now),
+            Role::Dialler { .. } => {
+                self.answered(datagram, from, to, port.socket.local(), times.now);
+                Some(0)
+            }
         }
     }
 
@@ -212,17 +224,28 @@ impl Engine {
         self.want(0);
     }
 
-    fn judge(&mut self, port: &mut Port, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, forwarded: bool, times: Times) {
-        let Role::Listener(l) = &mut self.role else { return };
+    fn judge(
+        &mut self,
+        port: &mut Port,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        forwarded: bool,
+        times: Times,
+    ) -> Option<u32> {
+        let Role::Listener(l) = &mut self.role else { return None };
         if self.flights.is_answered(datagram, from) {
-            return;
+            return None;
         }
         let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
         let verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
         match verdict {
-            Verdict::Deliver { slot } => self.deliver(slot, datagram, from, to, now),
-            Verdict::Begin(newcomer) => self.begin(newcomer, datagram, from, to, now),
+            Verdict::Deliver { slot } => {
+                self.deliver(slot, datagram, from, to, now);
+                return Some(slot);
+            }
+            Verdict::Begin(newcomer) => return self.begin(newcomer, datagram, from, to, now),
             Verdict::Wait => l.waiting.push(datagram, from, to, &mut self.counters),
             // Without room the answer is lost, as datagrams can be.
             Verdict::Answer(n) => {
@@ -234,6 +257,7 @@ impl Engine {
             Verdict::Foreign { worker } => self.hand_over(worker, datagram, from, to),
             Verdict::Drop => {}
         }
+        None
     }
 
     fn hand_over(&mut self, worker: u8, datagram: &[u8], from: SocketAddr, to: SocketAddr) {
@@ -256,16 +280,17 @@ impl Engine {
         }
     }
 
-    fn begin(&mut self, n: crate::gate::Newcomer, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
-        let Role::Listener(l) = &mut self.role else { return };
+    fn begin(&mut self, n: crate::gate::Newcomer, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) -> Option<u32> {
+        let Role::Listener(l) = &mut self.role else { return None };
         let Some((slot, generation)) = self.pool.take() else {
             self.counters.dropped.connections += 1;
-            return;
+            return None;
         };
         match l.begin((slot, generation), n, datagram, from, to, now) {
             Ok(Begun::Connection(c)) => {
                 self.people.insert(c);
                 self.want(slot);
+                return Some(slot);
             }
             Ok(Begun::Refused(mut c)) => {
                 c.settle(now);
@@ -279,6 +304,7 @@ impl Engine {
                 self.pool.give(slot);
             }
         }
+        None
     }
 
     /// What has become of those whom something has reached.
@@ -290,7 +316,7 @@ impl Engine {
         }
     }
 
-    fn settle(&mut self, slot: u32, now: Instant) {
+    pub fn settle(&mut self, slot: u32, now: Instant) {
         let Some(c) = self.people.at(slot) else { return };
         let change = c.settle(now);
         if let Role::Listener(l) = &mut self.role {

@@ -151,8 +151,10 @@ impl Endpoint {
             self.engine.counters.dropped.foreign += 1;
             return;
         };
-        self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now));
-        self.engine.settle_all(now);
+        // The others are settled when they are sent for: each datagram looking at all of them would make a storm quadratic.
+        if let Some(slot) = self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now)) {
+            self.engine.settle(slot, now);
+        }
     }
 
     /// Fills the buffers with events: how many. Call again while `wants_collect`.

@@ -104,7 +104,7 @@ export class Service implements AdminView {
   private readonly documents: AdminDocuments;
   private readonly smallBuffers = new Set<string>();
   private fatal: ((start: Start) => void) | null = null;
-  /** What a bind is tried again with. */
+  /** The newest state, whether it serves or waits: also what a bind is tried again with. */
   private latest: SourceState | null = null;
   private cancelRetry: (() => void) | null = null;
   private retryMs = BIND_RETRY_MS;
@@ -151,7 +151,8 @@ export class Service implements AdminView {
 
   /** The first state, which is valid; `state` is what it was made of. */
   async start(compiled: Compiled, problems: readonly Problem[], state: SourceState | null = null): Promise<Start> {
-    this.latest = state;
+    // A newer one may have come while this one was being compiled.
+    this.latest ??= state;
     const began = this.o.clock.now();
     this.told = new Set(problems.map(identity));
     const broken = new Promise<Start>((resolve) => {
@@ -164,6 +165,8 @@ export class Service implements AdminView {
       this.publish(compiled).then((published) => this.started(compiled, published, began, problems)),
     ]);
     this.fatal = null;
+    // Workers take one state at a time: what came meanwhile follows.
+    if (outcome.ok && this.latest !== null && this.latest !== state) this.changed(this.latest);
     return outcome;
   }
 
@@ -175,7 +178,7 @@ export class Service implements AdminView {
   changed(state: SourceState): void {
     if (this.isDraining) return;
     this.latest = state;
-    this.loop.changed(state);
+    if (this.serving) this.loop.changed(state);
   }
 
   setLevel(level: Level): void {
@@ -322,12 +325,13 @@ export class Service implements AdminView {
   private planRetry(): void {
     this.cancelRetry?.();
     this.cancelRetry = null;
-    const { latest } = this;
-    if (!this.o.perObject || latest === null || !this.model.loadProblems().some((p) => p.kind === 'bind')) {
+    if (!this.o.perObject || !this.model.loadProblems().some((p) => p.kind === 'bind')) {
       this.retryMs = BIND_RETRY_MS;
       return;
     }
-    this.cancelRetry = this.o.clock.after(this.retryMs, () => this.changed(latest));
+    this.cancelRetry = this.o.clock.after(this.retryMs, () => {
+      if (this.latest !== null) this.changed(this.latest);
+    });
     this.retryMs = Math.min(this.retryMs * 2, MAX_BIND_RETRY_MS);
   }
 

@@ -216,6 +216,54 @@ describe('the first state', () => {
   });
 });
 
+describe('a state that comes while the first one is being loaded', () => {
+  const loading = (more: Partial<ServiceOptions> = {}) => {
+    const all = setUp(more);
+    const first = setTo('192.0.2.1:80');
+    return { ...all, begin: () => all.service.start(compile(first, { standalone: true }), [], stateOf(first)) };
+  };
+
+  test('follows it, and both arrive', async () => {
+    const { clock, service, begin, workers } = loading();
+    const starting = begin();
+    service.changed(stateOf(setTo('192.0.2.2:80')));
+    clock.advance(300);
+    await settle();
+    expect(await Promise.race([starting, settle().then(() => 'never')])).toEqual({ ok: true });
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    clock.advance(300);
+    await settle();
+    expect([service.model.version, service.families.get('config_apply_total', 'applied')]).toEqual([2, 2]);
+    expect(workers[0]?.endpoints()).toMatchObject([{ address: '192.0.2.2' }]);
+  });
+
+  test('also one that comes before the load has begun; and later ones are taken as ever', async () => {
+    const { clock, service, begin, change, workers } = loading();
+    service.changed(stateOf(setTo('192.0.2.2:80')));
+    clock.advance(300);
+    await settle();
+    expect(workers).toHaveLength(0);
+    const starting = begin();
+    await settle();
+    expect(await Promise.race([starting, settle().then(() => 'never')])).toEqual({ ok: true });
+    clock.advance(300);
+    await settle();
+    expect(workers[0]?.endpoints()).toMatchObject([{ address: '192.0.2.2' }]);
+    await change(setTo('192.0.2.3:80'));
+    expect(workers[0]?.endpoints()).toMatchObject([{ address: '192.0.2.3' }]);
+  });
+
+  test('nothing is applied a second time when nothing came', async () => {
+    const { clock, service, begin } = loading();
+    const starting = begin();
+    await settle();
+    await starting;
+    clock.advance(1000);
+    await settle();
+    expect(service.model.version).toBe(1);
+  });
+});
+
 describe('changes', () => {
   test('an invalid one is refused, counted, logged and shown; the state before it stays', async () => {
     const { service, start, change, said, read } = setUp();
@@ -433,6 +481,22 @@ describe('in a cluster', () => {
     expect(loads()).toBe(3);
     service.stop();
     expect(clock.pending()).toBeLessThan(5);
+  });
+
+  test('a bind that is tried again does not bring an older state back', async () => {
+    const { clock, live, workers, service } = setUp({ perObject: true, problems: [bind] });
+    const set = setTo('192.0.2.1:80');
+    const starting = service.start(compile(set, { standalone: true }), [], stateOf(set));
+    await settle();
+    await starting;
+    await live(1990);
+    // Within the quiet time of this one the older state's bind is due again.
+    service.changed(stateOf(setTo('192.0.2.2:80')));
+    clock.advance(15);
+    await settle();
+    await live(1000);
+    expect(workers[0]?.endpoints()).toMatchObject([{ address: '192.0.2.2' }]);
+    service.stop();
   });
 
   test('what is wrong with one object keeps nothing else from being served, and is told once', async () => {

@@ -39,8 +39,8 @@ export interface Facts {
   endpoints(service: GroupService): string;
   /** Whether every certificate of the Listener was read. */
   certificates(listener: ObjectName): boolean;
-  /** What is not well with an Upstream on the Listener, one line each. */
-  conditions(upstream: ObjectName, listener: ObjectName): readonly string[];
+  /** What is not well with an Upstream on the Listener, or, with null, with the Listener itself: one line each. */
+  conditions(upstream: ObjectName | null, listener: ObjectName): readonly string[];
   /** Upstreams with a hostname for the host that the Listener does not serve. */
   absent(host: string, listener: ObjectName, served: ReadonlySet<string>): readonly ObjectName[];
 }
@@ -61,10 +61,11 @@ export function explainListener(
     listenerLine(listener),
     `  certificate ${known ? certificateText(compiled, listener, asked.host) : 'not known: Secrets were not read'}`,
   ];
+  lines.push(...conditionLines(facts, null, listener, '  '));
   if (forwarded !== asked.target) lines.push(`  path        matched and forwarded as ${forwarded}`);
   if (asked.from !== null) lines.push(`  client      ${clientText(listener, asked.from)}`);
   if (chosen === null) lines.push(`  answers 404: ${whyNone(listener, asked.host, others.length)}`);
-  else lines.push(...chosenLines(compiled, chosen.route, asked, facts));
+  else lines.push(...chosenLines(compiled, chosen.route, asked, facts), ...conditionLines(facts, chosen.route.upstream, listener, '  '));
   if (others.length > 0) lines.push('', '  The others:', ...otherLines(others, listener, facts));
   if (facts !== null) lines.push(...absentLines(facts, listener, asked.host, [...(chosen === null ? [] : [chosen]), ...others]));
   return lines;
@@ -155,7 +156,7 @@ function otherLines(others: readonly ExplainedRoute<RoutePart>[], listener: Obje
     .flatMap((o) => [
       `    ${routeText(o.route)}`,
       `      ${o.outcome === 'beaten' ? 'would take it, but ' : 'does not take it: '}${o.why}`,
-      ...(facts?.conditions(o.route.upstream, listener) ?? []).map((text) => `      ${text}`),
+      ...conditionLines(facts, o.route.upstream, listener, '      '),
     ]);
   if (ordered.length > TOLD) lines.push(`    and ${ordered.length - TOLD} more`);
   return lines;
@@ -168,7 +169,10 @@ function absentLines(facts: Facts, listener: ListenerPart, host: string, served:
   if (absent.length === 0) return [];
   const lines = absent
     .slice(0, TOLD)
-    .flatMap((u) => [`    Upstream ${u.namespace}/${u.name}`, ...facts.conditions(u, listener).map((text) => `      ${text}`)]);
+    .flatMap((u) => [`    Upstream ${u.namespace}/${u.name}`, ...conditionLines(facts, u, listener, '      ')]);
   if (absent.length > TOLD) lines.push(`    and ${absent.length - TOLD} more`);
   return ['', '  Not served here, although a hostname fits:', ...lines];
 }
+
+const conditionLines = (facts: Facts | null, upstream: ObjectName | null, listener: ObjectName, indent: string): string[] =>
+  (facts?.conditions(upstream, listener) ?? []).map((text) => indent + text);

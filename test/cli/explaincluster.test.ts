@@ -104,6 +104,28 @@ test('the winner with its endpoints, and the conditions of what lost', async () 
   ]);
 });
 
+test('the faults of what serves are told beside it', async () => {
+  whole();
+  fake.remove('secrets', 'edge', 'tls');
+  fake.replace(upstream('api', { backends: [{ service: { name: 'api', port: 'grpc' } }] }));
+  const { code, out } = await ask('https://api.example:8443/a');
+  expect([code, out.split('\n').slice(2)]).toEqual([
+    0,
+    [
+      'Listener edge/public, port 8443, every address',
+      '  certificate none for api.example: the handshake is refused',
+      '  ResolvedRefs is False: InvalidCertificate: spec.tls.certificateRefs[0]: there is no Secret edge/tls',
+      '  Programmed is False: Pending: there is no usable certificate: every handshake is refused',
+      '  goes to     Upstream web/api: api.example every path',
+      '  balancing   RoundRobin',
+      '  backends',
+      '    default, weight 1 (100 %): answers 500, a reference of it does not hold',
+      '  ResolvedRefs is False: InvalidBackend: spec.backends[0].service.port: Service web/api has no TCP port "grpc"; it has http (80)',
+      '',
+    ],
+  ]);
+});
+
 test('one list of each kind, and nothing else', async () => {
   whole();
   fake.installGrants();

@@ -300,6 +300,14 @@ describe('calls', () => {
     ]);
   });
 
+  test('need the CRDs', async () => {
+    fake.remove('customresourcedefinitions', null, 'listeners.spooky.dev');
+    expect(await lines(UP, {}, 3_600_000)).toEqual([
+      false,
+      [expect.stringMatching(/^api: Listeners cannot be listed: not found: .*; the CRDs of spooky\.dev are not installed: /)],
+    ]);
+  });
+
   test('that fail are made again while there is time', async () => {
     programmed('a');
     service();

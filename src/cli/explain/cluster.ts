@@ -5,8 +5,9 @@ import type { ListenerPart, ObjectName } from '../../contract/snapshot/index.ts'
 import { compile, type Compiled, type Condition, type ObjectStatus } from '../../control/compile/index.ts';
 import { fieldsOf, isPort, mapsOf } from '../../control/sources/kubernetes/meta.ts';
 import { readOnce, type Once } from '../../control/sources/kubernetes/once.ts';
-import { connectApi, remedyFor } from '../cluster/connect.ts';
+import { connectApi } from '../cluster/connect.ts';
 import type { ClusterFlags } from '../cluster/flags.ts';
+import { remedyFor } from '../cluster/remedies.ts';
 import { complete, grantText, openInstallation, type Completed, type Seen } from '../cluster/partial.ts';
 import { EXIT, type CommandIo } from '../command.ts';
 import type { Asked, Facts } from '../explaintext.ts';
@@ -116,17 +117,22 @@ function badOf(conditions: readonly Condition[]): string[] {
     .map((c) => `${c.type} is ${c.status}: ${c.reason}${c.message === '' ? '' : `: ${c.message}`}`);
 }
 
+const keyOf = ({ namespace, name }: ObjectName): string => objectKey(namespace, name);
+
 function factsOf(once: Once, { set, unseen }: Completed, { statuses }: Compiled): Facts {
-  const upstreams = new Map<string, ObjectStatus>();
-  for (const s of statuses) if (s.kind === 'Upstream') upstreams.set(objectKey(s.namespace, s.name), s);
-  // What compile says of references to what is out of sight is no news.
+  const known: Readonly<Record<ObjectStatus['kind'], Map<string, ObjectStatus>>> = { Listener: new Map(), Upstream: new Map() };
+  for (const s of statuses) known[s.kind].set(objectKey(s.namespace, s.name), s);
+  const upstreams = known.Upstream;
+  // What compile says of references to what is out of sight is no news, nor that there is no certificate for it.
   const uncertain = new Set(unseen.map(({ from }) => `${from.kind} ${from.meta.namespace}/${from.meta.name}`));
   const counted = !once.unread.some((u) => u.kind === 'EndpointSlice');
-  const conditions: Facts['conditions'] = ({ namespace, name }, listener) => {
-    const status = upstreams.get(objectKey(namespace, name));
-    const here = status?.listeners?.find((l) => l.namespace === listener.namespace && l.name === listener.name);
-    const all = here?.conditions ?? status?.conditions ?? [];
-    return badOf(uncertain.has(`Upstream ${namespace}/${name}`) ? all.filter((c) => c.type !== 'ResolvedRefs') : all);
+  const bad = (kind: ObjectStatus['kind'], { namespace, name }: ObjectName, all: readonly Condition[]): string[] =>
+    badOf(uncertain.has(`${kind} ${namespace}/${name}`) ? all.filter((c) => c.type !== 'ResolvedRefs' && c.type !== 'Programmed') : all);
+  const conditions: Facts['conditions'] = (upstream, listener) => {
+    const status = upstream === null ? known.Listener.get(keyOf(listener)) : upstreams.get(keyOf(upstream));
+    if (status === undefined) return [];
+    const here = status.listeners?.find((l) => l.namespace === listener.namespace && l.name === listener.name);
+    return bad(status.kind, status, here?.conditions ?? status.conditions);
   };
   return {
     conditions,
@@ -140,7 +146,7 @@ function factsOf(once: Once, { set, unseen }: Completed, { statuses }: Compiled)
       Array.from(set.upstreams.values(), (u) => ({ meta: u.meta, hostnames: u.spec.hostnames }))
         .filter(({ meta, hostnames }) => !served.has(objectKey(meta.namespace, meta.name)) && names(hostnames, host))
         .map(({ meta }): ObjectName => ({ namespace: meta.namespace, name: meta.name }))
-        .filter((u) => concerns(upstreams.get(objectKey(u.namespace, u.name)), listener) && conditions(u, listener).length > 0),
+        .filter((u) => concerns(upstreams.get(keyOf(u)), listener) && conditions(u, listener).length > 0),
   };
 }
 

@@ -5,6 +5,7 @@ import type { ApiError, ApiErrorKind, KubeApi } from '../../control/sources/kube
 import { HandshakeError } from '../../edge/quic/failure.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Result } from '../../lib/result.ts';
+import { remedyFor } from '../cluster/remedies.ts';
 import { getService, listListeners, listPods, type ProbedListener, type PublishedService, type ServiceName } from './objects.ts';
 import type { Ask, Question } from './request.ts';
 
@@ -48,14 +49,14 @@ export async function probeRounds(o: RoundOptions, waitMs: number, clock: Clock)
 
 const failed = (again: boolean, ...lines: readonly string[]): Round => ({ lines, passed: false, again });
 
-const apiFailed = (what: string, error: ApiError): Round =>
-  failed(!FINAL.has(error.kind), `api: ${what}: ${error.kind.replaceAll('_', ' ')}: ${error.message}`);
+const apiFailed = (what: string, error: ApiError, remedy = ''): Round =>
+  failed(!FINAL.has(error.kind), `api: ${what}: ${error.kind.replaceAll('_', ' ')}: ${error.message}${remedy}`);
 
 const label = ({ namespace, name }: ServiceName): string => `${namespace}/${name}`;
 
 async function probeRound(o: RoundOptions): Promise<Round> {
   const listeners = await listListeners(o.api, o.namespaces, o.className);
-  if (!listeners.ok) return apiFailed('Listeners cannot be listed', listeners.error);
+  if (!listeners.ok) return apiFailed('Listeners cannot be listed', listeners.error, remedyFor(listeners.error.kind));
   const [first] = listeners.value;
   if (first === undefined) {
     const where = o.namespaces === null ? 'any namespace' : o.namespaces.join(', ');

@@ -95,7 +95,7 @@ describe('values', () => {
 describe('manifests/install.yaml', () => {
   const install = documents('manifests/install.yaml');
 
-  test('rights: what reads, what writes, and nothing else', () => {
+  test('K12: rights: what reads, what writes, and nothing else', () => {
     expect(rights(install, 'spooky')).toEqual([
       '* apiextensions.k8s.io/customresourcedefinitions[listeners.spooky.dev,upstreams.spooky.dev]: get',
       '* core/namespaces: list,watch',
@@ -123,7 +123,7 @@ describe('manifests/install.yaml', () => {
     }
   });
 
-  test('no custom resource, no Secret, no hook', () => {
+  test('K11: no custom resource, no Secret, no hook', () => {
     const kinds = new Set(install.map((d) => d.kind));
     expect([...kinds].sort()).toEqual([
       'ClusterRole',

@@ -26,7 +26,7 @@ describe('a thousand Upstreams', () => {
   const all = async (): Promise<Read[]> =>
     ((await api.request('GET', '/apis/spooky.dev/v1alpha1/namespaces/many/upstreams')).body as { items: Read[] }).items;
 
-  test('each is told what became of it, by at most 1,100 writes in all', async () => {
+  test('K7: each is told what became of it, by at most 1,100 writes in all', async () => {
     const before = await writes();
     const path = '/apis/spooky.dev/v1alpha1/namespaces/many/upstreams';
     const statuses = await Promise.all(

@@ -121,7 +121,7 @@ describe.each<[string, object]>([
     ({ api, installation } = await world([LISTS], values));
   }, 120_000);
 
-  test('nothing is refused, and every right is used', async () => {
+  test('K12: nothing is refused, and every right is used', async () => {
     const pod = await installation.start();
     // The chart brings it along; whoever deletes it gets another.
     await api.kubectl(['delete', 'lease', '-n', OWN, 'spooky-leader']);

@@ -68,7 +68,7 @@ if (missing !== null) {
     expect((await ask('other.example.com', '/')).status).toBe(404);
   }, 60_000);
 
-  test('a reference into another namespace holds from the grant to its end, which is a matter of seconds', async () => {
+  test('K1: a reference into another namespace holds from the grant to its end, which is a matter of seconds', async () => {
     await addKinds(api, [REFERENCE_GRANT]);
     await apply(api, ...service('shop', 'cart', ['198.18.200.2']), upstream('web', 'cart', 'cart.example.com', { name: 'cart', namespace: 'shop', port: 'http' })); // prettier-ignore
     await judged('upstreams', 'web', 'cart', { Accepted: 'True Valid', ResolvedRefs: 'False RefNotPermitted' });

@@ -60,7 +60,7 @@ test('what differs is written at once, and said', async () => {
   expect(written).toEqual([['a', {}, { attachedUpstreams: 0, conditions: [{ type: 'Accepted', message: 'one' }] }]]);
 });
 
-test('what is there already costs no call', async () => {
+test('K7: what is there already costs no call', async () => {
   const { cluster, want, outcomes, done } = setUp();
   cluster.put('Listener', 'sys/a', { status: { attachedUpstreams: 0, conditions: [{ type: 'Accepted', message: 'one' }] } });
   want('sys/a', 'one');
@@ -365,7 +365,7 @@ test('leadership that is lost and found within a second does not write an object
   expect(cluster.writes).toHaveLength(2);
 });
 
-test('somebody who undoes what we write is answered ever more seldom', async () => {
+test('K7: somebody who undoes what we write is answered ever more seldom', async () => {
   const { cluster, want, writer } = setUp();
   cluster.put('Listener', 'sys/a');
   want('sys/a', 'one');

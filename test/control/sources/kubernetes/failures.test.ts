@@ -36,7 +36,7 @@ const pausesOf = async (rig: Rig, error: ApiError, times: number): Promise<numbe
   return pauses;
 };
 
-describe('410', () => {
+describe('K10: 410', () => {
   test.each<[string, (rig: Rig) => Promise<void> | void]>([
     ['as a status', ({ api }) => api.last.end(failure('gone', 410))],
     [
@@ -209,7 +209,7 @@ describe('what is not there', () => {
   });
 });
 
-describe('versions from the future', () => {
+describe('K10: versions from the future', () => {
   test('that the server says are too large lead to a list', async () => {
     const rig = await setUpWatching();
     await rig.api.last.end(failure('server', 504, { reason: 'ResourceVersionTooLarge', retryAfterMs: 1000 }));

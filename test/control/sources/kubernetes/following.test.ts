@@ -151,7 +151,7 @@ test.each<[string, () => void, string]>([
   expect(reason.split('|').some((r) => (counts.get(r) ?? 0) >= 1)).toBe(true);
 });
 
-test('kill -9: everything stays; when the server is back, without a history, a new list', async () => {
+test('K10: kill -9: everything stays; when the server is back, without a history, a new list', async () => {
   fake.create(service('a'));
   const { converged, counts, held, reflector } = follow();
   await converged('the list');
@@ -169,7 +169,7 @@ test('kill -9: everything stays; when the server is back, without a history, a n
   expect(counts.get('list')).toBe(2);
 });
 
-test('a black hole is noticed within 60 s, and left', async () => {
+test('K10: a black hole is noticed within 60 s, and left', async () => {
   fake.create(service('a'));
   const { converged, equal, counts } = follow();
   await converged('the list');
@@ -194,7 +194,7 @@ test('a black hole is noticed within 60 s, and left', async () => {
   await converged('all is there');
 });
 
-test('a token that was rotated, an authority that was rotated', async () => {
+test('K10: a token that was rotated, an authority that was rotated', async () => {
   const { converged, counts } = follow();
   await converged('the list');
   fake.rotateToken();
@@ -208,7 +208,7 @@ test('a token that was rotated, an authority that was rotated', async () => {
   await converged('with the new authority');
 });
 
-test('429, 500, 403, 404, HTML, half of a body: in the end it is listed', async () => {
+test('K10: 429, 500, 403, 404, HTML, half of a body: in the end it is listed', async () => {
   fake.watchLists = false;
   fake.create(service('a'));
   fake.faults.status(429, { retryAfter: 1 });
@@ -227,7 +227,7 @@ test('429, 500, 403, 404, HTML, half of a body: in the end it is listed', async 
   });
 });
 
-test('doubled and reordered lines change nothing in the end', async () => {
+test('K10: doubled and reordered lines change nothing in the end', async () => {
   const { converged, counts } = follow();
   await converged('the list');
   let n = 0;

@@ -137,7 +137,7 @@ describe.each(SERVERS)('%s', (_, start) => {
     expect(behind.writes()).toHaveLength(2);
   });
 
-  test('a manager of others that forces itself upon our fields loses them; what it has of its own it keeps', async () => {
+  test('K7: a manager of others that forces itself upon our fields loses them; what it has of its own it keeps', async () => {
     const pod = await begin();
     const status = await made('Listener', 'public');
     await seenBy(pod, [status]);
@@ -289,7 +289,7 @@ describe.each(SERVERS)('%s', (_, start) => {
     expect(field(field(lease, 'spec'), 'renewTime')).toMatch(/\.\d{6}Z$/);
   }, 40_000);
 
-  test('two hundred new Upstreams cost hardly more than two hundred writes', async () => {
+  test('K7: two hundred new Upstreams cost hardly more than two hundred writes', async () => {
     const pod = await begin();
     const listener = await made('Listener', 'public');
     const all: ObjectStatus[] = [];
@@ -304,7 +304,7 @@ describe.each(SERVERS)('%s', (_, start) => {
     expect(pod.writes().length).toBeLessThanOrEqual(210);
   }, 40_000);
 
-  test('everything was done with the rights of the chart, and every right was used', () => {
+  test('K12: everything was done with the rights of the chart, and every right was used', () => {
     expect(asked.length).toBeGreaterThan(250);
     expect(asked.filter((c) => !c.outcome.ok && c.outcome.error.kind === 'forbidden')).toEqual([]);
     const used = asked.map(({ method, path }) => {

@@ -328,7 +328,8 @@ impl Driver {
         let (events, later, memory) = self.phase(|l| (l.endpoint.wants_collect(), l.endpoint.deadline(), l.endpoint.external_bytes()))?;
         if let Some(pulse) = self.pulse.borrow_mut().as_mut() {
             for poll in &mut pulse.polls {
-                poll.want_writable(flushed.blocked == Some(poll.fd())).map_err(|f| f.message)?;
+                let full = self.phase(|l| l.endpoint.is_full(poll.fd()))?;
+                poll.want_writable(full).map_err(|f| f.message)?;
             }
             match later {
                 _ if flushed.more => pulse.timer.after(0),

@@ -76,8 +76,6 @@ fn errno_name(errno: i32) -> Option<&'static str> {
 pub struct Flushed {
     /// Events wait for `collect`.
     pub events: bool,
-    /// The kernel's buffer is full: call `flush` again when this descriptor is writable.
-    pub blocked: Option<RawFd>,
     /// Bounded by count and time: more could be sent now.
     pub more: bool,
 }
@@ -197,8 +195,12 @@ impl Endpoint {
         for port in ports.iter_mut() {
             port.push()?;
         }
-        let blocked = ports.iter().find(|p| p.blocked).map(|p| p.socket.fd());
-        Ok(Flushed { events: engine.wants_collect(), blocked, more })
+        Ok(Flushed { events: engine.wants_collect(), more })
+    }
+
+    /// The kernel's buffer behind this descriptor is full: call `flush` again when it is writable.
+    pub fn is_full(&self, fd: RawFd) -> bool {
+        self.ports.iter().any(|p| p.blocked && p.socket.fd() == fd)
     }
 
     /// When `flush` must be called at the latest.
@@ -310,6 +312,19 @@ mod tests {
         assert_eq!((e.engine.wants(), e.ports[0].outbox.is_empty()), (0, false));
         let flushed = e.flush(now).unwrap();
         assert_eq!((flushed, e.ports[0].outbox.is_empty()), (Flushed::default(), true));
+    }
+
+    #[test]
+    fn every_socket_that_is_full_is_watched() {
+        let mut e = dialler();
+        let bind = BindOptions { host: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 0, reuse_port: false, receive_buffer: 0, send_buffer: 0 };
+        e.ports.push(Port::open(&bind, DIAL_OUTBOX).unwrap());
+        for full in [[false, false], [true, false], [false, true], [true, true]] {
+            for (port, full) in e.ports.iter_mut().zip(full) {
+                port.blocked = full;
+            }
+            assert_eq!(e.descriptors().iter().map(|fd| e.is_full(*fd)).collect::<Vec<_>>(), full);
+        }
     }
 
     #[test]

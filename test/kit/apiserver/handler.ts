@@ -1,48 +1,18 @@
 /** One request: who, what, may they, and the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { parse } from 'yaml';
 import { denial, serviceAccount, type Access, type Attributes, type User } from './access.ts';
+import { formOf, isList, isNoList, isSelected, listOptions, parsed, readBody, targetOf, verbOf, type Call, type Target } from './asking.ts';
 import { discover } from './discovery.ts';
 import type { Faults } from './faults.ts';
-import { CUSTOM_RESOURCES, NAMESPACES, type Kinds } from './kinds.ts';
+import { CUSTOM_RESOURCES, type Kinds } from './kinds.ts';
 import { kindsOf } from './custom.ts';
-import { isPlain, objectKey, type Kind, type KubeObject, type Plain } from './model.ts';
-import { checkListOptions, list, metadataOnly, parseVersion, type ListOptions } from './reads.ts';
+import { isPlain, objectKey, type KubeObject, type Plain } from './model.ts';
+import { checkListOptions, list, metadataOnly, parseVersion } from './reads.ts';
 import { predicate } from './selectors.ts';
-import {
-  badRequest,
-  forbidden,
-  methodNotAllowed,
-  noSuchResource,
-  notFound,
-  Refusal,
-  unauthorized,
-  unsupportedMedia,
-  type StatusBody,
-} from './status.ts';
+import { badRequest, forbidden, methodNotAllowed, notFound, Refusal, unauthorized, unsupportedMedia, type StatusBody } from './status.ts';
 import type { Store } from './store.ts';
 import { WatchStream } from './watches.ts';
 import { create, patch, remove, update, type DeleteOptions, type WriteContext } from './writes.ts';
-
-export interface Call {
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-  readonly method: string;
-  /** With its query. */
-  readonly path: string;
-  readonly userAgent: string;
-  readonly user: string;
-  readonly verb: string;
-  readonly group: string;
-  readonly resource: string;
-  readonly subresource: string;
-  readonly namespace: string | null;
-  readonly name: string;
-  /** The body of a write. */
-  readonly body: unknown;
-  /** 0 until there is an answer. */
-  status: number;
-}
 
 export interface HandlerOptions {
   readonly store: Store;
@@ -56,15 +26,7 @@ export interface HandlerOptions {
   readonly now: () => number;
 }
 
-const MAX_BODY = 3 * 1024 * 1024;
 const MAX_CALLS = 200_000;
-
-interface Target {
-  readonly kind: Kind;
-  readonly namespace: string | undefined;
-  readonly name: string;
-  readonly subresource: string;
-}
 
 export class Handler {
   readonly #o: HandlerOptions;
@@ -143,34 +105,13 @@ export class Handler {
     const found = discover(parts, this.#o.kinds);
     if (found !== null) return this.#json(a.response, 200, found, asked);
     if (a.url.pathname === '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews') return this.#review(a, asked);
-    const target = this.#target(parts);
+    const target = targetOf(this.#o.kinds, parts);
     if (target === null) return text(a.response, 404, '404 page not found\n');
     this.#authorize(a, target);
     if (a.watch && target.name === '') return this.#watch(a, target);
     if (a.method === 'GET') return this.#json(a.response, 200, target.name === '' ? this.#list(a, target) : this.#get(a, target), asked);
     const { code, body } = this.#write(a, target);
     this.#json(a.response, code, body, asked);
-  }
-
-  #target(parts: readonly string[]): Target | null {
-    const [root, ...rest] = parts;
-    if (root !== 'api' && root !== 'apis') return null;
-    const group = root === 'api' ? '' : (rest.shift() ?? '');
-    const version = rest.shift() ?? '';
-    if (!this.#o.kinds.has(group, version)) return null;
-    // `/namespaces/x` is a Namespace, `/namespaces/x/services` its Services, `/namespaces/x/status` a part of it.
-    const inside = rest[0] === 'namespaces' && rest.length > 2 && !(group === '' && NAMESPACES.subresources.includes(rest[2] as string));
-    const namespace = inside ? rest[1] : undefined;
-    const [plural = '', name = '', subresource = '', ...more] = inside ? rest.slice(2) : rest;
-    const kind = this.#o.kinds.find(group, version, plural);
-    if (kind === undefined) {
-      if (isCustomGroup(this.#o.kinds, group)) return null;
-      throw noSuchResource();
-    }
-    if (more.length > 0 || (subresource !== '' && !kind.subresources.includes(subresource))) throw noSuchResource();
-    if (inside && !kind.namespaced) throw noSuchResource();
-    if (!inside && kind.namespaced && name !== '') throw noSuchResource();
-    return { kind, namespace, name, subresource };
   }
 
   #authorize({ method, watch, query, user, call }: Asked, target: Target): void {
@@ -215,13 +156,17 @@ export class Handler {
 
   #list({ query, request }: Asked, { kind, namespace }: Target): Plain {
     const accepts = predicate(kind, namespace ?? null, query.get('labelSelector') ?? '', query.get('fieldSelector') ?? '');
-    return list(this.#o.store, kind, accepts, isSelected(query), listOptions(query), wantsMetadata(request));
+    const form = formOf(request);
+    if (form === 'metadata') throw isList(kind);
+    return list(this.#o.store, kind, accepts, isSelected(query), listOptions(query), form === 'metadata list');
   }
 
   #get({ request }: Asked, { kind, namespace, name }: Target): Plain {
     const object = this.#o.store.get(kind, objectKey(namespace, name));
     if (object === undefined) throw notFound(kind, name);
-    return wantsMetadata(request) ? metadataOnly(object) : object;
+    const form = formOf(request);
+    if (form === 'metadata list') throw isNoList(kind);
+    return form === 'metadata' ? metadataOnly(object) : object;
   }
 
   #watch({ query, request, response, call }: Asked, { kind, namespace }: Target): void {
@@ -241,7 +186,7 @@ export class Handler {
         sendInitialEvents: options.sendInitialEvents === 'true',
         bookmarks: query.get('allowWatchBookmarks') === 'true' || query.get('allowWatchBookmarks') === '1',
         timeoutSeconds: Number(query.get('timeoutSeconds') ?? 0) || 1800 + Math.random() * 1800,
-        metadata: wantsMetadata(request),
+        metadata: formOf(request) !== 'whole',
         bookmarkMs,
       },
       faults,
@@ -362,46 +307,7 @@ interface Asked {
   readonly call: Call;
 }
 
-const isCustomGroup = (kinds: Kinds, group: string): boolean => kinds.all().some((kind) => kind.group === group && kind.custom);
-
-const isSelected = (query: URLSearchParams): boolean => Boolean(query.get('labelSelector') ?? query.get('fieldSelector'));
-
-const wantsMetadata = (request: IncomingMessage): boolean => /as=PartialObjectMetadata/.test(String(request.headers.accept ?? ''));
-
-const listOptions = (query: URLSearchParams): ListOptions => ({
-  limit: Number(query.get('limit') ?? 0) || 0,
-  continue: query.get('continue') ?? '',
-  resourceVersion: query.get('resourceVersion') ?? '',
-  resourceVersionMatch: query.get('resourceVersionMatch') ?? '',
-  sendInitialEvents: query.get('sendInitialEvents') ?? '',
-});
-
-function verbOf(method: string, named: boolean, watch: boolean): string {
-  if (method === 'GET') return watch ? 'watch' : named ? 'get' : 'list';
-  if (method === 'DELETE') return named ? 'delete' : 'deletecollection';
-  return { POST: 'create', PUT: 'update', PATCH: 'patch' }[method] ?? method.toLowerCase();
-}
-
 function text(response: ServerResponse, code: number, body: string): void {
   response.writeHead(code, { 'content-type': 'text/plain; charset=utf-8' });
   response.end(body);
-}
-
-function parsed(body: Buffer, type = ''): unknown {
-  try {
-    return (type.startsWith('application/apply-patch') ? parse(body.toString()) : JSON.parse(body.toString())) as unknown;
-  } catch (cause) {
-    throw badRequest(`couldn't get version/kind; json parse error: ${(cause as Error).message}`);
-  }
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) throw new Refusal(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${MAX_BODY}`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -21,7 +21,8 @@ import { Access, MASTERS, serviceAccount, type Rule } from './access.ts';
 import { looseDefinition } from './custom.ts';
 import { Faults } from './faults.ts';
 import { Folder, type Identity } from './files.ts';
-import { Handler, type Call } from './handler.ts';
+import { Handler } from './handler.ts';
+import type { Call } from './asking.ts';
 import { BUILT_IN, Kinds } from './kinds.ts';
 import { Listening } from './listening.ts';
 import type { KubeObject, Plain } from './model.ts';
@@ -31,7 +32,7 @@ import type { WatchStream } from './watches.ts';
 
 export type { Rule } from './access.ts';
 export type { Match } from './faults.ts';
-export type { Call } from './handler.ts';
+export type { Call } from './asking.ts';
 export type { KubeObject, Plain } from './model.ts';
 
 export interface FakeOptions {

@@ -110,7 +110,8 @@ export class Watching {
   readonly #path: string;
   #status = 0;
   #ended: 'in order' | 'torn' | null = null;
-  #rest = '';
+  /** What came after the last whole line. */
+  rest = '';
   #body = '';
   #wakers = new Set<() => void>();
 
@@ -170,8 +171,8 @@ export class Watching {
       this.#body += text;
       return;
     }
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
+    const lines = (this.rest + text).split('\n');
+    this.rest = lines.pop() ?? '';
     for (const line of lines) if (line !== '') this.events.push(JSON.parse(line) as WatchEvent);
     this.#wake();
   }

@@ -231,6 +231,23 @@ export const LISTS: readonly Case[] = [
     gives: ['PartialObjectMetadata', 'meta.k8s.io/v1', ['apiVersion', 'kind', 'metadata']],
   },
   {
+    name: 'metadata alone, asked for in the wrong form',
+    run: async (s) => {
+      const seen: string[] = [];
+      for (const plural of ['configmaps', 'widgets']) {
+        await some(s, plural, ['a']);
+        seen.push(s.full(await s.list(plural, '', { accept: METADATA })), s.full(await s.get(plural, 'a', { accept: METADATA_LIST })));
+      }
+      return seen;
+    },
+    gives: [
+      '406 NotAcceptable: you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)',
+      '406 NotAcceptable: you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)',
+      '406 NotAcceptable: you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)',
+      '500: content is not a list',
+    ],
+  },
+  {
     name: 'the version of a list grows with writes of other kinds',
     run: async (s) => {
       const before = Number(await s.version('widgets'));

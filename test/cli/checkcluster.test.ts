@@ -338,6 +338,11 @@ describe('a Listener', () => {
     expect((await judge(listener(), listener({ className: 'other' }, 'second'))).lines).toEqual([]);
   });
 
+  test('that is not here takes no port from one that is', async () => {
+    const first = upstream({ listeners: [{ name: 'gone', namespace: 'edge' }] });
+    expect((await judge(listener({ port: 1 }), listener({ port: 2 }, 'second'), first)).lines).toEqual([]);
+  });
+
   test('of another class is judged as well', async () => {
     const other = listener({ className: 'other', allowedNamespaces: { from: 'Same' } });
     expect((await judge(other, listener({}, 'ours'), upstream())).lines).toEqual([

@@ -11,6 +11,8 @@ export const PYTHON = join(CACHE, 'venv', 'bin', 'python');
 export interface Dial {
   /** Where datagrams go, `host:port`. */
   readonly address: string;
+  /** quic-go: the address to send from; absent: any. */
+  readonly local?: string;
   /** SNI. */
   readonly name: string;
   /** File of the trusted CA; without it nothing is verified. */
@@ -38,6 +40,8 @@ export interface RequestSpec {
   readonly trailers?: readonly (readonly [string, string])[];
   readonly readPauseMs?: number;
   readonly readChunk?: number;
+  /** quic-go: reads with `readPauseMs` until the connection has received GOAWAY, then without. */
+  readonly linger?: boolean;
   /** Cancels once so many bytes of the answer have come. */
   readonly cancelAfter?: number;
   readonly sendPauseMs?: number;
@@ -71,6 +75,8 @@ export interface Answer {
   readonly firstByteMs: number;
   readonly ms: number;
   readonly error?: Failure;
+  /** quic-go: the ids of the GOAWAY frames that the connection had received by the end of the answer. */
+  readonly goaways?: readonly number[];
   /** quic-go: the migrations that took place: to which address and port, and how many bytes had passed. */
   readonly moves?: readonly { readonly local: string; readonly at: number }[];
 }

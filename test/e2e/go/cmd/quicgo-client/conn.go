@@ -36,6 +36,7 @@ func (c *client) get(name string) *conn {
 
 type dial struct {
 	Address   string   `json:"address"` // host:port to send to
+	Local     string   `json:"local"`   // address to send from; empty: any
 	Name      string   `json:"name"`    // SNI
 	CA        string   `json:"ca"`      // file; without it nothing is verified
 	ALPN      []string `json:"alpn"`
@@ -106,7 +107,13 @@ func open(d dial) (*conn, error) {
 	if to.IP.To4() == nil {
 		network = "udp6"
 	}
-	transport, err := newTransport(network, nil)
+	var local *net.UDPAddr
+	if d.Local != "" {
+		if local, err = net.ResolveUDPAddr(network, net.JoinHostPort(d.Local, "0")); err != nil {
+			return nil, err
+		}
+	}
+	transport, err := newTransport(network, local)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type request struct {
 	ReadPauseMs int    `json:"readPauseMs"`
 	ReadChunk   int    `json:"readChunk"`
 	CancelAfter *int64 `json:"cancelAfter"`
+	// Linger: the pauses end once the connection has received GOAWAY, so that the answer spans a drain however late that comes.
+	Linger bool `json:"linger"`
 	// Sending: pause before each chunk; cancel once so many milliseconds have passed.
 	SendPauseMs int `json:"sendPauseMs"`
 	CancelMs    int `json:"cancelMs"`
@@ -127,6 +129,7 @@ func (c *conn) request(r request) answer {
 	}
 	moves, failed := p.wait()
 	a["moves"] = moves
+	a["goaways"] = c.goaways.ids()
 	if err == nil {
 		err = failed
 	}
@@ -172,7 +175,7 @@ func (r request) read(from io.Reader, p *progress, cancel func()) (size int64, s
 			cancel()
 			break
 		}
-		if r.ReadPauseMs > 0 {
+		if r.ReadPauseMs > 0 && !(r.Linger && len(p.conn.goaways.ids()) > 0) {
 			time.Sleep(time.Duration(r.ReadPauseMs) * time.Millisecond)
 		}
 	}

@@ -1,0 +1,126 @@
+/** The way of a user: install, the quick start, traffic on every node, a new version of the pods under load, `helm test`, uninstall. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  clean,
+  download,
+  eventually,
+  ENTRANCES,
+  forbidden,
+  getJson,
+  helm,
+  install,
+  kubectl,
+  namespace,
+  NODES,
+  objects,
+  OUTSIDE,
+  OWN,
+  pods,
+  quickstart,
+  ready,
+  rolledOut,
+  startLoad,
+  whoami,
+  WHOLE,
+} from './kit.ts';
+
+const MiB = 1024 * 1024;
+
+describe('the first story', () => {
+  let before: Set<string>;
+
+  beforeAll(async () => {
+    await clean();
+    await namespace(OWN);
+    before = await eventually(async () => {
+      const all = await objects();
+      if (!all.has(`${OWN} ServiceAccount/default`) || !all.has(`${OWN} ConfigMap/kube-root-ca.crt`)) throw new Error('not settled');
+      return all;
+    });
+  }, 240_000);
+  afterAll(() => clean(), 240_000);
+
+  test('helm install spooky, without values of note: a ready pod on every node', async () => {
+    await install();
+    const found = await pods();
+    expect(found.map(({ node, ready: is, restarts }) => ({ node, is, restarts }))).toEqual(
+      NODES.map(({ name }) => ({ node: name, is: true, restarts: 0 })),
+    );
+  }, 240_000);
+
+  test('the quick start: both nodes answer, and backends learn the address of the client', async () => {
+    await quickstart();
+    const seen = await Promise.all(ENTRANCES.map((address) => whoami(address)));
+    expect(seen.map(({ headers }) => headers['x-forwarded-for'])).toEqual([OUTSIDE, OUTSIDE]);
+    // The one that saw the request is a pod of the first version.
+    for (const { host } of seen) expect(host).toMatch(/^demo-v1-/);
+  }, 120_000);
+
+  test('the objects say that they are served, and where', async () => {
+    type Read = {
+      status?: { conditions?: { type: string; status: string }[]; installations?: { conditions: { type: string; status: string }[] }[] };
+    };
+    const good = ['Accepted', 'ResolvedRefs', 'Programmed'];
+    const truths = (list: readonly { type: string; status: string }[] = []): string[] =>
+      list.filter(({ type, status }) => good.includes(type) && status === 'True').map(({ type }) => type);
+    await eventually(async () => {
+      const listener = await getJson<Read>(['listener', 'public', '--namespace', OWN]);
+      const upstream = await getJson<Read>(['upstream', 'demo', '--namespace', 'demo']);
+      expect(new Set(truths(listener.status?.conditions))).toEqual(new Set(good));
+      expect(new Set(truths(upstream.status?.installations?.[0]?.conditions))).toEqual(new Set(good));
+    }, 20_000);
+  }, 30_000);
+
+  test('kubectl rollout restart under load: no request fails, and downloads that span it finish', async () => {
+    const old = await ready();
+    const load = await startLoad();
+    const downloads = await Promise.all(ENTRANCES.map((address) => download({ address, bytes: 32 * MiB })));
+    await kubectl(['--namespace', OWN, 'rollout', 'restart', 'daemonset/spooky']);
+    await rolledOut('daemonset', 'spooky', OWN);
+    const answers = await Promise.all(downloads.map(({ answer }) => answer));
+    // Each has received GOAWAY in the middle of its answer, and all of that.
+    expect(answers.map(({ status, size, error, goaways }) => ({ status, size, error, spanned: (goaways ?? []).length > 0 }))).toEqual(
+      ENTRANCES.map(() => ({ status: 200, size: 32 * MiB, error: undefined, spanned: true })),
+    );
+    await load.replaced(6, 120_000);
+    await load.more(100);
+    const counts = await load.stop();
+    expect(counts).toMatchObject(WHOLE);
+    expect(counts.statuses).toEqual({ 200: counts.begun });
+    // The old pods have nothing left to wait for.
+    await eventually(async () => {
+      const left = (await pods()).filter(({ uid }) => old.some((pod) => pod.uid === uid));
+      if (left.length > 0) throw new Error(JSON.stringify(left));
+    }, 90_000);
+    expect((await ready()).map(({ restarts }) => restarts)).toEqual([0, 0]);
+  }, 480_000);
+
+  test('helm test', async () => {
+    const said = await helm(['test', 'spooky', '--timeout', '90s']);
+    expect(said).toMatch(/Phase:\s+Succeeded/);
+  }, 120_000);
+
+  test('in all of this the API server has refused the pods nothing', () => {
+    expect(forbidden()).toEqual([]);
+  });
+
+  test('helm uninstall leaves the kinds and what users made of them, and nothing else', async () => {
+    await helm(['uninstall', 'spooky', '--wait']);
+    const kept = [
+      ' APIService/v1alpha1.spooky.dev',
+      ' CustomResourceDefinition/listeners.spooky.dev',
+      ' CustomResourceDefinition/upstreams.spooky.dev',
+      ' Namespace/demo',
+      `${OWN} Listener/public`,
+      `${OWN} Secret/demo-tls`,
+    ];
+    // Pods go once they have drained, and with them what was derived from them.
+    await eventually(async () => {
+      const now = [...(await objects())].filter((object) => !object.startsWith('demo '));
+      expect(now.filter((object) => !before.has(object) && !kept.includes(object))).toEqual([]);
+      expect(kept.filter((object) => !now.includes(object))).toEqual([]);
+      expect([...before].filter((object) => !now.includes(object))).toEqual([]);
+    }, 120_000, 1000); // prettier-ignore
+    await expect(kubectl(['--namespace', 'demo', 'get', 'upstream', 'demo'])).resolves.toContain('demo');
+  }, 240_000);
+});

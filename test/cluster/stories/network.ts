@@ -1,0 +1,107 @@
+/** What is between clients and nodes: a load balancer, a NAT, other addresses. All of it goes with the cluster, or with `close`. */
+import { join } from 'node:path';
+import { CACHE, Driver } from '../../kit/peers.ts';
+import { run } from '../../kit/process.ts';
+import { getJson, kubectl, NODES, outside, OWN } from './cluster.ts';
+import { eventually } from '../../kit/process.ts';
+
+/** Runs what undoes a thing, whether or not that is there. */
+const undo = (command: readonly string[]): Promise<unknown> => run(command[0] ?? '', command.slice(1));
+
+/** Addresses of more clients: to be bound to (`local`). */
+export async function clientAddress(address: string): Promise<{ close: () => Promise<void> }> {
+  await outside([
+    'ip',
+    'addr',
+    'add',
+    `${address}/${address.includes(':') ? 64 : 24}`,
+    'dev',
+    'outside',
+    ...(address.includes(':') ? ['nodad'] : []),
+  ]);
+  return {
+    close: () => undo(['ip', 'addr', 'del', `${address}/${address.includes(':') ? 64 : 24}`, 'dev', 'outside']).then(() => undefined),
+  };
+}
+
+export const BALANCED = '198.18.0.240';
+
+/** A load balancer as routers are one: an address that is routed to every node in turn, by flow. */
+export class Balancer {
+  /** Routes to these nodes; a flow keeps its node while they stay. */
+  async route(nodes: readonly string[] = NODES.map(({ address }) => address)): Promise<void> {
+    await outside(['sysctl', '-qw', 'net.ipv4.fib_multipath_hash_policy=1']);
+    await outside(['ip', 'route', 'replace', `${BALANCED}/32`, ...nodes.flatMap((address) => ['nexthop', 'via', address])]);
+  }
+
+  /** Does what a cloud's controller does for a Service of that type: gives it an address, once it is one. */
+  async publish(): Promise<void> {
+    await eventually(async () => {
+      const { spec } = await getJson<{ spec: { type: string } }>(['service', 'spooky', '--namespace', OWN]);
+      if (spec.type !== 'LoadBalancer') throw new Error(spec.type);
+    }, 60_000, 200); // prettier-ignore
+    const status = { loadBalancer: { ingress: [{ ip: BALANCED }] } };
+    await kubectl([
+      '--namespace',
+      OWN,
+      'patch',
+      'service',
+      'spooky',
+      '--subresource=status',
+      '--type=merge',
+      '-p',
+      JSON.stringify({ status }),
+    ]);
+  }
+
+  async close(): Promise<void> {
+    await undo(['ip', 'route', 'del', `${BALANCED}/32`]);
+    await undo(['sysctl', '-qw', 'net.ipv4.fib_multipath_hash_policy=0']);
+  }
+}
+
+/** A home: clients in a network of their own, behind a NAT that gives every flow a port at random and forgets flows when it is told. */
+export class Home {
+  readonly driver: Driver;
+  private constructor(driver: Driver) {
+    this.driver = driver;
+  }
+
+  static readonly #inner = '198.18.1.2';
+
+  static async open(): Promise<Home> {
+    await Home.#remove();
+    await outside(['ip', 'netns', 'add', 'home']);
+    await outside(['ip', 'link', 'add', 'home0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'home']);
+    await outside(['ip', 'addr', 'add', '198.18.1.1/30', 'dev', 'home0']);
+    await outside(['ip', 'link', 'set', 'home0', 'up']);
+    for (const command of ['link set lo up', 'link set eth0 up', `addr add ${Home.#inner}/30 dev eth0`, 'route add default via 198.18.1.1'])
+      await outside(['ip', '-n', 'home', ...command.split(' ')]);
+    await outside(['nft', 'add table ip home; add chain ip home post { type nat hook postrouting priority 100; }']);
+    await outside(['nft', 'add rule ip home post oifname "outside" ip saddr 198.18.1.0/30 masquerade random']);
+    return new Home(new Driver('ip', ['netns', 'exec', 'home', join(CACHE, 'bin', 'quicgo-client')]));
+  }
+
+  /** The NAT's ports of flows to this address, as servers see them. */
+  async ports(to: string): Promise<readonly number[]> {
+    const said = await outside(['conntrack', '-L', '-p', 'udp', '--orig-src', Home.#inner, '--orig-dst', to]);
+    // The second dport of a line is that of the answers: the port that the NAT has given the flow.
+    return said.split('\n').flatMap((line) => [...line.matchAll(/ dport=(\d+)/g)].slice(1, 2).map(([, port]) => Number(port)));
+  }
+
+  /** The NAT forgets: a client's next datagram comes from another port. */
+  async forget(): Promise<void> {
+    await outside(['conntrack', '-D', '-p', 'udp', '--orig-src', Home.#inner]);
+  }
+
+  async close(): Promise<void> {
+    await this.driver.stop();
+    await Home.#remove();
+  }
+
+  static async #remove(): Promise<void> {
+    await undo(['nft', 'delete', 'table', 'ip', 'home']);
+    await undo(['ip', 'link', 'del', 'home0']);
+    await undo(['ip', 'netns', 'del', 'home']);
+  }
+}

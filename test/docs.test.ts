@@ -3,10 +3,14 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { parse, parseAllDocuments } from 'yaml';
 import { COMMAND_NAMES, loadCommand } from '../src/cli/commands.ts';
 import { readArguments } from '../src/cli/command.ts';
 import { REASON_NAMES } from '../src/contract/reasons.ts';
 import { METRICS, PREFIX, type MetricName } from '../src/control/admin/metrics.ts';
+import { CONDITION_REASONS } from '../src/control/compile/reasons.ts';
+import type { Manifest } from './charts/manifest.ts';
+import { judge } from './charts/schema.ts';
 import { makeCa, makeLeaf } from './kit/certs.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -19,6 +23,8 @@ interface Sample {
   readonly page: string;
   readonly line: number;
   readonly language: string;
+  /** What stands behind the language: ```yaml cluster. */
+  readonly mark: string;
   readonly text: string;
 }
 
@@ -33,12 +39,14 @@ function samples(page: string): Sample[] {
   const found: Sample[] = [];
   const lines = readFileSync(page, 'utf8').split('\n');
   for (let i = 0; i < lines.length; i++) {
-    const fence = /^```(\w*)/.exec(lines[i] as string);
+    const fence = /^ *```(\w*) ?(.*)$/.exec(lines[i] as string);
     if (fence === null) continue;
     const line = i + 1;
     const body: string[] = [];
-    for (i++; i < lines.length && lines[i] !== '```'; i++) body.push(lines[i] as string);
-    found.push({ page: relative(ROOT, page), line, language: fence[1] as string, text: body.join('\n') });
+    // In a list the whole sample is indented.
+    const indent = (lines[i] as string).search(/\S/);
+    for (i++; i < lines.length && (lines[i] as string).trim() !== '```'; i++) body.push((lines[i] as string).slice(indent));
+    found.push({ page: relative(ROOT, page), line, language: fence[1] as string, mark: fence[2] as string, text: body.join('\n') });
   }
   return found;
 }
@@ -84,12 +92,15 @@ describe('configurations', () => {
   test.each(configurations.map((s) => [`${s.page}:${s.line}`, s] as const))('%s has nothing wrong', async (_where, sample) => {
     const file = join(dir, 'sample.yaml');
     const text = sample.text.replace('${SHOP_CERT}', JSON.stringify(pem.cert)).replace('${SHOP_KEY}', JSON.stringify(pem.key));
-    // A page that shows an Upstream alone means: beside the Listener of the smallest configuration.
-    writeFileSync(file, text.includes('kind: Upstream') && !text.includes('kind: Listener') ? `${LISTENER}---\n${text}` : text);
+    // A page that shows an Upstream alone means: beside the Listener of the smallest configuration, or one that is in the cluster already.
+    const alone = sample.mark === '' && text.includes('kind: Upstream') && !text.includes('kind: Listener');
+    writeFileSync(file, alone ? `${LISTENER}---\n${text}` : text);
     const out: string[] = [];
     const io = { stdout: (t: string) => void out.push(t), stderr: (t: string) => void out.push(t), env: {}, cwd: dir };
-    const code = await (await loadCommand('check'))?.run([file], io);
+    expect(['', 'cluster']).toContain(sample.mark);
+    const code = await (await loadCommand('check'))?.run(sample.mark === 'cluster' ? ['--kubernetes', file] : ['--standalone', file], io);
     expect({ code, out: out.join('') }).toEqual({ code: 0, out: expect.stringContaining('nothing wrong') });
+    expect(out.join('')).not.toContain('warning');
   });
 });
 
@@ -113,7 +124,9 @@ describe('command lines', () => {
   });
 
   test('make targets exist', () => {
-    const makefiles = ['Makefile', 'test/e2e/e2e.mk', 'test/bench/bench.mk'].map((f) => readFileSync(join(ROOT, f), 'utf8')).join('\n');
+    const makefiles = ['Makefile', 'test/e2e/e2e.mk', 'test/bench/bench.mk', 'test/cluster/cluster.mk']
+      .map((f) => readFileSync(join(ROOT, f), 'utf8'))
+      .join('\n');
     const targets = new Set(commandLines.map((s) => /^make ([a-z][a-z0-9-]*)/.exec(s.text)?.[1]).filter((t) => t !== undefined));
     expect(targets.size).toBeGreaterThan(3);
     for (const target of targets) expect(makefiles).toMatch(new RegExp(`^${target}:`, 'm'));
@@ -148,9 +161,10 @@ describe('names', () => {
   });
 
   test('in alerts: a label that an annotation shows is one of the expression’s metric', () => {
-    const rules = all.find((s) => s.language === 'yaml' && s.text.startsWith('groups:'))?.text ?? '';
-    const alerts = rules.split('- alert:').slice(1);
-    expect(alerts.length).toBeGreaterThan(6);
+    const rules = all.filter((s) => s.language === 'yaml' && s.text.startsWith('groups:'));
+    expect(rules).toHaveLength(2);
+    const alerts = rules.flatMap((s) => s.text.split('- alert:').slice(1));
+    expect(alerts.length).toBeGreaterThan(15);
     for (const alert of alerts) {
       const expression = /expr: (.*)/.exec(alert)?.[1] ?? '';
       const metrics = [...expression.matchAll(/\bspooky_\w+/g)].map(([name]) => factsOf(name));
@@ -164,22 +178,19 @@ describe('names', () => {
   });
 
   test('of flags are those of a command', async () => {
-    const FOREIGN = new Set([
-      '--http3-only',
-      '--cacert',
-      '--h3',
-      '--omit',
-      '--server-side',
-      '--build-arg',
-      '--locked',
-      '--no-default-features',
-      '--target',
-    ]);
+    const FOREIGN = {
+      'curl, h2load, openssl': '--http3-only --cacert --h3',
+      'npm, cargo, docker, node': '--omit --locked --no-default-features --target --build-arg --tag --max-old-space-size',
+      'node under perf': '--perf-basic-prof --interpreted-frames-native-stack --trace-gc',
+      'kubectl, ctr': '--server-side --namespace --all-namespaces --as --subresource --tail --previous --cert --key --ignore-daemonsets',
+      helm: '--create-namespace --set --wait --reset-values --reset-then-reuse-values --take-ownership',
+    };
+    const foreign = new Set(Object.values(FOREIGN).flatMap((flags) => flags.split(' ')));
     const ours = new Set(['--help', '--version']);
     for (const name of COMMAND_NAMES) for (const o of (await loadCommand(name))?.options ?? []) ours.add(o.flag);
     const used = texts.flatMap(({ page, text }) => [...text.matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g)].map(([flag]) => ({ page, flag })));
     expect(used.length).toBeGreaterThan(60);
-    expect(used.filter(({ flag }) => !ours.has(flag) && !FOREIGN.has(flag))).toEqual([]);
+    expect(used.filter(({ flag }) => !ours.has(flag) && !foreign.has(flag))).toEqual([]);
   });
 
   test('of reasons in the table of troubleshooting', () => {
@@ -187,6 +198,113 @@ describe('names', () => {
     const named = [...page.matchAll(/^\| (`[^|]*)\|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
     expect(named.length).toBeGreaterThan(15);
     expect(named.filter((name) => !(REASON_NAMES as readonly (string | undefined)[]).includes(name))).toEqual([]);
+  });
+});
+
+describe('a cluster', () => {
+  const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+  const documents = (text: string): Manifest[] =>
+    parseAllDocuments(text)
+      .map((d) => d.toJS() as Manifest | null)
+      .filter((d) => d !== null);
+  const table = (page: string, heading: string): string[][] =>
+    [...(read(page).split(`\n## ${heading}\n`)[1]?.split('\n## ')[0] ?? '').matchAll(/^\| (.+) \|$/gm)].map(([, row = '']) =>
+      row.split(' | '),
+    );
+
+  test('every sample in YAML can be read', () => {
+    const wrong = all
+      .filter((s) => s.language === 'yaml')
+      .flatMap((s) => parseAllDocuments(s.text).flatMap((d) => d.errors.map((e) => `${s.page}:${s.line}: ${e.message}`)));
+    expect(wrong).toEqual([]);
+  });
+
+  test('values in samples are values of the chart', () => {
+    const schema = JSON.parse(read('charts/spooky/values.schema.json')) as Parameters<typeof judge>[1];
+    const values = all.filter((s) => s.language === 'yaml' && s.mark === 'values');
+    expect(values.length).toBeGreaterThan(1);
+    for (const s of values) expect([s.page, s.line, judge(parse(s.text), schema)]).toEqual([s.page, s.line, []]);
+    const set = commandLines.flatMap((s) =>
+      [...s.text.matchAll(/--set (?:'([^']+)'|(\S+))/g)].map(([, quoted, plain]) => quoted ?? plain ?? ''),
+    );
+    expect(set.length).toBeGreaterThan(1);
+    for (const assignment of set) {
+      const [name = '', value = ''] = assignment.split('=');
+      const judged = name.split('.').reduceRight<unknown>((inner, key) => ({ [key]: inner }), parse(value));
+      expect([assignment, judge(judged, schema)]).toEqual([assignment, []]);
+    }
+  });
+
+  test('values that pages name are values of the chart', () => {
+    const known = new Set([...read('charts/spooky/README.md').matchAll(/^\| `([\w.]+)` \|/gm)].map(([, name = '']) => name));
+    expect(known.size).toBeGreaterThan(80);
+    const roots = new Set([...known].map((name) => name.split('.')[0] as string));
+    // Words of both: fields of a Listener, of a pod, and of Kubernetes.
+    const pages = ['kubernetes', 'exposure', 'upgrades', 'tenancy'].map((p) => `docs/operate/${p}.md`);
+    const named = pages.flatMap((page) =>
+      [...read(page).matchAll(/`([a-z][A-Za-z]*(?:\.[A-Za-z]+)+)(?:: [^`]*)?`/g)].map(([, name = '']) => ({ page, name })),
+    );
+    const values = named.filter(({ name }) => roots.has(name.split('.')[0] as string));
+    expect(values.length).toBeGreaterThan(20);
+    const isKnown = (name: string): boolean => known.has(name) || [...known].some((k) => k.startsWith(`${name}.`));
+    expect(values.filter(({ name }) => !isKnown(name))).toEqual([]);
+  });
+
+  test('files that command lines name are there', () => {
+    const paths = commandLines.flatMap((s) =>
+      [...s.text.matchAll(/(?<![\w./-])((?:manifests|charts|crds|test)\/[\w./-]*)/g)].map(([, path = '']) => path),
+    );
+    expect(paths.length).toBeGreaterThan(5);
+    expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  test('every reason of conditions is in the table of troubleshooting, under its condition', () => {
+    const rows = table('docs/operate/troubleshooting-kubernetes.md', 'Conditions').filter(([type = '']) =>
+      Object.hasOwn(CONDITION_REASONS, type),
+    );
+    const told = new Set(rows.map(([type, reason = '']) => `${type} ${reason.replaceAll('`', '')}`));
+    const wanted = Object.entries(CONDITION_REASONS).flatMap(([type, reasons]) => reasons.map((reason) => `${type} ${reason}`));
+    expect([...told].sort()).toEqual([...wanted].sort());
+  });
+
+  test('the table of rights has every right that manifests/install.yaml gives, and no other verb', () => {
+    const rows = table('docs/operate/tenancy.md', 'What Spooky may do').map(([where = '', what = '', verbs = '']) => ({
+      where,
+      what,
+      verbs,
+    }));
+    const rules = documents(read('manifests/install.yaml')).flatMap((d) =>
+      (d.rules ?? []).flatMap((rule) =>
+        rule.resources.map((resource) => ({ role: d.kind, aggregated: d.metadata.labels, resource, rule })),
+      ),
+    );
+    const ours = rules.filter(({ aggregated }) => !Object.keys(aggregated ?? {}).some((l) => l.includes('aggregate-to')));
+    expect(ours.length).toBeGreaterThan(10);
+    for (const { role, resource, rule } of ours) {
+      const row = rows.find((r) => r.what.includes(`\`${resource}\``));
+      expect([resource, row?.where.startsWith('cluster')]).toEqual([resource, role === 'ClusterRole']);
+      const verbs = row?.verbs.split(/[;,] /) ?? [];
+      expect([resource, rule.verbs.filter((verb) => !verbs.includes(verb))]).toEqual([resource, []]);
+    }
+    const granted = new Set(rules.flatMap(({ rule }) => rule.verbs));
+    const named = rows.filter((r) => r.what.startsWith('`')).flatMap((r) => r.verbs.split(/[;,] /));
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter((verb) => !granted.has(verb))).toEqual([]);
+  });
+
+  test('the quick start shows what manifests/quickstart.yaml applies', () => {
+    const [shown] = all.filter((s) => s.page === 'README.md' && s.mark === 'cluster');
+    const applied = documents(read('manifests/quickstart.yaml')).filter((d) => d.apiVersion === 'spooky.dev/v1alpha1');
+    expect(documents(shown?.text ?? '')).toEqual(applied);
+    expect(read('README.md')).toContain('kubectl apply -f manifests/quickstart.yaml');
+  });
+
+  test('the versions are those of the chart', () => {
+    const chart = parse(read('charts/spooky/Chart.yaml')) as { kubeVersion: string; annotations: Record<string, string> };
+    const oldest = /[0-9]+\.[0-9]+/.exec(chart.kubeVersion)?.[0] as string;
+    const tested = /Kubernetes ([0-9.]+)/.exec(chart.annotations['spooky.dev/tested'] ?? '')?.[1] as string;
+    expect(read('docs/operate/kubernetes.md')).toContain(`| Kubernetes | ${oldest} or newer; tested with ${tested}`);
+    expect(read('docs/reference/limitations.md')).toContain(`- Kubernetes ${oldest} or newer.`);
   });
 });
 

@@ -4,13 +4,16 @@ import type { Clock } from '../lib/clock.ts';
 import { DenyList } from '../lib/deny.ts';
 import type { Log } from '../lib/log.ts';
 import type { Compiled } from './compile/index.ts';
-import { EndpointLane, type LaneGroup } from './endpoints.ts';
+import { EndpointLane } from './endpoints.ts';
 import { Health, type CheckReason, type CheckTransport } from './health/index.ts';
 import { Dns, type Resolve } from './sources/dns.ts';
 import type { ServiceEndpoints } from './sources/services.ts';
 
 /** How long a state waits for the first answers about names that it brings. */
 const NAMES_MS = 1000;
+const MINUTE_MS = 60_000;
+/** Log lines about addresses that are refused, per minute. */
+const MAX_LINES = 60;
 
 export interface TargetsOptions {
   readonly clock: Clock;
@@ -42,7 +45,11 @@ export class Targets {
   private readonly o: TargetsOptions;
   /** The state that is being applied, or serves. */
   private newest: Compiled | null = null;
-  private refusals = new Set<string>();
+  /** What was said of each group. */
+  private readonly refusals = new Map<GroupId, readonly string[]>();
+  /** Lines about refusals since the minute began. */
+  private said = 0;
+  private saidSince = -Infinity;
   private readonly unfollow: (() => void) | null;
 
   constructor(o: TargetsOptions) {
@@ -69,7 +76,7 @@ export class Targets {
       service: (service) => o.services?.endpoints(service) ?? [],
       healthy: (group, endpoint) => this.checks.healthy(group, endpoint),
       onLists: o.onLists,
-      onGroups: (groups) => this.groupsChanged(groups),
+      onGroups: (changed) => this.groupsChanged(changed),
     });
     this.unfollow = o.services?.onChange((services) => this.lane.servicesChanged(services)) ?? null;
   }
@@ -101,19 +108,32 @@ export class Targets {
     this.dns.stop();
   }
 
-  private groupsChanged(groups: ReadonlyMap<GroupId, LaneGroup>): void {
-    this.checks.apply([...groups.values()].map(({ source, candidates }) => ({ group: source.group, endpoints: candidates })));
-    const refusals = new Set<string>();
-    for (const { source, refused } of groups.values()) {
-      for (const why of refused) {
-        const upstream = `${source.upstream.namespace}/${source.upstream.name}`;
-        const key = `${upstream} ${why}`;
-        // Said once, not with every answer of every name.
-        if (!this.refusals.has(key) && !refusals.has(key)) this.o.log.warn('endpoint refused', { upstream, why });
-        refusals.add(key);
-      }
+  private groupsChanged(changed: readonly GroupId[]): void {
+    for (const id of changed) {
+      const group = this.lane.all().get(id);
+      if (group === undefined) this.checks.forget(id);
+      else this.checks.follow({ group: group.source.group, endpoints: group.candidates });
+      this.tellRefusals(id, group?.refused ?? []);
     }
-    this.refusals = refusals;
+  }
+
+  /** Said once, not with every answer of every name. */
+  private tellRefusals(id: GroupId, refused: readonly string[]): void {
+    const told = this.refusals.get(id) ?? [];
+    for (const why of refused) if (!told.includes(why)) this.sayRefused(id, why);
+    if (refused.length > 0) this.refusals.set(id, refused);
+    else this.refusals.delete(id);
+  }
+
+  /** Whoever writes the addresses must not write our log: they may come and go many times a second. */
+  private sayRefused(id: GroupId, why: string): void {
+    const now = this.o.clock.now();
+    if (now - this.saidSince >= MINUTE_MS) {
+      this.saidSince = now;
+      this.said = 0;
+    }
+    const { namespace, name } = this.lane.all().get(id)?.source.upstream ?? { namespace: '', name: '' };
+    if (this.said++ < MAX_LINES) this.o.log.warn('endpoint refused', { upstream: `${namespace}/${name}`, why });
   }
 
   private certificate(hash: PartHash): CertificatePart | null {

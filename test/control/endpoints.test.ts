@@ -26,16 +26,18 @@ const setUp = () => {
   const sick = new Set<string>();
   const sent: EndpointList[] = [];
   const services = new Map<string, readonly ServiceEndpoint[]>();
+  const asked = { resolve: 0, service: 0, healthy: 0 };
+  const changed: GroupId[][] = [];
   const lane = new EndpointLane({
     deny: new DenyList(ALWAYS_DENIED),
-    resolve: (host) => zone.get(host) ?? (/^[\d.:a-f]+$/.test(host) ? [host] : []),
-    service: ({ namespace, name, portName }) => services.get(`${namespace}/${name}:${portName}`) ?? [],
-    healthy: (_, endpoint) => !sick.has(endpoint.address),
+    resolve: (host) => (asked.resolve++, zone.get(host) ?? (/^[\d.:a-f]+$/.test(host) ? [host] : [])),
+    service: ({ namespace, name, portName }) => (asked.service++, services.get(`${namespace}/${name}:${portName}`) ?? []),
+    healthy: (_, endpoint) => (asked.healthy++, !sick.has(endpoint.address)),
     onLists: (lists) => sent.push(...lists),
-    onGroups: () => {},
+    onGroups: (ids) => changed.push([...ids]),
   });
   const take = () => sent.splice(0).map((l) => ({ group: l.group, sequence: l.sequence, addresses: l.list.map((e) => e.address) }));
-  return { zone, sick, sent, services, lane, take };
+  return { zone, sick, sent, services, lane, take, asked, changed };
 };
 
 test('lists say address, name, label, weight and verdict of every endpoint', () => {
@@ -87,6 +89,53 @@ test('a group that comes back is sent anew, with a number of its own', () => {
   expect(take().map((l) => l.sequence)).toEqual([1, 2]);
 });
 
+describe('a change costs what it changes, whatever the number of groups', () => {
+  const many = (): GroupSource[] =>
+    Array.from({ length: 100 }, (_, i) => ({
+      ...source(`g${i}`),
+      addresses: i % 2 === 0 ? source('', `h${i}.test`).addresses : [],
+      service: i % 2 === 0 ? null : { namespace: 'web', name: `s${i}`, portName: '' },
+    }));
+
+  test('of the state: groups whose parts are the same are not looked at', () => {
+    const { lane, asked, changed, take } = setUp();
+    const first = many();
+    lane.apply(sources(...first));
+    expect([asked, changed.length]).toEqual([{ resolve: 50, service: 50, healthy: 0 }, 1]);
+    // A source and its Service's name are made anew with each state, parts and addresses are not.
+    const next = first.map((s) => ({ ...s, service: s.service === null ? null : { ...s.service } }));
+    next[4] = { ...(next[4] as GroupSource), addresses: source('', '192.0.2.1').addresses };
+    next[5] = { ...(next[5] as GroupSource), service: { namespace: 'web', name: 'other', portName: '' } };
+    next[7] = { ...(next[7] as GroupSource), group: { ...(next[7] as GroupSource).group, protocol: 'H2' } };
+    take();
+    lane.apply(sources(...next.filter((_, i) => i !== 9)));
+    expect(changed.slice(1)).toEqual([['g9', 'g4', 'g5', 'g7']]);
+    expect(asked).toEqual({ resolve: 51, service: 52, healthy: 1 });
+    expect(take().map((l) => l.group)).toEqual(['g4']);
+  });
+
+  test('of endpoints: only their groups are told of, and what was left behind is not', () => {
+    const { lane, services, asked, changed, take } = setUp();
+    const first = many();
+    lane.apply(sources(...first));
+    const next = [...first];
+    next[5] = { ...(next[5] as GroupSource), service: { namespace: 'web', name: 's7', portName: '' } };
+    lane.apply(sources(...next.filter((_, i) => i !== 9)));
+    take();
+    changed.length = 0;
+    Object.assign(asked, { resolve: 0, service: 0, healthy: 0 });
+    for (const name of ['s5', 's7', 's9']) services.set(`web/${name}:`, [{ address: '10.0.0.1', port: 80, draining: false }]);
+    lane.servicesChanged(['web/s5', 'web/s7', 'web/s9']);
+    expect(asked).toEqual({ resolve: 0, service: 2, healthy: 2 });
+    expect(changed.map((ids) => ids.toSorted())).toEqual([['g5', 'g7']]);
+    expect(
+      take()
+        .map((l) => l.group)
+        .toSorted(),
+    ).toEqual(['g5', 'g7']);
+  });
+});
+
 test('a name without an answer gives an empty list, which is a list', () => {
   const { lane, take } = setUp();
   lane.apply(sources(source('g', 'nowhere.test')));
@@ -134,7 +183,8 @@ describe('addresses after resolution', () => {
     );
     lane.apply(sources(source('g', '192.0.2.1', '192.0.2.1'), source('h', 'many.test')));
     expect(sent.map((l) => l.list.length)).toEqual([1, MAX_ENDPOINTS]);
-    expect(lane.all().get('h' as GroupId)?.refused).toHaveLength(10);
+    const refused = lane.all().get('h' as GroupId)?.refused ?? [];
+    expect([refused.length, refused.at(-1)]).toEqual([6, 'and 5 more addresses']);
   });
 });
 

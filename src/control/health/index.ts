@@ -55,7 +55,8 @@ export interface HealthFacts {
 
 export class Health {
   private readonly o: HealthOptions;
-  private checked = new Map<string, Checked>();
+  /** Of each group by identity. */
+  private readonly groups = new Map<GroupId, ReadonlyMap<string, Checked>>();
   private readonly prefixes = new WeakMap<GroupPart, string>();
   private readonly queue: Checked[] = [];
   private running = 0;
@@ -64,30 +65,33 @@ export class Health {
     this.o = o;
   }
 
-  /** The endpoints to check from now on. Those that stay keep verdict, counters and rhythm. */
-  apply(groups: Iterable<CheckedGroup>): void {
+  /** The endpoints of the group to check from now on. Those that stay keep verdict, counters and rhythm. */
+  follow({ group, endpoints }: CheckedGroup): void {
+    const check = group.healthCheck;
+    const before = this.groups.get(group.id);
     const next = new Map<string, Checked>();
-    for (const { group, endpoints } of groups) {
-      const check = group.healthCheck;
-      if (check === null) continue;
-      for (const endpoint of endpoints) {
-        const identity = this.identity(group, endpoint);
-        if (next.has(identity)) continue;
-        next.set(identity, this.checked.get(identity) ?? this.begin(group, check, endpoint));
-      }
+    for (const endpoint of check === null ? [] : endpoints) {
+      const identity = this.identity(group, endpoint);
+      if (check !== null && !next.has(identity)) next.set(identity, before?.get(identity) ?? this.begin(group, check, endpoint));
     }
-    for (const [identity, entry] of this.checked) if (!next.has(identity)) this.end(entry);
-    this.checked = next;
+    for (const [identity, entry] of before ?? []) if (!next.has(identity)) this.end(entry);
+    if (next.size > 0) this.groups.set(group.id, next);
+    else this.groups.delete(group.id);
+  }
+
+  forget(id: GroupId): void {
+    for (const entry of this.groups.get(id)?.values() ?? []) this.end(entry);
+    this.groups.delete(id);
   }
 
   healthy(group: GroupPart, endpoint: CheckedEndpoint): boolean {
     if (group.healthCheck === null) return true;
-    const entry = this.checked.get(this.identity(group, endpoint));
+    const entry = this.groups.get(group.id)?.get(this.identity(group, endpoint));
     return entry === undefined ? group.healthCheck.initial === 'Healthy' : entry.state.healthy;
   }
 
   facts(group: GroupPart, endpoint: CheckedEndpoint): HealthFacts | null {
-    const state = group.healthCheck === null ? undefined : this.checked.get(this.identity(group, endpoint))?.state;
+    const state = group.healthCheck === null ? undefined : this.groups.get(group.id)?.get(this.identity(group, endpoint))?.state;
     if (state === undefined) return null;
     return {
       healthy: state.healthy,
@@ -99,17 +103,19 @@ export class Health {
   /** `[upstream, endpoint label] -> healthy`, for the gauge. Endpoints of one label count as healthy when all are. */
   *verdicts(): Generator<readonly [readonly [string, string], number]> {
     const byLabel = new Map<string, readonly [readonly [string, string], number]>();
-    for (const entry of this.checked.values()) {
-      const labels = [entry.upstream, entry.endpoint.label] as const;
-      const key = labels.join('\0');
-      const known = byLabel.get(key)?.[1] ?? 1;
-      byLabel.set(key, [labels, Math.min(known, entry.state.healthy ? 1 : 0)]);
+    for (const checked of this.groups.values()) {
+      for (const entry of checked.values()) {
+        const labels = [entry.upstream, entry.endpoint.label] as const;
+        const key = labels.join('\0');
+        const known = byLabel.get(key)?.[1] ?? 1;
+        byLabel.set(key, [labels, Math.min(known, entry.state.healthy ? 1 : 0)]);
+      }
     }
     yield* byLabel.values();
   }
 
   stop(): void {
-    this.apply([]);
+    for (const id of [...this.groups.keys()]) this.forget(id);
   }
 
   /** (namespace, Upstream, group, address, port, protocol, TLS identity, health check) */

@@ -71,7 +71,7 @@ describe('thresholds', () => {
   test('three failures in a row make an endpoint unhealthy, two successes in a row healthy again', () => {
     const { clock, answers, turns, verdicts, health } = setUp();
     const group = groupOf({});
-    health.apply([checkedGroup(group, 1)]);
+    health.follow(checkedGroup(group, 1));
     const step = (answer: CheckReason): boolean => {
       answers.set('192.0.2.1', answer);
       clock.advance(5000);
@@ -96,7 +96,7 @@ describe('thresholds', () => {
     const { clock, health } = setUp();
     const group = groupOf({ initial: 'Unhealthy' });
     expect(health.healthy(group, endpointOf(1))).toBe(false);
-    health.apply([checkedGroup(group, 1)]);
+    health.follow(checkedGroup(group, 1));
     clock.advance(4000);
     expect(health.healthy(group, endpointOf(1))).toBe(false);
     clock.advance(5000);
@@ -106,7 +106,7 @@ describe('thresholds', () => {
   test('in the cooldown after turning unhealthy successes do not count', () => {
     const { clock, answers, health } = setUp();
     const group = groupOf({ cooldownMs: 20_000, unhealthyThreshold: 1, healthyThreshold: 1 });
-    health.apply([checkedGroup(group, 1)]);
+    health.follow(checkedGroup(group, 1));
     answers.set('192.0.2.1', 'response_timeout');
     clock.advance(1000);
     expect(health.healthy(group, endpointOf(1))).toBe(false);
@@ -120,7 +120,7 @@ describe('thresholds', () => {
   test('a group without a check is healthy and is not checked', () => {
     const { clock, asked, health } = setUp();
     const group = groupOf(null);
-    health.apply([checkedGroup(group, 1)]);
+    health.follow(checkedGroup(group, 1));
     clock.advance(60_000);
     expect(asked).toEqual([]);
     expect(health.healthy(group, endpointOf(1))).toBe(true);
@@ -135,7 +135,7 @@ describe('rhythm', () => {
     [0.999, [999, 6498, 11_997]],
   ])('the first check comes within a second, the others with a tenth of jitter (%f)', (random, expected) => {
     const { clock, asked, health } = setUp(random);
-    health.apply([checkedGroup(groupOf({}), 1)]);
+    health.follow(checkedGroup(groupOf({}), 1));
     for (let i = 0; i < 13_000; i++) clock.advance(1);
     expect(times(asked).map((t, i) => Math.abs(t - (expected[i] as number)) <= 1)).toEqual([true, true, true]);
   });
@@ -143,7 +143,7 @@ describe('rhythm', () => {
   test('a check that takes long does not delay the next by its length', () => {
     const { clock, answers, asked, waiting, health } = setUp();
     answers.set('192.0.2.1', 'later');
-    health.apply([checkedGroup(groupOf({}), 1)]);
+    health.follow(checkedGroup(groupOf({}), 1));
     clock.advance(1400);
     waiting[0]?.(true, 'ok');
     clock.advance(10_000);
@@ -160,7 +160,7 @@ describe('rhythm', () => {
       label: `e${i}`,
     }));
     for (const e of endpoints) answers.set(e.address, 'later');
-    health.apply([{ group, endpoints }]);
+    health.follow({ group, endpoints });
     clock.advance(0);
     expect(asked).toHaveLength(MAX_RUNNING);
     for (const done of waiting.splice(0, 4)) done(true, 'ok');
@@ -170,7 +170,7 @@ describe('rhythm', () => {
   test('an answer that comes twice counts once', () => {
     const { clock, answers, waiting, results, health } = setUp();
     answers.set('192.0.2.1', 'later');
-    health.apply([checkedGroup(groupOf({}), 1)]);
+    health.follow(checkedGroup(groupOf({}), 1));
     clock.advance(600);
     waiting[0]?.(true, 'ok');
     waiting[0]?.(false, 'backend_closed');
@@ -183,7 +183,7 @@ describe('identity', () => {
     const all = setUp();
     const group = groupOf({ unhealthyThreshold: 1 });
     all.answers.set('192.0.2.1', 'connect_refused');
-    all.health.apply([checkedGroup(group, 1, 2)]);
+    all.health.follow(checkedGroup(group, 1, 2));
     all.clock.advance(1000);
     expect(all.health.healthy(group, endpointOf(1))).toBe(false);
     return { ...all, group };
@@ -192,7 +192,7 @@ describe('identity', () => {
   test('a reload that keeps it keeps verdict and rhythm', () => {
     const { clock, asked, closed, health } = sick();
     const same = groupOf({ unhealthyThreshold: 1 });
-    health.apply([checkedGroup(same, 1, 2, 3)]);
+    health.follow(checkedGroup(same, 1, 2, 3));
     expect(health.healthy(same, endpointOf(1))).toBe(false);
     expect(closed).toEqual([]);
     const before = asked.length;
@@ -214,7 +214,8 @@ describe('identity', () => {
   ])('%s is another endpoint', (_, change, endpoint) => {
     const { closed, health, group } = sick();
     const changed = change(group);
-    health.apply([{ group: changed, endpoints: [endpoint] }]);
+    health.follow({ group: changed, endpoints: [endpoint] });
+    if (changed.id !== group.id) health.forget(group.id);
     expect(health.healthy(changed, endpoint)).toBe(true);
     expect(closed.sort()).toEqual(['192.0.2.1', '192.0.2.2']);
   });
@@ -222,7 +223,7 @@ describe('identity', () => {
   test('an endpoint that is gone is closed, and a late answer about it is nothing', () => {
     const { clock, answers, closed, waiting, results, verdicts, health } = setUp();
     answers.set('192.0.2.1', 'later');
-    health.apply([checkedGroup(groupOf({ unhealthyThreshold: 1 }), 1)]);
+    health.follow(checkedGroup(groupOf({ unhealthyThreshold: 1 }), 1));
     clock.advance(600);
     health.stop();
     waiting[0]?.(false, 'backend_closed');
@@ -236,7 +237,7 @@ describe('identity', () => {
     const { clock, answers, health } = setUp();
     answers.set('192.0.2.1', 'connect_refused');
     const named = [1, 2].map((n) => ({ ...endpointOf(n), label: 'db' }));
-    health.apply([{ group: groupOf({ unhealthyThreshold: 1 }), endpoints: [...named, endpointOf(3)] }]);
+    health.follow({ group: groupOf({ unhealthyThreshold: 1 }), endpoints: [...named, endpointOf(3)] });
     clock.advance(1000);
     expect([...health.verdicts()]).toEqual([
       [['default/u', 'db'], 0],

@@ -49,7 +49,7 @@ const backendConfig = (s: Setting, dir: string, port: number): string =>
 /** Idle connections to the backend that nginx keeps, one for each request that may be open: with fewer it spends its time on new ones. */
 const KEEPALIVE = Number(process.env['NGINX_KEEPALIVE'] || 1024);
 
-/** As it is fast: HTTP/2 to the backend on connections that are kept, no temporary files, GSO, buffers that hold an answer. */
+/** As it is fast: HTTP/2 to the backend on connections that are kept, no temporary files, GSO, buffers that hold an answer, and a burst of newcomers. */
 const proxyConfig = (s: Setting, dir: string, port: number, backend: string): string =>
   frame(
     dir,
@@ -61,7 +61,7 @@ const proxyConfig = (s: Setting, dir: string, port: number, backend: string): st
   keepalive_timeout 300s;
   upstream backend { server ${backend}; keepalive ${KEEPALIVE}; keepalive_requests 10000000; }
   server {
-    listen 127.0.0.1:${port} quic reuseport;
+    listen 127.0.0.1:${port} quic reuseport rcvbuf=4m;
     location / {
       proxy_pass http://backend;
       proxy_http_version 2;

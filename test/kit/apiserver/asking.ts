@@ -26,6 +26,23 @@ export interface Call {
   status: number;
 }
 
+/** Of which nothing is known yet but what was sent. */
+export const newCall = (request: IncomingMessage, path: string, method: string, at: number): Call => ({
+  at,
+  method,
+  path,
+  userAgent: String(request.headers['user-agent'] ?? ''),
+  user: '',
+  verb: '',
+  group: '',
+  resource: '',
+  subresource: '',
+  namespace: null,
+  name: '',
+  body: null,
+  status: 0,
+});
+
 export interface Target {
   readonly kind: Kind;
   readonly namespace: string | undefined;

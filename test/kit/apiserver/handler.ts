@@ -68,21 +68,7 @@ export class Handler {
 
   #log(request: IncomingMessage, path: string, method: string): Call {
     const { calls } = this.#o;
-    const call: Call = {
-      at: this.#o.now(),
-      method,
-      path,
-      userAgent: String(request.headers['user-agent'] ?? ''),
-      user: '',
-      verb: '',
-      group: '',
-      resource: '',
-      subresource: '',
-      namespace: null,
-      name: '',
-      body: null,
-      status: 0,
-    };
+    const call = newCall(request, path, method, this.#o.now());
     calls.push(call);
     if (calls.length > MAX_CALLS) calls.splice(0, MAX_CALLS / 2);
     return call;

@@ -86,4 +86,5 @@ node_modules/.package-lock.json: package-lock.json
 
 -include test/e2e/e2e.mk
 -include test/cluster/cluster.mk
+-include test/cluster/stories/stories.mk
 -include test/bench/bench.mk

@@ -89,9 +89,12 @@ export function valuesFile(values: object = {}): string {
   return file;
 }
 
+let installed = '';
+
 /** As the documents say it: `helm install spooky`, and the pods are ready. Namespaces forbid what the default does not need. */
 export async function install(values: object = {}, options: { helm?: 'helm' | 'helm4'; podSecurity?: string } = {}): Promise<void> {
   await namespace(OWN, { 'pod-security.kubernetes.io/enforce': options.podSecurity ?? 'restricted' });
+  installed = new Date().toISOString();
   await helm(['install', 'spooky', CHART, '--wait', '--timeout', '180s', '--values', valuesFile(values)], options.helm);
 }
 
@@ -181,8 +184,9 @@ export const audited = (where = OWN): readonly Audited[] =>
     .filter((line) => line.includes(`system:serviceaccount:${where}:`))
     .map((line) => JSON.parse(line) as Audited);
 
-/** What it has refused them, as `403 verb path`. */
+/** What it has refused them since `install`, as `403 verb path`: a release that is taken away loses its rights before its pods. */
 export const forbidden = (where = OWN): readonly string[] =>
   audited(where)
+    .filter(({ requestReceivedTimestamp }) => requestReceivedTimestamp >= installed)
     .filter(({ responseStatus }) => responseStatus?.code === 403 || responseStatus?.code === 401)
     .map(({ responseStatus, verb, requestURI, user }) => `${responseStatus?.code} ${user.username} ${verb} ${requestURI}`);

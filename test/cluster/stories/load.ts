@@ -82,12 +82,14 @@ export interface LoadOptions {
   /** Requests a second, over all connections. */
   readonly rps?: number;
   readonly connections?: number;
-  /** Where connections go, in turn. */
+  /** Where connections go, in turn; one that cannot be made there is made at the next, as with a name that has several addresses. */
   readonly addresses?: readonly string[];
   readonly path?: string;
   readonly where?: Where;
   /** Within which a request must have its whole answer, connections included. */
   readonly timeoutMs?: number;
+  /** Every whole answer. */
+  readonly heard?: (answer: Answer) => void;
 }
 
 export interface LoadCounts {
@@ -114,18 +116,29 @@ const MOST_UNDER_WAY = 2000;
 const MOST_FAILURES_KEPT = 20;
 
 class Lane {
-  readonly address: string;
-  readonly where: Where;
+  readonly #addresses: readonly string[];
+  #at: number;
   connection: Promise<Connection> | null = null;
-  constructor(address: string, where: Where) {
-    this.address = address;
-    this.where = where;
+
+  constructor(addresses: readonly string[], at: number) {
+    this.#addresses = addresses;
+    this.#at = at;
+  }
+
+  get address(): string {
+    return this.#addresses[this.#at % this.#addresses.length] ?? '';
+  }
+
+  elsewhere(): void {
+    this.#at += 1;
   }
 }
 
 export class Load {
   readonly #started = Date.now();
   readonly #lanes: readonly Lane[];
+  readonly #where: Where;
+  readonly #heard: (answer: Answer) => void;
   readonly #request: RequestSpec;
   readonly #timeoutMs: number;
   readonly #timer: NodeJS.Timeout;
@@ -144,7 +157,9 @@ export class Load {
   constructor(options: LoadOptions = {}) {
     const addresses = options.addresses ?? ENTRANCES;
     const where = options.where ?? {};
-    this.#lanes = Array.from({ length: options.connections ?? 6 }, (_, i) => new Lane(addresses[i % addresses.length] ?? '', where));
+    this.#where = where;
+    this.#heard = options.heard ?? (() => undefined);
+    this.#lanes = Array.from({ length: options.connections ?? 6 }, (_, i) => new Lane(addresses, i));
     this.#request = { ...ask(options.path ?? '/slow?ms=20'), authority: where.name ?? HOST };
     this.#timeoutMs = options.timeoutMs ?? 20_000;
     const everyMs = 1000 / (options.rps ?? 40);
@@ -219,7 +234,7 @@ export class Load {
       this.#slowestMs = Math.max(this.#slowestMs, Date.now() - started);
       if (answer.error === undefined) {
         this.#statuses[answer.status] = (this.#statuses[answer.status] ?? 0) + 1;
-        return;
+        return this.#heard(answer);
       }
       const { kind, code, text } = answer.error;
       const first = lane.connection === connecting;
@@ -235,10 +250,11 @@ export class Load {
   async #dial(lane: Lane): Promise<Connection> {
     this.#dials += 1;
     try {
-      return await client(lane.address, { timeoutMs: 4000, ...lane.where });
+      return await client(lane.address, { timeoutMs: 4000, ...this.#where });
     } catch (cause) {
       this.#failedDials += 1;
       lane.connection = null;
+      lane.elsewhere();
       throw cause instanceof PeerError ? cause : new Error('no connection', { cause });
     }
   }

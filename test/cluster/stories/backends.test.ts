@@ -1,0 +1,136 @@
+/** What befalls the pods behind an Upstream, under load: as long as there is one that can answer, every request is answered by one. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  clean,
+  ENTRANCES,
+  eventually,
+  forbidden,
+  install,
+  kubectl,
+  pods,
+  quickstart,
+  rolledOut,
+  sample,
+  apply,
+  scale,
+  scrape,
+  served,
+  startLoad,
+  total,
+  WHOLE,
+  type Pod,
+} from './kit.ts';
+
+const VERSION = 'app=demo,version=v1';
+const backends = (): Promise<readonly Pod[]> => pods(VERSION, 'demo');
+
+/** So many pods, each ready, and the others gone. */
+const settled = (count: number): Promise<readonly Pod[]> =>
+  eventually(async () => {
+    const all = await backends();
+    if (all.length !== count || all.some((pod) => !pod.ready || pod.going)) throw new Error(JSON.stringify(all));
+    return all;
+  }, 120_000, 250); // prettier-ignore
+
+/** Requests that the Spooky pods have answered with that status, by reason. */
+async function reasons(status: number): Promise<Record<string, number>> {
+  const samples = (await Promise.all((await pods()).map(({ ip }) => scrape(ip)))).flat();
+  const rows = samples.filter(({ name, labels }) => name === 'spooky_requests_total' && labels['code'] === String(status));
+  return Object.fromEntries(
+    [...new Set(rows.map(({ labels }) => labels['reason'] ?? ''))].map((reason) => [
+      reason,
+      total(rows, 'spooky_requests_total', { reason }),
+    ]),
+  );
+}
+
+describe('backends under load', () => {
+  beforeAll(async () => {
+    await clean();
+    await install();
+    await quickstart();
+  }, 400_000);
+  afterAll(() => clean(), 240_000);
+
+  test('scaled up, and down to one', async () => {
+    const load = await startLoad();
+    for (const count of [4, 1, 3]) {
+      await scale('demo-v1', count);
+      await settled(count);
+      await load.more(80);
+    }
+    const counts = await load.stop();
+    expect(counts).toMatchObject({ ...WHOLE, statuses: { 200: counts.begun } });
+  }, 400_000);
+
+  test('rolled', async () => {
+    const load = await startLoad();
+    const old = await backends();
+    for (let i = 0; i < 2; i++) {
+      await kubectl(['--namespace', 'demo', 'rollout', 'restart', 'deployment/demo-v1']);
+      await rolledOut('deployment', 'demo-v1', 'demo');
+    }
+    const fresh = await settled(old.length);
+    expect(fresh.filter(({ uid }) => old.some((pod) => pod.uid === uid))).toEqual([]);
+    await load.more(80);
+    const counts = await load.stop();
+    expect(counts).toMatchObject({ ...WHOLE, statuses: { 200: counts.begun } });
+  }, 400_000);
+
+  test('one pod of several killed at once, without a word: what it had not begun goes to the others', async () => {
+    await settled((await backends()).length);
+    const load = await startLoad({ path: '/' });
+    const [victim] = await backends();
+    await kubectl(['--namespace', 'demo', 'delete', 'pod', victim?.name ?? '', '--wait']);
+    await settled((await backends()).filter(({ going }) => !going).length);
+    await load.more(80);
+    const counts = await load.stop();
+    expect(counts).toMatchObject({ ...WHOLE, statuses: { 200: counts.begun } });
+  }, 240_000);
+
+  test.each([
+    ['scaled to zero and back', () => scale('demo-v1', 0), () => scale('demo-v1', 2)],
+    [
+      'its Deployment deleted and made again',
+      () => kubectl(['--namespace', 'demo', 'delete', 'deployment', 'demo-v1', '--wait=false']),
+      () => apply(sample('quickstart')),
+    ],
+    [
+      'its Service deleted and made again',
+      () => kubectl(['--namespace', 'demo', 'delete', 'service', 'demo-v1']),
+      () => apply(sample('quickstart')),
+    ],
+  ] as const)(
+    '%s: refused while there is none, and only then',
+    async (_, away, back) => {
+      const before = { 503: await reasons(503), 500: await reasons(500) };
+      let refused = 0;
+      const load = await startLoad({ path: '/', heard: ({ status }) => void (refused += Number(status !== 200)) });
+      await load.more(80);
+      expect(refused).toBe(0);
+      await away();
+      await eventually(() => (refused > 40 ? Promise.resolve() : Promise.reject(new Error(`${refused} refused`))), 60_000);
+      await back();
+      await rolledOut('deployment', 'demo-v1', 'demo');
+      await Promise.all(ENTRANCES.map(served));
+      const whole = refused;
+      await load.more(200);
+      const counts = await load.stop();
+      // Not one since both nodes knew of a backend again.
+      expect(refused).toBe(whole);
+      expect(counts).toMatchObject(WHOLE);
+      expect(
+        Object.keys(counts.statuses)
+          .filter((status) => status !== '200')
+          .sort(),
+      ).toEqual(['503']);
+      const after = await reasons(503);
+      expect((after['no_endpoint'] ?? 0) - (before[503]['no_endpoint'] ?? 0)).toBe(counts.statuses['503'] ?? 0);
+    },
+    300_000,
+  );
+
+  test('in all of this the API server has refused the pods nothing', () => {
+    expect(forbidden()).toEqual([]);
+  });
+});

@@ -1,7 +1,20 @@
 /** One request: who, what, may they, and the answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { denial, serviceAccount, type Access, type Attributes, type User } from './access.ts';
-import { formOf, isList, isNoList, isSelected, listOptions, parsed, readBody, targetOf, verbOf, type Call, type Target } from './asking.ts';
+import {
+  formOf,
+  isList,
+  isNoList,
+  isSelected,
+  listOptions,
+  newCall,
+  parsed,
+  readBody,
+  targetOf,
+  verbOf,
+  type Call,
+  type Target,
+} from './asking.ts';
 import { discover } from './discovery.ts';
 import type { Faults } from './faults.ts';
 import { CUSTOM_RESOURCES, type Kinds } from './kinds.ts';

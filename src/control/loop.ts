@@ -1,11 +1,14 @@
 /**
  * The only owner of control-plane time. Changes come in bursts (an editor writes three times, a mounted volume swaps five files):
- * the state is applied when nothing has changed for `quietMs`, and at the latest `latestMs` after the first change.
+ * the state is applied when nothing has changed for `quietMs`, and at the latest `latestMs` after the first change. One that changes without end
+ * gets half of the time at most: after an apply there is a pause as long as that took, in which endpoints, probes and metrics have their turn.
  */
 import type { Clock } from '../lib/clock.ts';
 
 export const QUIET_MS = 20;
 export const LATEST_MS = 250;
+/** The longest pause after an apply. */
+export const MAX_PAUSE_MS = 500;
 
 export interface LoopOptions<State> {
   readonly clock: Clock;
@@ -23,6 +26,7 @@ export class Loop<State> {
   private waiting: { state: State; since: number } | null = null;
   private cancel: (() => void) | null = null;
   private running: Promise<void> | null = null;
+  private pausedUntil = -Infinity;
   private stopped = false;
 
   constructor(o: LoopOptions<State>) {
@@ -59,18 +63,23 @@ export class Loop<State> {
   private due(): void {
     // One under way: what waits is looked at when it ends, and is older than its quiet time by then.
     if (this.running !== null || this.waiting === null) return;
+    const pause = this.pausedUntil - this.o.clock.now();
+    if (pause > 0) return this.plan(pause);
     const { state, since } = this.waiting;
     this.waiting = null;
     this.running = this.run(state, since);
   }
 
   private async run(state: State, since: number): Promise<void> {
+    const began = this.o.clock.now();
     try {
       await this.o.apply(state, since);
     } catch (e) {
       this.o.onError(e);
     }
     this.running = null;
+    const now = this.o.clock.now();
+    this.pausedUntil = now + Math.min(now - began, MAX_PAUSE_MS);
     if (this.waiting !== null && this.cancel === null) this.due();
   }
 }

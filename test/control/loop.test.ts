@@ -63,11 +63,35 @@ test('one apply at a time: what comes meanwhile follows once, newest only', asyn
   expect(applied.map(([s]) => s)).toEqual(['a']);
   gates[0]?.();
   await settle();
+  clock.advance(200);
   expect(applied.map(([s]) => s)).toEqual(['a', 'c']);
   gates[1]?.();
   await settle();
   clock.advance(1000);
   expect(applied).toHaveLength(2);
+});
+
+test.each([
+  ['as long as it took', 200, 200],
+  ['half a second at most', 4000, 500],
+])('after an apply there is a pause: %s', async (_, took, pause) => {
+  const gates: (() => void)[] = [];
+  const { clock, applied, loop } = setUp(() => new Promise((resolve) => gates.push(resolve)));
+  loop.changed('a');
+  clock.advance(20);
+  clock.advance(took - 10);
+  loop.changed('b');
+  clock.advance(10);
+  gates[0]?.();
+  await settle();
+  // Neither what waited nor what comes now is sooner.
+  clock.advance(pause - 15);
+  loop.changed('c');
+  clock.advance(14);
+  await settle();
+  expect(applied.map(([s]) => s)).toEqual(['a']);
+  clock.advance(6);
+  expect(applied.map(([s]) => s)).toEqual(['a', 'c']);
 });
 
 test('an apply that fails is reported and does not end the loop', async () => {

@@ -246,7 +246,7 @@ describe('a state that comes while the first one is being loaded', () => {
     const starting = begin();
     await settle();
     expect(await Promise.race([starting, settle().then(() => 'never')])).toEqual({ ok: true });
-    clock.advance(300);
+    clock.advance(20);
     await settle();
     expect(workers[0]?.endpoints()).toMatchObject([{ address: '192.0.2.2' }]);
     await change(setTo('192.0.2.3:80'));

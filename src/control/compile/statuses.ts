@@ -20,7 +20,10 @@ const MAX_LISTENERS = 64;
 export function statuses(draft: Draft): ObjectStatus[] {
   const of = (kind: ObjectStatus['kind']): ObjectStatus[] => draft.rejected.filter((r) => r.kind === kind).map(rejectedStatus);
   const listeners = draft.listeners.map((listener) => listenerStatus(draft, listener));
-  return [...[...listeners, ...of('Listener')].sort(byName), ...[...draft.upstreams.map(upstreamStatus), ...of('Upstream')].sort(byName)];
+  return [
+    ...[...listeners, ...of('Listener')].sort(byName),
+    ...[...draft.upstreams.map((upstream) => keptStatus(draft, upstream)), ...of('Upstream')].sort(byName),
+  ];
 }
 
 /** What cannot be read has no references and no Listeners either: of those nothing is said. */
@@ -70,6 +73,17 @@ function dates(certificates: readonly (LoadedCertificate | null)[], others: Iter
   for (const certificate of certificates) if (certificate !== null) bySource.set(certificate.part.source, datesOf(certificate));
   for (const other of others) bySource.set(other.source, other);
   return [...bySource.values()];
+}
+
+/** Of thousands of Upstreams nearly all have nothing to be told that they were not told before: whoever compares statuses sees the very same. */
+function keptStatus(draft: Draft, upstream: UpstreamDraft): ObjectStatus {
+  const { attachments, certificates, shown, sources } = upstream;
+  const hasFaults = upstream.refused !== null || upstream.refFaults.length > 0 || upstream.notes.length > 0;
+  if (hasFaults || !attachments.every((a) => a.serves && a.lost.length === 0)) return upstreamStatus(upstream);
+  // Without faults a status says whose it is, of what, and where it serves; nulls keep the lists apart.
+  const deps: unknown[] = sources.map((s) => s.group.id);
+  deps.push(null, ...certificates.map((c) => c?.hash), null, ...shown.keys(), null, ...attachments.map((a) => a.listener?.resource.meta));
+  return draft.memo.slot(upstream.resource.meta, 'status', deps, () => upstreamStatus(upstream));
 }
 
 function upstreamStatus(upstream: UpstreamDraft): ObjectStatus {

@@ -115,7 +115,7 @@ export class Health {
   }
 
   stop(): void {
-    for (const id of [...this.groups.keys()]) this.forget(id);
+    for (const id of this.groups.keys()) this.forget(id);
   }
 
   /** (namespace, Upstream, group, address, port, protocol, TLS identity, health check) */

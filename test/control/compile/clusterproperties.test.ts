@@ -484,6 +484,19 @@ describe('10,000 Upstreams on 10,000 Services', () => {
     expect(again(changed(set, '/changed')).fresh).toEqual(['host', 'listener']);
   });
 
+  test('statuses of the others stay the same objects, and say the same', () => {
+    const next = changed(set, '/elsewhere');
+    const [key, edited] = [...next.upstreams][5000] as [string, NonNullable<ReturnType<ResourceSet['upstreams']['get']>>];
+    const { meta } = edited;
+    const { c } = again({ ...next, upstreams: new Map(next.upstreams).set(key, { ...edited, meta: { ...meta, generation: 7 } }) });
+    const known = new Set(first.statuses);
+    expect(c.statuses.filter((s) => !known.has(s)).map((s) => [s.kind, s.generation])).toEqual([
+      ['Listener', 3],
+      ['Upstream', 7],
+    ]);
+    expect(c.statuses.map((s) => (s.generation === 7 ? { ...s, generation: meta.generation } : s))).toEqual(first.statuses);
+  });
+
   test('one Service changes: its own group, and what refers to it', () => {
     const next = new Map(cluster.services).set('n7/s7', service('s7', 'n7', [port({ appProtocol: 'https' })]));
     expect(again({ ...set, cluster: { ...cluster, services: next } }).fresh).toEqual(['group', 'host', 'listener', 'upstream']);

@@ -8,20 +8,13 @@ import { eventually } from '../../kit/process.ts';
 /** Runs what undoes a thing, whether or not that is there. */
 const undo = (command: readonly string[]): Promise<unknown> => run(command[0] ?? '', command.slice(1));
 
-/** Addresses of more clients: to be bound to (`local`). */
+/** Another address of clients: used by those that bind to it (`local`), and by no other. */
 export async function clientAddress(address: string): Promise<{ close: () => Promise<void> }> {
-  await outside([
-    'ip',
-    'addr',
-    'add',
-    `${address}/${address.includes(':') ? 64 : 24}`,
-    'dev',
-    'outside',
-    ...(address.includes(':') ? ['nodad'] : []),
-  ]);
-  return {
-    close: () => undo(['ip', 'addr', 'del', `${address}/${address.includes(':') ? 64 : 24}`, 'dev', 'outside']).then(() => undefined),
-  };
+  const wide = address.includes(':');
+  const place = [`${address}/${wide ? 64 : 24}`, 'dev', 'outside'];
+  // A deprecated address is not chosen as the source of what is bound to none.
+  await outside(['ip', 'addr', 'add', ...place, ...(wide ? ['nodad', 'preferred_lft', '0'] : [])]);
+  return { close: () => undo(['ip', 'addr', 'del', ...place]).then(() => undefined) };
 }
 
 export const BALANCED = '198.18.0.240';

@@ -14,7 +14,7 @@ export async function upgrade(values: object = {}): Promise<readonly Pod[]> {
 
 export const helmTest = async (): Promise<string> => {
   const said = await helm(['test', 'spooky', '--timeout', '90s']);
-  if (!/Phase:\s+Succeeded/.test(said)) throw new Error(said);
+  if (!/Phase:\s+Succeeded/.test(said) || /Phase:\s+Failed/.test(said)) throw new Error(said);
   return said;
 };
 

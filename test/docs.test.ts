@@ -124,7 +124,7 @@ describe('command lines', () => {
   });
 
   test('make targets exist', () => {
-    const makefiles = ['Makefile', 'test/e2e/e2e.mk', 'test/bench/bench.mk', 'test/cluster/cluster.mk']
+    const makefiles = ['Makefile', 'test/e2e/e2e.mk', 'test/bench/bench.mk', 'test/cluster/cluster.mk', 'test/cluster/stories/stories.mk']
       .map((f) => readFileSync(join(ROOT, f), 'utf8'))
       .join('\n');
     const targets = new Set(commandLines.map((s) => /^make ([a-z][a-z0-9-]*)/.exec(s.text)?.[1]).filter((t) => t !== undefined));

@@ -146,6 +146,17 @@ test('a Listener is reached by its own port and by those that its status has', a
   expect((await ask('https://api.example/')).out).toContain('No Listener is reached at port 443;');
   fake.setStatus('listeners', 'edge', 'public', { addresses: [{ type: 'IPAddress', value: '192.0.2.1', port: 30443 }] });
   expect((await ask('https://api.example:30443/')).out).not.toContain('No Listener is reached');
+  // A Service in front of the pods, before any address is known.
+  const port = (fake.get('listeners', 'edge', 'public') as unknown as { spec: { port: number } }).spec.port;
+  const ports = [
+    { name: 'https', port: 444, protocol: 'UDP', targetPort: port, nodePort: 30444 },
+    { name: 'other', port: 445, protocol: 'UDP', targetPort: port + 1, nodePort: 30445 },
+    { name: 'tcp', port: 446, protocol: 'TCP', targetPort: port, nodePort: 30446 },
+  ];
+  fake.create({ apiVersion: 'v1', kind: 'Service', metadata: { namespace: 'edge', name: 'front' }, spec: { type: 'NodePort', ports } });
+  for (const reached of [444, 30444]) expect((await ask(`https://api.example:${reached}/`)).out).not.toContain('No Listener is reached');
+  for (const not of [445, 30445, 446, 30446])
+    expect((await ask(`https://api.example:${not}/`)).out).toContain(`No Listener is reached at port ${not};`);
 });
 
 describe('with few rights', () => {

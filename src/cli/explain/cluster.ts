@@ -105,10 +105,13 @@ function noListener({ cluster }: ResourceSet, { statuses }: Compiled, className:
   return `there is no Listener of class ${className}${others === 0 ? '' : `; there are ${others} of other classes (--class)`}`;
 }
 
-/** Also those by which its controller says that clients reach it. */
-function portsOf({ seen }: Once, { namespace, name, port, advertisedPort }: ListenerPart): number[] {
+/** Also those by which its controller says that clients reach it, and those of Services in front of it. */
+function portsOf({ seen, state }: Once, { namespace, name, port, advertisedPort }: ListenerPart): number[] {
   const status = fieldsOf(seen({ kind: 'Listener', namespace, name })?.status);
-  return [port, advertisedPort, ...mapsOf(status['addresses'], 256).flatMap((a) => (isPort(a['port']) ? [a['port']] : []))];
+  const published = mapsOf(status['addresses'], 256).flatMap((a) => (isPort(a['port']) ? [a['port']] : []));
+  const services = [...(state.set.cluster?.services.values() ?? [])].filter((s) => s.meta.namespace === namespace);
+  const inFront = services.flatMap((s) => s.ports.filter((p) => p.protocol === 'UDP' && p.targetPort === port));
+  return [port, advertisedPort, ...published, ...inFront.flatMap((p) => [p.port, p.nodePort])];
 }
 
 function badOf(conditions: readonly Condition[]): string[] {

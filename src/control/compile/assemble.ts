@@ -70,12 +70,12 @@ function hostParts(draft: Draft, assembly: Assembly, listener: ListenerDraft): P
       }
     }
   }
-  const listenerKey = JSON.stringify([listener.name.namespace, listener.name.name]);
   return Array.from(byHost.keys())
     .sort()
     .map((hostname) => {
       const routes = byHost.get(hostname) as RoutePart[];
-      const part = draft.memo.keep(`host ${listenerKey} ${hostname}`, routes, (): HostPart => ({
+      // Of most Listeners the same, and encoded once for all of them.
+      const part = draft.memo.slot(routes[0] as RoutePart, `host ${hostname}`, routes, (): HostPart => ({
         kind: 'host',
         hostname,
         routes: [...routes].sort(compareRoutes),

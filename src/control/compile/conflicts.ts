@@ -6,33 +6,33 @@ import type { Attachment, Draft, ListenerDraft, Pair, UpstreamDraft } from './dr
 const TOLD = 10;
 
 export function conflicts(draft: Draft): void {
-  for (const listener of draft.listeners) if (listener.refused === null) settle(listener);
+  for (const listener of draft.listeners) if (listener.refused === null) settle(draft, listener);
   for (const upstream of draft.upstreams) tell(draft, upstream);
 }
 
-function settle(listener: ListenerDraft): void {
-  const holders = new Map<string, Map<string, Attachment>>();
+function settle(draft: Draft, listener: ListenerDraft): void {
+  // By hostname, which has no space, and match.
+  const holders = new Map<string, Attachment>();
   for (const attachment of listener.attachments) {
     if (!attachment.serves) continue;
-    const { matches } = attachment.upstream.facts;
-    const kept: Pair[] = [];
-    for (const { hostname, effective } of attachment.hosts) {
-      let byMatch = holders.get(hostname);
-      if (byMatch === undefined) holders.set(hostname, (byMatch = new Map()));
-      for (let match = 0; match < matches.length; match++) {
-        const { identity } = matches[match] as (typeof matches)[number];
-        const holder = byMatch.get(identity);
-        if (holder === undefined) {
-          byMatch.set(identity, attachment);
-          kept.push({ hostname, effective, match });
-        } else attachment.lost.push({ text: `${hostname} ${describe((matches[match] as (typeof matches)[number]).match)}`, match, holder });
-      }
-    }
-    attachment.kept = kept;
-    if (kept.length === 0)
+    const { facts } = attachment.upstream;
+    const all = draft.memo.slot(attachment.hosts, 'pairs', [facts], () => pairsOf(attachment));
+    const kept = all.filter((pair) => {
+      const { identity, match } = facts.matches[pair.match] as (typeof facts.matches)[number];
+      const key = `${pair.hostname} ${identity}`;
+      const holder = holders.get(key);
+      if (holder === undefined) holders.set(key, attachment);
+      else attachment.lost.push({ text: `${pair.hostname} ${describe(match)}`, match: pair.match, holder });
+      return holder === undefined;
+    });
+    attachment.kept = kept.length === all.length ? all : kept;
+    if (attachment.kept.length === 0)
       attachment.refuse({ reason: 'Conflicted', message: 'an older Upstream has every one of its hostnames and matches' });
   }
 }
+
+const pairsOf = ({ hosts, upstream }: Attachment): readonly Pair[] =>
+  hosts.flatMap((host) => upstream.facts.matches.map((_, match) => ({ ...host, match })));
 
 function tell(draft: Draft, upstream: UpstreamDraft): void {
   const lost = new Map<string, Attachment['lost'][number]>();

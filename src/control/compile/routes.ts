@@ -61,10 +61,15 @@ function attach(
     return new Attachment(upstream, name, null).refuse({ reason: 'NotAllowed', message });
   }
   const attachment = new Attachment(upstream, name, listener);
-  attachment.hosts = upstream.facts.hostnames
-    .map((hostname) => ({ hostname, effective: narrowed(hostname, listener.hostnames) }))
-    .filter((h) => h.effective.length > 0);
+  attachment.hosts = hostsOf(draft, upstream, listener.hostnames);
   return attachment.hosts.length > 0 ? attachment : attachment.refuse({ reason: 'NoMatchingHostname', message: noHostname });
+}
+
+/** Listeners that leave them all alike share one list. */
+function hostsOf(draft: Draft, { facts }: UpstreamDraft, allowed: readonly string[]): Attachment['hosts'] {
+  const made = (): Attachment['hosts'] =>
+    facts.hostnames.map((hostname) => ({ hostname, effective: narrowed(hostname, allowed) })).filter((h) => h.effective.length > 0);
+  return allowed.length === 0 ? draft.memo.slot(facts, 'hosts', [], made) : made();
 }
 
 /** What a listener leaves of a hostname. Its own names are apart from each other, so the results are too. */

@@ -428,6 +428,13 @@ describe('K8: one namespace that asks for too much', () => {
     expect(cost(() => expect(compiled(set).listeners).toHaveLength(1))).toBeLessThan(5000);
   });
 
+  test('hundreds of Listeners that serve: what they have alike is made once', () => {
+    const many = times(300, (i) => listener({ port: 10_000 + i }, `l${i}`, 'web'));
+    const documents = times(1000, (i) => upstream({ hostnames: [`h${i}.example`] }, `u${i}`));
+    const set = setOf([...many, ...documents], { services: times(1000, (i) => service(`s${i}`, 'web')) });
+    expect(cost(() => expect(compiled(set, { listenerNamespaces: null }).listeners).toHaveLength(300))).toBeLessThan(4000);
+  });
+
   test('a Service with very many ports, and a text of the fault that stays short', () => {
     const ports = times(50_000, (i) => port({ name: `p${i}`, port: (i % 65_535) + 1 }));
     const c = run([listener(), upstream({ backends: [{ service: { name: 'api', port: 'none' } }] })], {

@@ -143,7 +143,7 @@ describe('certificates, grants and the leader, under load', () => {
     await kubectl(['--namespace', 'demo', 'patch', 'upstream', 'demo', '--type', 'merge', '-p', JSON.stringify({ spec: { hostnames: ['demo.example.com', 'more.demo.example.com'] } })]); // prettier-ignore
     await eventually(async () => {
       const { verdicts } = await told('upstream', 'demo', 'demo');
-      expect(verdicts).toMatchObject({ Accepted: 'True Accepted', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed' });
+      expect(verdicts).toMatchObject({ Accepted: 'True Valid', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed' });
     }, 20_000); // prettier-ignore
     await ready(120_000);
   }, 200_000);

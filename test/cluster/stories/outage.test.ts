@@ -95,7 +95,7 @@ describe('the control plane away, under load', () => {
 
     // Endpoints as well, and somebody writes statuses again.
     await eventually(async () => {
-      expect((await told('upstream', 'after', 'demo')).verdicts).toMatchObject({ Accepted: 'True Accepted', Programmed: 'True Programmed' });
+      expect((await told('upstream', 'after', 'demo')).verdicts).toMatchObject({ Accepted: 'True Valid', Programmed: 'True Programmed' });
     }, 60_000, 250); // prettier-ignore
     const after = await ready();
     expect(same(after)).toEqual(same(before));

@@ -1,5 +1,5 @@
 /** Serving what the objects of a cluster say, and telling them what became of them. */
-import { hostname } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
 import type { ClusterValues, Installation } from '../../contract/resources/index.ts';
 import type { Families } from '../../control/admin/families.ts';
 import { compile, Memo } from '../../control/compile/index.ts';
@@ -11,11 +11,12 @@ import { createLeaseClient } from '../../control/sources/kubernetes/leases.ts';
 import { createKubernetesSource, type KubernetesSource, type SourceHooks } from '../../control/sources/kubernetes/source.ts';
 import { createStatusClient } from '../../control/sources/kubernetes/statusclient.ts';
 import { Reporter } from '../../control/status/reporter.ts';
+import type { Log } from '../../lib/log.ts';
 import { ok, type Result } from '../../lib/result.ts';
 import type { ServeSettings } from '../../settings.ts';
 import type { CommandIo } from '../command.ts';
 import { packageVersion } from '../package.ts';
-import { installationOf, networkOf, podOf, type Pod } from './installation.ts';
+import { installationOf, interfaceAddresses, networkOf, podOf, type Pod } from './installation.ts';
 import type { Feed, Mode, Tools } from './mode.ts';
 import { checkSchemas } from './schemas.ts';
 
@@ -28,9 +29,17 @@ interface Place {
 }
 
 export const clusterMode = async (settings: ServeSettings, cluster: ClusterValues, io: CommandIo): Promise<Result<Mode, string>> => {
-  const credentials = await loadCredentials({ kubeconfig: cluster.kubeconfig, context: cluster.context, env: io.env });
+  // What credentials have to say later goes where everything goes, which is known when the mode is opened.
+  let log: Log | null = null;
+  const credentials = await loadCredentials({
+    kubeconfig: cluster.kubeconfig,
+    context: cluster.context,
+    env: io.env,
+    log: { warn: (message, fields) => log?.warn(message, fields) },
+  });
   if (!credentials.ok) return credentials;
-  const pod = podOf(io.env, credentials.value.namespace, hostname());
+  const { inCluster, namespace } = credentials.value;
+  const pod = podOf(io.env, namespace, hostname(), inCluster ? interfaceAddresses(networkInterfaces()) : []);
   const place: Place = {
     cluster,
     credentials: credentials.value,
@@ -47,7 +56,10 @@ export const clusterMode = async (settings: ServeSettings, cluster: ClusterValue
     deny: pod.addresses.map(networkOf),
     allowLoopback: false,
     early: () => Promise.resolve(null),
-    open: (tools) => new ClusterFeed(place, tools),
+    open: (tools) => {
+      log = tools.log;
+      return new ClusterFeed(place, tools);
+    },
     close: () => Promise.resolve(),
   });
 };
@@ -87,7 +99,9 @@ class ClusterFeed implements Feed {
   }
 
   start(onChange: Parameters<Feed['start']>[0]): ReturnType<Feed['start']> {
-    const { cluster, installation } = this.place;
+    const { cluster, credentials, installation, pod } = this.place;
+    if (credentials.inCluster && !pod.knowsNode)
+      this.tools.log.warn("HOST_IPS has no address: backends may have this node's, unless --endpoint-deny names them", { pod: pod.name });
     this.tools.log.info('watching the cluster', { class: cluster.class, namespace: installation.namespace, role: cluster.role });
     checkSchemas(this.api, this.tools.log).catch((e: unknown) => this.tools.defect('schemas', e));
     return this.source.start(onChange);

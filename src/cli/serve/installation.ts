@@ -1,5 +1,6 @@
 /** Who this process is among those of a cluster: out of flags and of what the pod's environment says. */
 import { isIP } from 'node:net';
+import type { networkInterfaces } from 'node:os';
 import type { ClusterValues, Installation } from '../../contract/resources/index.ts';
 import type { ServeSettings } from '../../settings.ts';
 
@@ -14,16 +15,32 @@ export interface Pod {
   readonly zone: string;
   /** The pod's own and its node's. */
   readonly addresses: readonly string[];
+  /** Whether the environment says which the node's are. */
+  readonly knowsNode: boolean;
 }
 
-/** `namespace` and `name`: what to go by outside of a pod. */
-export const podOf = (env: Env, namespace: string, name: string): Pod => ({
-  name: text(env['POD_NAME']) ?? name,
-  namespace: text(env['POD_NAMESPACE']) ?? namespace,
-  uid: text(env['POD_UID']) ?? '',
-  zone: text(env['POD_ZONE']) ?? '',
-  addresses: [env['POD_IPS'], env['HOST_IPS']].flatMap((list) => (list ?? '').split(',')).filter((address) => isIP(address) !== 0),
-});
+/** `namespace` and `name`: what to go by outside of a pod. `interfaces`: addresses that are ours whatever the environment says. */
+export function podOf(env: Env, namespace: string, name: string, interfaces: readonly string[]): Pod {
+  const node = addressesIn(env['HOST_IPS']);
+  return {
+    name: text(env['POD_NAME']) ?? name,
+    namespace: text(env['POD_NAMESPACE']) ?? namespace,
+    uid: text(env['POD_UID']) ?? '',
+    zone: text(env['POD_ZONE']) ?? '',
+    addresses: [...new Set([...addressesIn(env['POD_IPS']), ...node, ...interfaces])],
+    knowsNode: node.length > 0,
+  };
+}
+
+const addressesIn = (list = ''): string[] =>
+  list
+    .split(',')
+    .map((address) => address.trim())
+    .filter((address) => isIP(address) !== 0);
+
+/** With `hostNetwork` these are the node's, of which the API knows one or two. */
+export const interfaceAddresses = (interfaces: ReturnType<typeof networkInterfaces>): string[] =>
+  Object.values(interfaces).flatMap((list = []) => list.map(({ address }) => address.replace(/%.*$/, '')));
 
 const text = (value: string | undefined): string | null => (value === undefined || value === '' ? null : value);
 

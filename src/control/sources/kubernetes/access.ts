@@ -1,5 +1,8 @@
 /** What a request needs to be made and to be let in. */
 import { createHash } from 'node:crypto';
+import type { Log } from '../../../lib/log.ts';
+
+export type CredentialsLog = Pick<Log, 'warn'>;
 
 export interface TlsMaterial {
   readonly ca?: Buffer;

@@ -3,9 +3,8 @@ import { isIPv6 } from 'node:net';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { systemClock, type Clock } from '../../../lib/clock.ts';
-import type { Log } from '../../../lib/log.ts';
 import { err, ok, type Result } from '../../../lib/result.ts';
-import type { Credentials } from './access.ts';
+import type { Credentials, CredentialsLog } from './access.ts';
 import { cleanMessage } from './answers.ts';
 import { fromKubeconfig } from './kubeconfig.ts';
 import { PodCredentials } from './pod.ts';
@@ -19,7 +18,8 @@ export interface CredentialsOptions {
   readonly context: string | null;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock?: Clock;
-  readonly log?: Log;
+  /** What goes wrong later, when the last state stays. */
+  readonly log?: CredentialsLog;
   /** Where a pod finds its service account. */
   readonly serviceAccount?: string;
 }

@@ -4,9 +4,8 @@ import type { RequestOptions } from 'node:https';
 import { dirname } from 'node:path';
 import type { Cluster, KubeConfig, User } from '@kubernetes/client-node';
 import type { Clock } from '../../../lib/clock.ts';
-import type { Log } from '../../../lib/log.ts';
 import { err, ok, type Result } from '../../../lib/result.ts';
-import { identityOf, REREAD_MS, type Access, type Credentials, type TlsMaterial } from './access.ts';
+import { identityOf, REREAD_MS, type Access, type Credentials, type CredentialsLog, type TlsMaterial } from './access.ts';
 import { cleanMessage, messageOf } from './answers.ts';
 
 /** A plugin may ask a user; a hanging one must not hang us. */
@@ -110,7 +109,7 @@ class FileCredentials implements Credentials {
   private readonly files: readonly string[];
   private readonly context: string | null;
   private readonly clock: Clock;
-  private readonly log: Log | null;
+  private readonly log: CredentialsLog | null;
   private chosen: Chosen;
   private now: Access | null = null;
   private readAt = 0;
@@ -118,7 +117,7 @@ class FileCredentials implements Credentials {
   private reading: Promise<void> | null = null;
   private failing = '';
 
-  constructor(files: readonly string[], context: string | null, chosen: Chosen, clock: Clock, log: Log | null) {
+  constructor(files: readonly string[], context: string | null, chosen: Chosen, clock: Clock, log: CredentialsLog | null) {
     this.files = files;
     this.context = context;
     this.chosen = chosen;
@@ -187,7 +186,7 @@ export const fromKubeconfig = async (
   files: readonly string[],
   context: string | null,
   clock: Clock,
-  log: Log | null,
+  log: CredentialsLog | null,
 ): Promise<Result<Credentials, string>> => {
   try {
     const credentials = new FileCredentials(files, context, choose(await parse(files), files, context), clock, log);

@@ -3,8 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../lib/clock.ts';
-import type { Log } from '../../../lib/log.ts';
-import { identityOf, REREAD_MS, type Access, type Credentials, type TlsMaterial } from './access.ts';
+import { identityOf, REREAD_MS, type Access, type Credentials, type CredentialsLog, type TlsMaterial } from './access.ts';
 import { messageOf } from './answers.ts';
 
 const MAX_TOKEN = 64 * 1024;
@@ -15,7 +14,7 @@ export class PodCredentials implements Credentials {
   private readonly server: URL;
   private readonly folder: string;
   private readonly clock: Clock;
-  private readonly log: Log | null;
+  private readonly log: CredentialsLog | null;
   private token = '';
   private ca: Buffer | null = null;
   private now: Access | null = null;
@@ -23,7 +22,7 @@ export class PodCredentials implements Credentials {
   private reading: Promise<void> | null = null;
   private readonly failing = new Set<string>();
 
-  constructor(server: URL, folder: string, clock: Clock, log: Log | null) {
+  constructor(server: URL, folder: string, clock: Clock, log: CredentialsLog | null) {
     this.server = server;
     this.folder = folder;
     this.clock = clock;

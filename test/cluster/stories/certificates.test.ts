@@ -132,6 +132,7 @@ describe('certificates, grants and the leader, under load', () => {
     const before = await ready();
     const first = await leader();
     expect(before.map(({ name }) => name)).toContain(first);
+    const load = await startLoad();
     await kubectl(['--namespace', OWN, 'delete', 'pod', first, '--wait=false']);
     // It gives the Lease back as it goes.
     const second = await eventually(async () => {
@@ -146,6 +147,9 @@ describe('certificates, grants and the leader, under load', () => {
       expect(verdicts).toMatchObject({ Accepted: 'True Valid', ResolvedRefs: 'True ResolvedRefs', Programmed: 'True Programmed' });
     }, 20_000); // prettier-ignore
     await ready(120_000);
+    await load.more(80);
+    const counts = await load.stop();
+    expect(counts).toMatchObject({ failedBeforeGoaway: 0, failures: [], statuses: { 200: counts.begun } });
   }, 200_000);
 
   test('in all of this the API server has refused the pods nothing', () => {

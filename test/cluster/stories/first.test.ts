@@ -1,5 +1,7 @@
 /** The way of a user: install, the quick start, traffic on every node, a new version of the pods under load, `helm test`, uninstall. */
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { TOOLS } from '../../kit/peers.ts';
 import {
   clean,
   download,
@@ -8,12 +10,15 @@ import {
   forbidden,
   getJson,
   helm,
+  HOST,
   install,
   kubectl,
   namespace,
+  NODE_PORT,
   NODES,
   objects,
   OUTSIDE,
+  outside,
   OWN,
   pods,
   quickstart,
@@ -55,6 +60,17 @@ describe('the first story', () => {
     // The one that saw the request is a pod of the first version.
     for (const { host } of seen) expect(host).toMatch(/^demo-v1-/);
   }, 120_000);
+
+  test.each(NODES.map(({ name, address }) => [name, address] as const))(
+    'curl --http3-only, as the notes say it, at %s',
+    async (_, address) => {
+      const at = ['--resolve', `${HOST}:${NODE_PORT}:${address}`, `https://${HOST}:${NODE_PORT}/`];
+      const said = await outside([join(TOOLS, 'sid'), 'run', 'curl', '--silent', '--show-error', '--include', '--http3-only', '--insecure', '--max-time', '20', ...at]); // prettier-ignore
+      expect(said).toMatch(/^HTTP\/3 200/);
+      expect(said).toContain('Boo!');
+    },
+    30_000,
+  );
 
   test('the objects say that they are served, and where', async () => {
     type Read = {

@@ -3,11 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
-import { Child } from '../../kit/process.ts';
+import { Child, freeTcpPort } from '../../kit/process.ts';
 import { temporaryFolder } from '../../kit/spooky.ts';
 import { api, getJson, MANIFESTS, OWN } from './cluster.ts';
-
-const ADDRESS = '127.0.0.1:9090';
 
 export const prometheusMissing = (): string | null =>
   spawnSync('prometheus', ['--version']).status === 0 ? null : 'test/cluster/build prometheus';
@@ -115,13 +113,15 @@ export interface Target {
 
 export class Prometheus {
   readonly child: Child;
+  readonly #address: string;
 
-  constructor(child: Child) {
+  constructor(child: Child, address: string) {
     this.child = child;
+    this.#address = address;
   }
 
   async #get<T>(path: string): Promise<T> {
-    const response = await fetch(`http://${ADDRESS}${path}`, { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(`http://${this.#address}${path}`, { signal: AbortSignal.timeout(10_000) });
     const { status, data, error } = (await response.json()) as { status: string; data: T; error?: string };
     if (status !== 'success') throw new Error(`${path}: ${error}`);
     return data;
@@ -144,7 +144,8 @@ export class Prometheus {
 }
 
 /** With a token of the sample's ServiceAccount, scraping and evaluating each second. */
-export async function startPrometheus(jobs: readonly Job[], rules: Readonly<Record<string, string>>): Promise<Prometheus> {
+export async function startPrometheus(jobs: readonly Job[], rules: Readonly<Record<string, string>> = {}): Promise<Prometheus> {
+  const address = `127.0.0.1:${await freeTcpPort()}`;
   const dir = temporaryFolder('spooky-prometheus');
   writeFileSync(join(dir, 'kubeconfig'), kubeconfig(await api.token('monitoring/prometheus')));
   for (const [name, text] of Object.entries(rules)) writeFileSync(join(dir, name), text);
@@ -163,8 +164,8 @@ export async function startPrometheus(jobs: readonly Job[], rules: Readonly<Reco
   const child = new Child('prometheus', [
     `--config.file=${join(dir, 'prometheus.yml')}`,
     `--storage.tsdb.path=${join(dir, 'data')}`,
-    `--web.listen-address=${ADDRESS}`,
+    `--web.listen-address=${address}`,
   ]);
   await child.waitFor('stderr', (line) => (line.includes('Server is ready to receive web requests') ? true : undefined), 60_000);
-  return new Prometheus(child);
+  return new Prometheus(child, address);
 }

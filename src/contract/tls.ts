@@ -20,8 +20,11 @@ export interface CertificateFacts {
   readonly fingerprint: string;
 }
 
-const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 const MAX_CHAIN = 16;
+/** Several times what systems trust. */
+const MAX_BUNDLE = 1000;
+/** Ten times what authorities issue; every name is compared with every hostname. */
+const MAX_NAMES = 1000;
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1']);
 const PURPOSES = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
 const ANY_PURPOSE = '2.5.29.37.0';
@@ -32,7 +35,7 @@ export function inspectCertificate(
   keyPem: Uint8Array,
   purpose: keyof typeof PURPOSES = 'server',
 ): Result<CertificateFacts, string> {
-  const chain = readChain(certPem);
+  const chain = readCertificates(certPem, MAX_CHAIN, 'chain');
   if (!chain.ok) return chain;
   const key = readKey(keyPem);
   if (!key.ok) return key;
@@ -58,49 +61,71 @@ export function inspectCertificate(
 
 /** The certificates of a bundle, as clean PEM. */
 export function inspectBundle(pem: Uint8Array): Result<string, string> {
-  const read = readCertificates(pem);
+  const read = readCertificates(pem, MAX_BUNDLE, 'bundle');
   return read.ok ? ok(read.value.map((c) => c.toString()).join('')) : read;
 }
 
-function readCertificates(pem: Uint8Array): Result<X509Certificate[], string> {
+interface Block {
+  readonly label: string;
+  readonly text: string;
+}
+
+const BEGIN = '-----BEGIN ';
+const END = '-----END ';
+const LABEL = /^([A-Z0-9 ]{1,64})-----/;
+
+/** The blocks of a PEM text (RFC 7468), in one pass whatever is in it. What begins and does not end is passed over. */
+function* blocksOf(pem: Uint8Array): Generator<Block> {
+  const text = Buffer.from(pem).toString('latin1');
+  let end = -1;
+  for (let at = text.indexOf(BEGIN); at >= 0; at = text.indexOf(BEGIN, at + 1)) {
+    const label = LABEL.exec(text.slice(at + BEGIN.length, at + BEGIN.length + 69))?.[1];
+    if (label === undefined) continue;
+    if (end < at) end = text.indexOf(END, at);
+    if (end < 0) return;
+    const last = `${END}${label}-----`;
+    if (!text.startsWith(last, end)) continue;
+    yield { label, text: text.slice(at, end + last.length) };
+    at = end;
+  }
+}
+
+const CERTIFICATES: ReadonlySet<string> = new Set(['CERTIFICATE', 'X509 CERTIFICATE', 'TRUSTED CERTIFICATE']);
+
+function readCertificates(pem: Uint8Array, most: number, what: string): Result<X509Certificate[], string> {
   if (pem.length === 0) return err('there is no certificate: the text is empty');
   if (pem[0] === 0x30) return err('the certificate is DER; it must be PEM (-----BEGIN CERTIFICATE-----)');
+  const blocks = [...blocksOf(pem)].filter(({ label }) => CERTIFICATES.has(label));
+  if (blocks.length === 0) return err('there is no certificate in it (-----BEGIN CERTIFICATE-----)');
+  if (blocks.length > most) return err(`the ${what} has ${blocks.length} certificates, at most ${most}`);
   const found: X509Certificate[] = [];
-  for (const [block, label] of Buffer.from(pem).toString('latin1').matchAll(BLOCK)) {
-    if (label !== 'CERTIFICATE' && label !== 'X509 CERTIFICATE' && label !== 'TRUSTED CERTIFICATE') continue;
+  for (const { text } of blocks) {
     try {
-      found.push(new X509Certificate(block));
+      found.push(new X509Certificate(text));
     } catch {
       return err(`certificate ${found.length + 1} cannot be read`);
     }
   }
-  return found.length === 0 ? err('there is no certificate in it (-----BEGIN CERTIFICATE-----)') : ok(found);
-}
-
-function readChain(pem: Uint8Array): Result<X509Certificate[], string> {
-  const chain = readCertificates(pem);
-  if (chain.ok && chain.value.length > MAX_CHAIN) return err(`the chain has ${chain.value.length} certificates, at most ${MAX_CHAIN}`);
-  return chain;
+  return ok(found);
 }
 
 function readKey(pem: Uint8Array): Result<KeyObject, string> {
   if (pem.length === 0) return err('there is no private key: the text is empty');
   if (pem[0] === 0x30) return err('the private key is DER; it must be PEM (-----BEGIN PRIVATE KEY-----)');
-  const text = Buffer.from(pem).toString('latin1');
-  const keys = Array.from(text.matchAll(BLOCK)).filter((m) => (m[1] as string).endsWith('PRIVATE KEY'));
-  if (keys.length === 0) return err('there is no private key in it (-----BEGIN PRIVATE KEY-----)');
-  if (keys.length > 1) return err('there is more than one private key in it');
-  const [block, label] = keys[0] as RegExpExecArray;
-  if (label === 'ENCRYPTED PRIVATE KEY' || block.includes('Proc-Type: 4,ENCRYPTED'))
+  const [key, ...others] = [...blocksOf(pem)].filter(({ label }) => label.endsWith('PRIVATE KEY'));
+  if (key === undefined) return err('there is no private key in it (-----BEGIN PRIVATE KEY-----)');
+  if (others.length > 0) return err('there is more than one private key in it');
+  const { label, text } = key;
+  if (label === 'ENCRYPTED PRIVATE KEY' || text.includes('Proc-Type: 4,ENCRYPTED'))
     return err('the private key is encrypted; it must be stored in the clear');
-  let key: KeyObject;
+  let read: KeyObject;
   try {
-    key = createPrivateKey(block);
+    read = createPrivateKey(text);
   } catch {
     return err('the private key cannot be read');
   }
-  const fault = keyFault(key);
-  return fault === null ? ok(key) : err(fault);
+  const fault = keyFault(read);
+  return fault === null ? ok(read) : err(fault);
 }
 
 function keyFault(key: KeyObject): string | null {
@@ -135,7 +160,9 @@ function readNames(leaf: X509Certificate): Result<string[], string> {
   const names: string[] = [];
   if (leaf.subjectAltName === undefined) return ok(names);
   if (leaf.subjectAltName.includes('"')) return err('the certificate has a subject alternative name with characters that no name has');
-  for (const item of leaf.subjectAltName.split(', ')) {
+  const items = leaf.subjectAltName.split(', ');
+  if (items.length > MAX_NAMES) return err(`the certificate has ${items.length} names, at most ${MAX_NAMES}`);
+  for (const item of items) {
     const colon = item.indexOf(':');
     const [type, value] = [item.slice(0, colon), item.slice(colon + 1)];
     if (type === 'DNS') {

@@ -138,6 +138,50 @@ describe('what is refused', () => {
   });
 });
 
+describe('K8: what a Secret or ConfigMap of a megabyte may hold', () => {
+  const MEGABYTE = 1024 * 1024;
+  const full = (unit: string): Buffer => Buffer.from(unit.repeat(Math.floor(MEGABYTE / unit.length)));
+  const numbered = (unit: (i: number) => string): Buffer => Buffer.from(Array.from({ length: 40_000 }, (_, i) => unit(i)).join(''));
+  const { cert, key } = makeCertificate({ names: ['DNS:a.test'] });
+
+  test.each([
+    ['beginnings', full('-----BEGIN A-----')],
+    ['beginnings of certificates', full('-----BEGIN CERTIFICATE-----\n')],
+    [
+      'beginnings of as many kinds, and one end',
+      Buffer.concat([numbered((i) => `-----BEGIN ${i}-----\n`), Buffer.from('-----END 1-----')]),
+    ],
+    ['beginnings and ends that do not fit', full('-----BEGIN A-----\n-----END B-----\n')],
+    ['a label without end', Buffer.from(`-----BEGIN ${'A'.repeat(MEGABYTE)}`)],
+    ['dashes', full('-')],
+  ])('%s are read in no time', (_, bytes) => {
+    const before = process.cpuUsage();
+    expect(inspectBundle(bytes)).toMatchObject({ ok: false });
+    expect(inspectCertificate(bytes, Buffer.from(key))).toMatchObject({ ok: false });
+    expect(inspectCertificate(Buffer.from(cert), bytes)).toMatchObject({ ok: false });
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(500);
+  });
+
+  test('more certificates than anybody trusts are none', () => {
+    expect(inspectBundle(Buffer.from(cert.repeat(1001)))).toEqual({ ok: false, error: 'the bundle has 1001 certificates, at most 1000' });
+    expect(inspectBundle(Buffer.from(cert.repeat(1000))).ok).toBe(true);
+  });
+
+  test('more names than anybody is given are none', () => {
+    const of = (count: number): ReturnType<typeof inspectCertificate> => {
+      const made = makeCertificate({ names: Array.from({ length: count }, (_, i) => `DNS:n${i}.test`) });
+      return inspectCertificate(Buffer.from(made.cert), Buffer.from(made.key));
+    };
+    expect(of(1001)).toEqual({ ok: false, error: 'the certificate has 1001 names, at most 1000' });
+    expect(of(1000).ok).toBe(true);
+  });
+
+  test('a block that does not end hides none that follows', () => {
+    expect(inspectBundle(Buffer.from(`-----BEGIN X-----\n${cert}`))).toEqual({ ok: true, value: cert });
+  });
+});
+
 test('a bundle is read whole, and comes out clean', () => {
   expect(inspectBundle(bytes(`# roots\n${root.cert}\nsome text\n${middle.cert}`))).toEqual({ ok: true, value: root.cert + middle.cert });
   expect(inspectBundle(bytes('nothing'))).toEqual({ ok: false, error: 'there is no certificate in it (-----BEGIN CERTIFICATE-----)' });

@@ -233,7 +233,8 @@ export class StatusWriter {
     if (!this.o.leader()) return this.clear();
     let left = SLICE;
     for (const entry of this.ready) {
-      if (left-- === 0 || this.flying >= this.limits.concurrency || now < this.pausedUntil || this.tokens.readyAt() > this.o.clock.now()) return;
+      if (left-- === 0 || this.flying >= this.limits.concurrency || now < this.pausedUntil || this.tokens.readyAt() > this.o.clock.now())
+        return;
       this.ready.delete(entry);
       try {
         this.look(entry);

@@ -187,4 +187,8 @@ const hooksOf = (families: Families, wall: () => number): SourceHooks => ({
   heard: (kind) => families.set('kubernetes_watch_last_event_timestamp_seconds', [kind], wall() / 1000),
   synced: (kind, yes) => families.set('kubernetes_watch_synced', [kind], yes ? 1 : 0),
   objects: (kind, count) => families.set('kubernetes_watch_objects', [kind], count),
+  gone: (kind) => {
+    for (const metric of ['kubernetes_watch_synced', 'kubernetes_watch_objects', 'kubernetes_watch_last_event_timestamp_seconds'] as const)
+      families.remove(metric, [kind]);
+  },
 });

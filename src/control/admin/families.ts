@@ -71,6 +71,11 @@ export class Families {
     values[WIDTH - 1] = (values[WIDTH - 1] as number) + seconds;
   }
 
+  /** What the row speaks of is not there any more. */
+  remove(metric: MainMetric, labels: readonly string[]): void {
+    this.family(metric).delete(labels.join('\0'));
+  }
+
   /** Replaces all rows of a gauge. */
   replace(metric: MainMetric, rows: Iterable<readonly [readonly string[], number]>): void {
     this.family(metric).clear();

@@ -7,6 +7,16 @@ const worker = () => {
   return { cells, add: (code: string, n = 1) => cells.add(cells.row('requests_total', 'default/l', 'default/u', code, 'ok'), n) };
 };
 
+test('a row that is removed is not there, and begins anew', () => {
+  const families = new Families();
+  for (const kind of ['ReferenceGrant', 'Service']) families.set('kubernetes_watch_objects', [kind], 3);
+  families.remove('kubernetes_watch_objects', ['ReferenceGrant']);
+  families.remove('kubernetes_watch_objects', ['Nothing']);
+  expect([...families.rows('kubernetes_watch_objects')].map((row) => row.labels)).toEqual([['Service']]);
+  families.set('kubernetes_watch_objects', ['ReferenceGrant'], 1);
+  expect(families.get('kubernetes_watch_objects', 'ReferenceGrant')).toBe(1);
+});
+
 describe('counters over processes that come and go', () => {
   test('add up over workers, each by the difference to what it said before', () => {
     const families = new Families();

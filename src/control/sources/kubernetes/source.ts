@@ -19,6 +19,8 @@ import { View } from './view.ts';
 export interface SourceHooks extends ReflectorHooks {
   /** Objects held. */
   objects(kind: string, count: number): void;
+  /** The kind is not followed any more. */
+  gone(kind: string): void;
 }
 
 export interface KubernetesSourceOptions {
@@ -196,7 +198,7 @@ class ClusterSource implements KubernetesSource {
     for (const f of this.grantFollowing) this.unfollow(f);
     this.grantFollowing = [];
     this.view.grants.clear();
-    this.o.hooks.objects('ReferenceGrant', 0);
+    this.o.hooks.gone('ReferenceGrant');
     this.check();
   }
 
@@ -239,6 +241,8 @@ class ClusterSource implements KubernetesSource {
     });
     const following: Following = { kind: kind.kind, reflector: reflector as Reflector<Read<Identity>>, settled: false, synced: false };
     this.following.add(following);
+    // From the beginning, so that what never comes can be seen.
+    this.o.hooks.synced(kind.kind, false);
     reflector.start();
     return following;
   }

@@ -215,7 +215,7 @@ export class Pod {
       clock: systemClock,
       log: quiet,
       random: Math.random,
-      hooks: { list: none, reconnect: none, event: none, error: none, heard: none, synced: none, objects: none },
+      hooks: { list: none, reconnect: none, event: none, error: none, heard: none, synced: none, objects: none, gone: none },
     });
     await source.start(none);
     const api = recorded(await server.limited(rulesOf(o.className)));

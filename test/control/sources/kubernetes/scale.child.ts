@@ -58,6 +58,7 @@ const story = await follow(kubeconfig, {
     },
     synced: () => undefined,
     objects: () => undefined,
+    gone: () => undefined,
   },
 });
 const state = await story.first;

@@ -107,6 +107,7 @@ describe('the first state', () => {
     await until('the reason alone', () => story.source.pending().length === 1 && story.counted.has('error Upstream forbidden'));
     expect(story.source.pending()[0]).toMatch(/^Upstreams cannot be listed: forbidden: /);
     expect(story.states).toEqual([]);
+    expect([story.counted.get('synced Upstream'), story.counted.get('synced Listener')]).toEqual([0, 1]);
   });
 
   test('does not wait for Secrets that may not be read', async () => {
@@ -359,6 +360,8 @@ describe('grants', () => {
     await until('another one', () => grants().length === 1);
     fake.uninstallGrants();
     await until('there are none any more', () => grants().length === 0);
+    await until('rows of the kind are gone too', () => !story.counted.has('synced ReferenceGrant'));
+    expect(story.counted.has('objects ReferenceGrant')).toBe(false);
     fake.installGrants(['v1beta1']);
     fake.create(grant());
     await until('they are back', () => grants().length === 1);

@@ -87,6 +87,9 @@ export async function follow(
       heard: (kind) => count('heard', kind),
       synced: (kind, yes) => counted.set(`synced ${kind}`, yes ? 1 : 0),
       objects: (kind, n) => counted.set(`objects ${kind}`, n),
+      gone: (kind) => {
+        for (const what of ['objects', 'synced']) counted.delete(`${what} ${kind}`);
+      },
     },
     ...more,
   });

@@ -79,6 +79,7 @@ export async function chaos(target: ChaosTarget, o: ChaosOptions): Promise<Chaos
       heard: () => undefined,
       synced: () => undefined,
       objects: () => undefined,
+      gone: () => undefined,
     },
   });
   const watched = watchSteady(source);

@@ -13,6 +13,8 @@ import type { Family, Slice, SliceEndpoint } from './slice.ts';
 export const GATHER_MS = 10;
 /** Of all Services together. */
 export const MAX_ENDPOINTS = 500_000;
+/** Of the Services of one namespace: the others have room, whatever one author writes. */
+export const MAX_NAMESPACE_ENDPOINTS = 100_000;
 /** Of one Service: whoever writes slices without end takes time from nobody else. */
 export const MAX_SERVICE_ENDPOINTS = 20_000;
 export const MAX_SERVICE_SLICES = 2000;
@@ -22,9 +24,10 @@ export interface SlicesOptions {
   /** '' when not known. */
   readonly nodeName: string;
   readonly onError: (e: unknown) => void;
-  /** A slice whose endpoints do not fit any more counts as empty. */
+  /** A slice whose endpoints do not fit counts as empty, until there is room. */
   readonly onBeyond: (slice: ObjectKey) => void;
   readonly max?: number;
+  readonly maxOfNamespace?: number;
 }
 
 export interface ServiceFacts {
@@ -60,6 +63,10 @@ export class Slices implements ServiceEndpoints {
   private readonly listeners = new Set<Listener>();
   private zone = '';
   private held = 0;
+  private readonly heldOf = new Map<string, number>();
+  /** Those that did not fit. */
+  private readonly beyond = new Map<ObjectKey, Slice>();
+  private hasRoom = false;
   private dirty = new Set<ObjectKey>();
   private cancel: (() => void) | null = null;
 
@@ -110,24 +117,38 @@ export class Slices implements ServiceEndpoints {
   private add(slice: Slice): void {
     const known = this.known(slice.service);
     const kept = this.fits(known, slice) ? slice : { ...slice, endpoints: [] };
-    if (kept !== slice) this.o.onBeyond(slice.key);
+    if (kept !== slice) {
+      this.beyond.set(slice.key, slice);
+      this.o.onBeyond(slice.key);
+    }
     if (known.slices.length < MAX_SERVICE_SLICES) {
-      this.held += kept.endpoints.length;
+      this.count(slice.namespace, kept.endpoints.length);
       known.slices = [...known.slices, kept].sort(byKey);
     }
     this.touch(slice.service);
   }
 
-  private fits({ slices }: Known, { endpoints }: Slice): boolean {
+  private count(namespace: string, endpoints: number): void {
+    this.held += endpoints;
+    const now = (this.heldOf.get(namespace) ?? 0) + endpoints;
+    if (now === 0) this.heldOf.delete(namespace);
+    else this.heldOf.set(namespace, now);
+  }
+
+  private fits({ slices }: Known, { endpoints, namespace }: Slice): boolean {
     if (slices.length >= MAX_SERVICE_SLICES || this.held + endpoints.length > (this.o.max ?? MAX_ENDPOINTS)) return false;
+    const ofNamespace = (this.heldOf.get(namespace) ?? 0) + endpoints.length;
+    if (ofNamespace > (this.o.maxOfNamespace ?? MAX_NAMESPACE_ENDPOINTS)) return false;
     return slices.reduce((sum, s) => sum + s.endpoints.length, endpoints.length) <= MAX_SERVICE_ENDPOINTS;
   }
 
-  private drop({ key, service }: Slice): void {
+  private drop({ key, service, namespace }: Slice): void {
+    this.beyond.delete(key);
     const known = this.services.get(service);
     const slice = known?.slices.find((s) => s.key === key);
     if (known === undefined || slice === undefined) return;
-    this.held -= slice.endpoints.length;
+    this.count(namespace, -slice.endpoints.length);
+    this.hasRoom = true;
     known.slices = known.slices.filter((s) => s !== slice);
     this.touch(service);
   }
@@ -146,7 +167,27 @@ export class Slices implements ServiceEndpoints {
     this.cancel ??= this.o.clock.after(GATHER_MS, () => this.tell());
   }
 
+  /** Once for everything that went: those of before first. */
+  private fill(): void {
+    if (!this.hasRoom) return;
+    const full = new Set<ObjectKey>();
+    for (const slice of this.beyond.values()) {
+      if (full.has(slice.service)) continue;
+      const known = this.known(slice.service);
+      // In its place is an empty one, if there was a place.
+      const others = known.slices.filter((s) => s.key !== slice.key);
+      if (this.fits({ ...known, slices: others }, slice)) {
+        known.slices = others;
+        this.beyond.delete(slice.key);
+        this.add(slice);
+      } else full.add(slice.service);
+    }
+    this.hasRoom = false;
+  }
+
   private tell(): void {
+    this.fill();
+    this.cancel?.();
     this.cancel = null;
     const services = this.dirty;
     this.dirty = new Set();

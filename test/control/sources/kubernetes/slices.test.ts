@@ -452,11 +452,42 @@ describe('limits', () => {
     expect(l.counts()).toEqual({ total: 1000, ready: 1000 });
     l.remove('a');
     expect(l.counts()).toEqual({ total: 0, ready: 0 });
-    l.put(slice('b', 'web', many(1000, 1000)));
+    l.clock.advance(GATHER_MS);
     expect(l.counts()).toEqual({ total: 1000, ready: 1000 });
+    expect(l.told.at(-1)).toEqual(['default/web']);
     l.remove('b');
     l.put(slice('c', 'web', many(1000)));
     expect(l.beyond).toHaveLength(1);
+  });
+
+  test('so has one namespace, and the others have theirs', () => {
+    const l = lane({ max: 5000, maxOfNamespace: 2000 });
+    for (const name of ['a', 'b', 'c']) l.put(slice(name, name, many(1000)));
+    expect(l.beyond).toEqual(['default/c']);
+    const other = { namespace: 'other', name: 'web', portName: '' };
+    const raw = slice('o', 'web', many(1000));
+    l.slices.changed(undefined, read({ ...raw, metadata: { ...(raw['metadata'] as Raw), namespace: 'other' } }));
+    expect(l.slices.counts(other).total).toBe(1000);
+    l.remove('a');
+    l.clock.advance(GATHER_MS);
+    expect(['b', 'c'].map((name) => l.slices.counts({ ...WEB, name }).total)).toEqual([1000, 1000]);
+    l.put(slice('c', 'c', many(1)));
+    l.remove('b');
+    l.remove('c');
+    l.put(slice('d', 'd', many(1000)));
+    l.put(slice('e', 'e', many(1000)));
+    expect(l.beyond).toHaveLength(1);
+  });
+
+  test('one that was taken away while there was no room does not come back', () => {
+    const l = lane({ max: 1000 });
+    l.put(slice('a', 'web', many(1000)));
+    l.put(slice('b', 'api', many(1000)));
+    l.remove('b');
+    l.remove('a');
+    l.clock.advance(GATHER_MS);
+    expect(l.slices.counts({ ...WEB, name: 'api' }).total).toBe(0);
+    expect(l.counts().total).toBe(0);
   });
 
   test('so has one Service, and the others have what they have', () => {

@@ -50,6 +50,7 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
 }
 
 export { describe as describeMatch } from './conflicts.ts';
+export { clip } from './messages.ts';
 export { Memo } from './memo.ts';
 export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
 export type {

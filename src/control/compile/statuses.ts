@@ -2,6 +2,7 @@
 import type { ObjectMeta } from '../../contract/resources/index.ts';
 import type { CertificateDates, Condition, ConditionType, ObjectStatus } from './compiled.ts';
 import { datesOf } from './certificates.ts';
+import { clip, clipList } from './messages.ts';
 import {
   byName,
   type Attachment,
@@ -13,7 +14,6 @@ import {
   type UpstreamDraft,
 } from './draft.ts';
 
-const MESSAGE_BYTES = 1024;
 /** What the status of an Upstream holds; one that names none may have more. */
 const MAX_LISTENERS = 64;
 
@@ -170,28 +170,4 @@ function worst(all: readonly (readonly Condition[])[]): Condition[] {
     const bad = rest.map((list) => list[i] as Condition).find((c) => c.status !== GOOD[c.type]);
     return bad ?? condition;
   });
-}
-
-function clip(text: string): string {
-  if (Buffer.byteLength(text) <= MESSAGE_BYTES) return text;
-  const cut = Buffer.from(text)
-    .subarray(0, MESSAGE_BYTES - 3)
-    .toString('utf8')
-    .replace(/\ufffd+$/, '');
-  return `${cut}...`;
-}
-
-/** As many items as fit, and how many more there are. */
-function clipList(prefix: string, items: readonly string[]): string {
-  const whole = prefix + items.join('; ');
-  if (Buffer.byteLength(whole) <= MESSAGE_BYTES) return whole;
-  let shown = '';
-  let count = 0;
-  for (const item of items) {
-    const next = count === 0 ? item : `${shown}; ${item}`;
-    if (Buffer.byteLength(prefix + next) > MESSAGE_BYTES - 24) break;
-    shown = next;
-    count++;
-  }
-  return count === 0 ? clip(whole) : `${prefix}${shown}; and ${items.length - count} more`;
 }

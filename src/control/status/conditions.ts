@@ -59,15 +59,3 @@ export function readConditions(own: unknown): Map<ConditionType, WrittenConditio
 /** The status of each type that means well. */
 export const isGood = ({ type, status }: Pick<Condition, 'type' | 'status'>): boolean =>
   status === (type === 'Conflicted' ? 'False' : 'True');
-
-const MESSAGE_BYTES = 1024;
-
-/** At most 1 kB of UTF-8. */
-export function clip(text: string): string {
-  if (Buffer.byteLength(text) <= MESSAGE_BYTES) return text;
-  const cut = Buffer.from(text)
-    .subarray(0, MESSAGE_BYTES - 3)
-    .toString('utf8')
-    .replace(/\ufffd+$/, '');
-  return `${cut}...`;
-}

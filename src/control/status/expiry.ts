@@ -1,6 +1,5 @@
 /** A certificate that has expired serves on: clients refuse it, and nothing would be better without it. It is said where somebody looks. */
-import type { Condition, ObjectStatus } from '../compile/index.ts';
-import { clip } from './conditions.ts';
+import { clip, type Condition, type ObjectStatus } from '../compile/index.ts';
 
 /** Begins the warning in the message of a ResolvedRefs that stays true. */
 export const EXPIRED_MARK = 'certificates that have expired: ';

@@ -2,8 +2,7 @@
  * `Programmed` is a promise about workers: compile says what would serve, this says what does. True only where every local worker has acknowledged
  * a version that holds the object's generation, on a Listener that is bound.
  */
-import type { Condition, ObjectStatus } from '../compile/index.ts';
-import { clip } from './conditions.ts';
+import { clip, type Condition, type ObjectStatus } from '../compile/index.ts';
 
 export interface WorkerFacts {
   /** `listener` is `namespace/name`. */

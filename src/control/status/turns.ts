@@ -1,7 +1,7 @@
 /** When an object has turned from good to bad, or back: what two statuses of it differ in. Pure. */
-import { CONDITION_REASONS, type ConditionType } from '../compile/index.ts';
+import { clip, CONDITION_REASONS, type ConditionType } from '../compile/index.ts';
 import type { EventNote, ObjectRef } from './client.ts';
-import { clip, isGood, ownPart, readConditions, type WrittenCondition } from './conditions.ts';
+import { isGood, ownPart, readConditions, type WrittenCondition } from './conditions.ts';
 import { EXPIRED_MARK } from './expiry.ts';
 import { remedyFor } from './remedies.ts';
 

@@ -14,6 +14,7 @@ import type { ReflectorOptions, ReflectorState } from './handler.ts';
 import { asObject, Held, type EventType } from './held.ts';
 import { asPage, Listing, MAX_OBJECTS, type Page } from './listing.ts';
 import { readPages } from './pages.ts';
+import { Relists } from './relists.ts';
 import { Session, type Outcome } from './session.ts';
 import { Standing } from './standing.ts';
 import { compareVersions } from './versions.ts';
@@ -36,13 +37,10 @@ const WATCH_SECONDS = 30;
 const WATCH_SPREAD_SECONDS = 15;
 /** A list takes as long as it takes. */
 const LIST_SECONDS = 300;
-/** A server that never keeps the order is not listed more often than this for it. */
-const SUSPECT_MS = 30_000;
 const SHORT_MS = 1000;
 const MAX_HUNG = 3;
 const WORDLESS_MS = 10_000;
 const NEVER = -1;
-const SAFETY_MS = 6 * 3_600_000;
 
 /** Errors after which the version is of no use, or cannot be trusted. */
 const NEEDS_LIST: ReadonlySet<ApiErrorKind> = new Set(['gone', 'malformed', 'too_large', 'invalid']);
@@ -53,13 +51,13 @@ export class Reflector<T> {
   private readonly standing: Standing<T>;
   private readonly backoff: Backoff;
   private readonly outage: Outage;
+  private readonly relists: Relists;
   private running = false;
   private held = new Held();
   /** Where the watch goes on; null: a list is due. */
   private version: string | null = null;
   /** What any complete list has shown. */
   private listed: string | null = null;
-  private listedAt = 0;
   /** This server does not list by watch. */
   private paged = false;
   /** The watch cache's list was refused or too much: pages, from etcd. */
@@ -71,8 +69,6 @@ export class Reflector<T> {
   private isSynced = false;
   private session: Session<T> | null = null;
   private wake: (() => void) | null = null;
-  private cancelSafety: (() => void) | null = null;
-  private cancelSuspect: (() => void) | null = null;
 
   constructor(o: ReflectorOptions<T>) {
     this.o = o;
@@ -80,14 +76,7 @@ export class Reflector<T> {
     this.standing = new Standing(o);
     this.backoff = new Backoff(o.random);
     this.outage = o.outage ?? new Outage();
-  }
-
-  get synced(): boolean {
-    return this.isSynced;
-  }
-
-  get size(): number {
-    return this.held.size;
+    this.relists = new Relists(o, () => this.relist());
   }
 
   state(): ReflectorState {
@@ -103,8 +92,7 @@ export class Reflector<T> {
   /** Nothing is called any more from here on. */
   stop(): void {
     this.running = false;
-    this.cancelSafety?.();
-    this.cancelSuspect?.();
+    this.relists.stop();
     this.session?.end(null);
     this.wake?.();
   }
@@ -218,21 +206,13 @@ export class Reflector<T> {
     listing.held.complete(version);
     this.held = listing.held;
     this.version = this.listed = version;
-    this.listedAt = this.o.clock.now();
     this.isSynced = true;
     this.watched = false;
-    this.cancelSuspect?.();
-    this.cancelSuspect = null;
     hooks.list(kind.kind);
     hooks.synced(kind.kind, true);
     this.standing.recovered();
-    this.planSafety();
+    this.relists.listed();
     return 'listed';
-  }
-
-  private planSafety(): void {
-    this.cancelSafety?.();
-    this.cancelSafety = this.o.clock.after(SAFETY_MS * (1 + this.o.random()), () => this.relist());
   }
 
   // ---- a stream of events, with the list at its beginning or not
@@ -368,14 +348,8 @@ export class Reflector<T> {
   /** The order is broken, so that something may be missing: a list soon. */
   private suspect(): void {
     this.o.hooks.error(this.o.kind.kind, 'malformed');
-    if (this.cancelSuspect !== null) return;
-    const since = this.o.clock.now() - this.listedAt;
-    const wait = Math.max(SUSPECT_MS - since, 0) + this.o.random() * JITTER_MS;
-    this.standing.disordered(wait);
-    this.cancelSuspect = this.o.clock.after(wait, () => {
-      this.cancelSuspect = null;
-      this.relist();
-    });
+    const wait = this.relists.suspect();
+    if (wait !== null) this.standing.disordered(wait);
   }
 
   // ---- after a turn
@@ -392,7 +366,7 @@ export class Reflector<T> {
     if (outcome.status > 0 && this.standing.outage) this.answered();
     this.standing.failed(outcome, this.version === null ? 'listed' : 'watched');
     // A version that is too old says nothing of the server's health: a list at once, unless that has just been tried.
-    const tooOld = outcome.kind === 'gone' && this.version !== null && this.o.clock.now() - this.listedAt >= HEALTHY_MS;
+    const tooOld = outcome.kind === 'gone' && this.version !== null && this.relists.age() >= HEALTHY_MS;
     if (NEEDS_LIST.has(outcome.kind) || outcome.reason === 'ResourceVersionTooLarge') this.version = null;
     if (tooOld) return this.o.random() * JITTER_MS;
     return outcome.kind === 'timeout' && lived >= HEALTHY_MS ? 0 : this.backoff.after(outcome);

@@ -48,8 +48,6 @@ export interface KubernetesSource extends Source {
   held(): Iterable<ObjectRef>;
   /** Why the first state is not there yet; empty when it is. For /readyz. */
   pending(): readonly string[];
-  /** When the API server was last heard of, in milliseconds since the epoch; 0: never. */
-  heard(): number;
 }
 
 /** A burst of changes is one state: each costs a copy of what it changed. */
@@ -84,7 +82,6 @@ class ClusterSource implements KubernetesSource {
   private readonly grants: GrantDiscovery;
   private grantFollowing: readonly Following[] = [];
   private readonly outage = new Outage();
-  private lastHeard = 0;
   private lines = 0;
   private linesSince = 0;
   private onFirst: ((state: SourceState) => void) | null = null;
@@ -153,10 +150,6 @@ class ClusterSource implements KubernetesSource {
     const reasons = [...this.following].flatMap((f) => (f.settled ? [] : (f.reflector.state().problem ?? 'a list is on its way')));
     if (this.grants.problem !== null) reasons.push(this.grants.problem);
     return [...new Set(reasons)];
-  }
-
-  heard(): number {
-    return this.lastHeard;
   }
 
   private followAll(): void {
@@ -257,10 +250,7 @@ class ClusterSource implements KubernetesSource {
         hooks.error(kind, reason);
         if (reason === 'forbidden' || reason === 'not_found') onRefused();
       },
-      heard: () => {
-        this.lastHeard = this.o.clock.wall();
-        hooks.heard(kind);
-      },
+      heard: () => hooks.heard(kind),
       synced: (_, yes) => {
         of().synced = yes;
         // Of several watches of one kind the metric speaks for all.

@@ -55,7 +55,7 @@ describe('K10: 410', () => {
     expect(rig.api.last.query.get('sendInitialEvents')).toBe('true');
     expect(rig.counts.get('gone')).toBe(1);
     expect(rig.seen).toEqual([]);
-    expect(rig.reflector.synced).toBe(true);
+    expect(rig.reflector.state().synced).toBe(true);
     rig.api.last.open().event('ADDED', object('b', '50')).listed('60');
     expect(rig.seen).toEqual(['= b@50']);
     expect(rig.reflector.state().problem).toBeNull();
@@ -101,7 +101,7 @@ describe('pauses', () => {
     const expected = Array.from({ length: 10 }, (_, i) => Math.min(200 * 2 ** i, ceiling));
     expect(await pausesOf(rig, error, 10)).toEqual(expected);
     expect(rig.counts.get(error.kind)).toBe(10);
-    expect(rig.reflector.synced).toBe(true);
+    expect(rig.reflector.state().synced).toBe(true);
     expect(rig.reflector.state().problem).toMatch(/^Upstreams cannot be (listed|watched): [a-z ]+: scripted/);
     expect(rig.seen).toEqual(error.kind === 'not_found' ? ['missing'] : []);
   });
@@ -178,7 +178,7 @@ describe('what is not there', () => {
     expect(rig.logged).toHaveLength(1);
     rig.api.last.open().event('ADDED', object('a', '5')).listed('10');
     expect(rig.seen).toEqual(['missing', '= a@5']);
-    expect(rig.reflector.synced).toBe(true);
+    expect(rig.reflector.state().synced).toBe(true);
     // It goes again: told again, and what was held stays.
     await rig.api.last.end(failure('not_found', 404));
     expect(rig.seen).toEqual(['missing', '= a@5', 'missing']);

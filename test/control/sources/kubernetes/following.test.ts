@@ -82,7 +82,7 @@ const follow = (more: { accept?: string; kind?: typeof KIND; optional?: boolean 
   const converged = (what: string): Promise<void> =>
     until(what, () => {
       clock.advance(20);
-      return reflector.synced && equal();
+      return reflector.state().synced && equal();
     });
   return { reflector, held, counts, converged, equal };
 };
@@ -124,7 +124,7 @@ test('metadata alone', async () => {
   for (const watchLists of [true, false]) {
     fake.watchLists = watchLists;
     const { reflector, held } = follow({ accept: METADATA_ONLY, kind: { ...KIND, kind: 'Namespace', plural: 'namespaces' } });
-    await until('the list', () => reflector.synced);
+    await until('the list', () => reflector.state().synced);
     expect(held.get('default')).toMatch(/^default@\d+ \(metadata\)$/);
     reflector.stop();
   }

@@ -227,7 +227,7 @@ describe(`a cluster on ${ENGINE.name}`, () => {
     await conditioned('listeners', 'system', 'roles', 'Programmed', 'True Programmed');
     const writes = fake.calls.filter((call) => call.method !== 'GET' && call.path.includes('roles'));
     expect(writes.length).toBeGreaterThan(0);
-    for (const call of [...writes]) expect(call.userAgent).toContain('pod-roles');
+    for (const call of writes) expect(call.userAgent).toContain('pod-roles');
     const kinds = parseMetrics((await get(`${edge.metrics}/metrics`)).body).filter(
       (s) => s.name === 'spooky_kubernetes_status_writes_total',
     );

@@ -29,9 +29,13 @@ const WARNED = 1;
 /** The real GOAWAY is out. */
 const REFUSING = 2;
 
-/** A round trip, whatever was measured. */
-const MIN_WARNING_MS = 10;
-const MAX_WARNING_MS = 1000;
+/**
+ * RFC 9114 s5.2 wants a round trip between the warning and the GOAWAY that counts. Three and a second at least: a warning that is lost is sent again,
+ * a client that is busy reads it late, and what it begins before it has read it is to be served.
+ */
+const WARNING_ROUND_TRIPS = 3;
+const MIN_WARNING_MS = 1000;
+const MAX_WARNING_MS = 3000;
 /** How long the last answer's bytes may take to get through before the connection is looked at again; engines cache their counters for a second. */
 const LINGER_MS = 1100;
 const MAX_LINGERS = 30;
@@ -266,7 +270,7 @@ export class Connection implements ServerConnection, TimerOwner {
     const { wheel } = this.shared;
     wheel.disarm(this.noRequest);
     this.quic.write(this.controlId, GOAWAY_MAX as Uint8Array, 0, GOAWAY_MAX.length, false);
-    wheel.arm(this.drainTimer, Math.min(Math.max(this.quic.stats().rttMs, MIN_WARNING_MS), MAX_WARNING_MS));
+    wheel.arm(this.drainTimer, Math.min(Math.max(WARNING_ROUND_TRIPS * this.quic.stats().rttMs, MIN_WARNING_MS), MAX_WARNING_MS));
   }
 
   private onWarned(): void {

@@ -60,7 +60,7 @@ describe('a connection', () => {
     expect(world.limitsHit).toEqual([]);
     world.clock.advance(1100);
     expect(world.limitsHit).toEqual(['noRequestTimeout']);
-    world.clock.advance(100);
+    world.clock.advance(1100);
     expect(c.bytesOn(3).subarray(-13)).toEqual(concat(GOAWAY_MAX, bytes(0x07, 0x01, 0x04)));
     expect(c.closed).toEqual({ app: true, code: H3.H3_NO_ERROR, reason: '' });
   });
@@ -108,7 +108,7 @@ describe('a connection', () => {
     expect(c.bytesOn(3).subarray(-10)).toEqual(GOAWAY_MAX);
     // Sent before the client could know.
     expect(world.isHonest(c, 12)).toBe(true);
-    world.clock.advance(100);
+    world.clock.advance(1100);
     expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x10));
     c.feed(16, request(), true);
     expect(c.resets).toEqual([[16, H3.H3_REQUEST_REJECTED]]);
@@ -119,16 +119,16 @@ describe('a connection', () => {
 });
 
 describe('drain', () => {
-  test('in two steps, a round trip apart; closes when the last request is done and its bytes are out', () => {
+  test('in two steps, three round trips apart; closes when the last request is done and its bytes are out', () => {
     const world = new World();
     const c = world.connect();
-    c.rttMs = 200;
+    c.rttMs = 400;
     world.onEnd = () => {};
     c.feed(0, request(), true);
     world.server.drain();
     world.server.drain();
     expect(c.bytesOn(3).subarray(-10)).toEqual(GOAWAY_MAX);
-    world.clock.advance(190);
+    world.clock.advance(1190);
     c.feed(4, request(), true);
     expect(world.requests.length).toBe(2);
     world.clock.advance(30);
@@ -153,12 +153,39 @@ describe('drain', () => {
     expect(world.server.connections()).toBe(0);
   });
 
+  test('what comes within a second of the warning is served: that may have been lost on its way, and sent again', () => {
+    const world = new World();
+    const c = world.connect();
+    c.rttMs = 1;
+    world.onEnd = () => {};
+    world.server.drain();
+    world.clock.advance(980);
+    c.feed(0, request(), true);
+    expect([c.resets, world.requests.length]).toEqual([[], 1]);
+    answer(world.requests[0] as Seen);
+    world.clock.advance(40);
+    expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x04));
+    c.feed(4, request(), true);
+    expect(c.resets).toEqual([[4, H3.H3_REQUEST_REJECTED]]);
+  });
+
+  test('nor does a slow client wait for longer than three seconds', () => {
+    const world = new World();
+    const c = world.connect();
+    c.rttMs = 20_000;
+    world.server.drain();
+    world.clock.advance(2950);
+    expect(c.closed).toBe(null);
+    world.clock.advance(100);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
   test('a late request of an id that is allowed is served to its end', () => {
     const world = new World();
     const c = world.connect();
     expect(world.isHonest(c, 8)).toBe(true);
     world.server.drain();
-    world.clock.advance(100);
+    world.clock.advance(1100);
     expect(c.closed).toBe(null);
     expect(world.isHonest(c, 0)).toBe(true);
     world.clock.advance(2500);
@@ -184,7 +211,7 @@ describe('drain', () => {
     const c = world.connect();
     expect(world.isHonest(c, 4)).toBe(true);
     world.server.drain();
-    world.clock.advance(100);
+    world.clock.advance(1100);
     world.onEnd = () => {};
     c.feed(0, request(), true);
     world.clock.advance(60_000);
@@ -198,7 +225,7 @@ describe('drain', () => {
     const world = new World();
     const c = world.connect();
     world.server.drain();
-    world.clock.advance(50);
+    world.clock.advance(1050);
     expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x00));
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
@@ -207,7 +234,7 @@ describe('drain', () => {
     const world = new World();
     world.server.drain();
     const c = world.connect();
-    world.clock.advance(50);
+    world.clock.advance(1050);
     expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x00));
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });

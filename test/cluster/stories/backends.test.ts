@@ -95,8 +95,8 @@ describe('backends under load', () => {
     expect(counts).toMatchObject({ ...WHOLE, statuses: { 200: counts.begun } });
   }, 240_000);
 
-  // A process that has ended refuses connections for the moment until its slice says so.
-  const ENDED = ['502 connect_refused', '503 no_endpoint'];
+  // A process that has ended refuses connections for the moment until its slice says so; where its network is gone, too, nobody even does that.
+  const ENDED = ['502 connect_refused', '504 connect_timeout', '503 no_endpoint'];
 
   test.each([
     ['scaled to zero and back', () => scale('demo-v1', 0), () => scale('demo-v1', 2), ENDED],
@@ -135,7 +135,7 @@ describe('backends under load', () => {
       expect(Object.keys(reasons).filter((reason) => !(allowed as readonly string[]).includes(reason))).toEqual([]);
       expect(reasons['503 no_endpoint'] ?? reasons['500 reference_unresolved']).toBeGreaterThan(0);
       // What clients were answered is what was counted; `served` asked, too.
-      for (const status of ['500', '502', '503']) {
+      for (const status of ['500', '502', '503', '504']) {
         const counted = Object.entries(reasons)
           .filter(([reason]) => reason.startsWith(status))
           .reduce((sum, [, count]) => sum + count, 0);

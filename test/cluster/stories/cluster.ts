@@ -91,11 +91,16 @@ export function valuesFile(values: object = {}): string {
 
 let installed = '';
 
-/** As the documents say it: `helm install spooky`, and the pods are ready. Namespaces forbid what the default does not need. */
+/**
+ * As the documents say it: `helm install spooky`, and the pods are ready. Namespaces forbid what the default does not need. The pods are also
+ * available, which takes `minReadySeconds` more: the controller of DaemonSets forgets a rollout that begins before (its queue keeps one time to
+ * look again, the earliest; at that time the new pods are not available yet).
+ */
 export async function install(values: object = {}, options: { helm?: 'helm' | 'helm4'; podSecurity?: string } = {}): Promise<void> {
   await namespace(OWN, { 'pod-security.kubernetes.io/enforce': options.podSecurity ?? 'restricted' });
   installed = new Date().toISOString();
   await helm(['install', 'spooky', CHART, '--wait', '--timeout', '180s', '--values', valuesFile(values)], options.helm);
+  await rolledOut('daemonset', 'spooky');
 }
 
 export const namespace = (name: string, labels: Readonly<Record<string, string>> = {}): Promise<string> =>

@@ -142,7 +142,7 @@ class ClusterFeed implements Feed {
 class Voice {
   readonly leader: Leader;
   readonly reporter: Reporter;
-  private readonly unfollow: () => void;
+  private readonly unfollow: readonly (() => void)[];
 
   constructor({ installation, pod }: Place, { clock, log, families }: Tools, api: KubeApi, source: KubernetesSource) {
     const { className, namespace } = installation;
@@ -169,11 +169,14 @@ class Voice {
       onWrite: (kind, result) => families.add('kubernetes_status_writes_total', [kind, result]),
       onEvent: (result) => families.add('kubernetes_events_total', [result]),
     });
-    this.unfollow = source.endpoints.onChange((services) => this.reporter.endpointsChanged(services));
+    this.unfollow = [
+      source.endpoints.onChange((services) => this.reporter.endpointsChanged(services)),
+      source.onSeen((ref) => this.reporter.seenAgain(ref)),
+    ];
   }
 
   async stop(): Promise<void> {
-    this.unfollow();
+    for (const end of this.unfollow) end();
     await this.reporter.stop();
     await this.leader.stop();
   }

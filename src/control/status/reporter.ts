@@ -32,7 +32,7 @@ export interface ReporterOptions {
   readonly limits?: WriterLimits;
 }
 
-/** Everything is compared again so often, up to twice: somebody else may have written. */
+/** Everything is compared again so often, up to twice: a net below what watches tell. */
 export const RECHECK_MS = 300_000;
 /** The longest that a certificate's end is slept towards: clocks are set. */
 const MAX_SLEEP_MS = 3_600_000;
@@ -117,6 +117,12 @@ export class Reporter {
   /** Slices of these Services (`namespace/name`) have changed. */
   endpointsChanged(services: ReadonlySet<string>): void {
     for (const service of services) this.enqueue(this.users.get(service) ?? [], 'counts');
+  }
+
+  /** Somebody has written the object, and not its spec: we did, or it is not as it should be. */
+  seenAgain(ref: ObjectRef): void {
+    const key = keyOf(ref);
+    if (this.wishes.has(key)) this.enqueue([key], 'check');
   }
 
   /** Whatever a leader before us wrote is compared with what we would have. */

@@ -326,6 +326,26 @@ test('somebody else who writes our fields is noticed and put right', async () =>
   expect(Object.keys(cluster.status('Upstream', 'web/api'))).toEqual(Object.keys(before));
 });
 
+test('it is put right at once when the watch shows it, and somebody who persists is written to ever less often', async () => {
+  const { cluster, reporter } = setUp([upstreamStatus()]);
+  reporter.applied(compiledOf([upstreamStatus()]), SERVED);
+  await cluster.advance(20_000, 100);
+  const thief = (): void => reporter.seenAgain(cluster.put('Upstream', 'web/api', { status: {} }));
+  thief();
+  await cluster.advance(1000, 100);
+  expect(cluster.writes).toHaveLength(2);
+  // Our own write, as the watch shows it, is what we want.
+  reporter.seenAgain({ kind: 'Upstream', namespace: 'web', name: 'api', uid: 'uid-web/api' });
+  reporter.seenAgain({ kind: 'Upstream', namespace: 'web', name: 'stranger', uid: 'u' });
+  await cluster.advance(20_000, 1000);
+  expect(cluster.writes).toHaveLength(2);
+  for (let i = 0; i < 300; i++) {
+    thief();
+    await cluster.advance(1000, 500);
+  }
+  expect(cluster.writes.length).toBeLessThan(10);
+});
+
 test('a thousand new Upstreams cost at most 1,100 writes', async () => {
   const all = Array.from({ length: 1000 }, (_, i) => upstreamStatus(`web/u${i}`, { groups: [`g${i}`] as never }));
   const groups = Object.fromEntries(all.map((_, i) => [`g${i}`, `web/s${i % 50}`]));

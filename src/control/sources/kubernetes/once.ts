@@ -79,6 +79,7 @@ export async function readOnce(o: OnceOptions): Promise<Result<Once, string>> {
     nodeName: '',
     onChange: () => undefined,
     onError: () => undefined,
+    onSeen: () => undefined,
     onLeftOut: (kind, why, name) => leftOut.length < MAX_LEFT_OUT && leftOut.push(`${kind} ${name}: ${why.replaceAll('_', ' ')}`),
   });
   for (const task of await tasksOf(view, o, unread)) {

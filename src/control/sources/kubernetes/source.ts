@@ -46,6 +46,8 @@ export interface KubernetesSource extends Source {
   readonly seen: StatusClient['seen'];
   /** Those of our kinds that carry a status of ours. */
   held(): Iterable<ObjectRef>;
+  /** Calls back with each of our kinds that is not as it was, but for its spec: somebody, or we, wrote its status. Returns the end of it. */
+  onSeen(listener: (ref: ObjectRef) => void): () => void;
   /** Why the first state is not there yet; empty when it is. For /readyz. */
   pending(): readonly string[];
 }
@@ -89,6 +91,7 @@ class ClusterSource implements KubernetesSource {
   private complete = false;
   private cancel: (() => void) | null = null;
   private stopped = false;
+  private readonly seers = new Set<(ref: ObjectRef) => void>();
 
   constructor(o: KubernetesSourceOptions) {
     this.o = o;
@@ -96,6 +99,7 @@ class ClusterSource implements KubernetesSource {
       ...o,
       onChange: () => this.changed(),
       onLeftOut: (kind, why, name) => this.leftOut(kind, why, name),
+      onSeen: (ref) => this.tellSeen(ref),
       onError: (e) => o.log.error('internal error', { where: 'endpoints', error: e }),
     });
     this.scopes = scopesOf(o.namespaces, o.installation.namespace);
@@ -117,6 +121,11 @@ class ClusterSource implements KubernetesSource {
 
   held(): Iterable<ObjectRef> {
     return this.view.held();
+  }
+
+  onSeen(listener: (ref: ObjectRef) => void): () => void {
+    this.seers.add(listener);
+    return () => this.seers.delete(listener);
   }
 
   start(onChange: (state: SourceState) => void): Promise<SourceState> {
@@ -269,6 +278,16 @@ class ClusterSource implements KubernetesSource {
     this.complete = true;
     this.onFirst?.(this.state());
     this.onFirst = null;
+  }
+
+  private tellSeen(ref: ObjectRef): void {
+    for (const listener of this.seers) {
+      try {
+        listener(ref);
+      } catch (e) {
+        this.o.log.error('internal error', { where: 'source', error: e });
+      }
+    }
   }
 
   private changed(): void {

@@ -16,6 +16,8 @@ export interface TableOptions<E extends Identity> {
   readonly keep: (before: E, after: E) => E | null;
   /** Something that matters changed. */
   readonly onChange: (before: E | undefined, after: E | undefined) => void;
+  /** Nothing that matters changed, and yet what is held is another entry. */
+  readonly onKept?: (before: E, after: E) => void;
   /** `name` is the object's, '' when it has none that can be printed. */
   readonly onLeftOut: (why: LeftOut, name: string) => void;
   readonly max?: number;
@@ -98,6 +100,7 @@ export class Table<E extends Identity> {
     const kept = before?.uid === entry.uid ? this.o.keep(before, entry) : null;
     this.map.set(key, kept ?? entry);
     if (kept === null) this.o.onChange(before, entry);
+    else if (before !== undefined && kept !== before) this.o.onKept?.(before, kept);
   }
 
   private remove(key: ObjectKey, before: E): void {

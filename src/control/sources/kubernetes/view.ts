@@ -33,7 +33,7 @@ import type { Identity } from './meta.ts';
 import { keepOurs, readListener, readUpstream, type OurObject } from './objects.ts';
 import { readSlice, sameSlice, type Slice } from './slice.ts';
 import { Slices, type SlicesOptions } from './slices.ts';
-import { Table, type LeftOut } from './table.ts';
+import { Table, type LeftOut, type TableOptions } from './table.ts';
 import { nodeAddresses, zoneOf } from './zones.ts';
 
 export interface ViewOptions extends Omit<SlicesOptions, 'onBeyond'> {
@@ -43,7 +43,11 @@ export interface ViewOptions extends Omit<SlicesOptions, 'onBeyond'> {
   /** The next set is another one. */
   readonly onChange: () => void;
   readonly onLeftOut: (kind: string, why: LeftOut, name: string) => void;
+  /** One of our kinds is not as it was, but for its spec: its status, as a rule. */
+  readonly onSeen: (ref: ObjectRef) => void;
 }
+
+type AnyOurs = OurObject<Listener> | OurObject<Upstream>;
 
 /** Zones and nodes are few, and each list of them is held once. */
 const MAX_HINTS = 20_000;
@@ -68,11 +72,15 @@ export class View {
     const ours = { className, controllerName: `spooky.dev/${className}` };
     this.slices = new Slices({ ...o, onBeyond: (slice) => o.onLeftOut('EndpointSlice', 'too_many', slice) });
     this.slices.ownZone(o.zone ?? '');
-    this.listeners = this.table('Listener', (raw, id, known) => readListener(raw, id, known, ours), keepOurs);
-    this.upstreams = this.table('Upstream', (raw, id, known) => readUpstream(raw, id, known, ours), keepOurs);
-    this.services = this.table<ServiceObject>('Service', readService, keepBy<ServiceObject>(sameText), (before, after) =>
-      this.serviceChanged(before, after),
-    );
+    this.listeners = this.table<OurObject<Listener>>('Listener', (raw, id, known) => readListener(raw, id, known, ours), keepOurs, {
+      onKept: (before, after) => this.seenAgain('Listener', before, after),
+    });
+    this.upstreams = this.table<OurObject<Upstream>>('Upstream', (raw, id, known) => readUpstream(raw, id, known, ours), keepOurs, {
+      onKept: (before, after) => this.seenAgain('Upstream', before, after),
+    });
+    this.services = this.table<ServiceObject>('Service', readService, keepBy<ServiceObject>(sameText), {
+      onChange: (before, after) => this.serviceChanged(before, after),
+    });
     this.namespaces = this.table(
       'Namespace',
       readNamespace,
@@ -84,7 +92,7 @@ export class View {
       readConfigMap,
       keepBy((a, b) => sameMap(a.configMap.data, b.configMap.data, (x, y) => x === y)),
     );
-    this.nodes = this.table<NodeEntry>('Node', readNode, keepBy<NodeEntry>(sameText), () => this.nodeChanged());
+    this.nodes = this.table<NodeEntry>('Node', readNode, keepBy<NodeEntry>(sameText), { onChange: () => this.nodeChanged() });
     this.grants = this.table<GrantEntry>('ReferenceGrant', readGrant, keepBy<GrantEntry>(sameText));
     this.endpointSlices = new Table<Slice>({
       namespaced: true,
@@ -108,7 +116,7 @@ export class View {
       for (const { namespace, name, uid, held } of this.ours(kind).values()) if (held) yield { kind, namespace, name, uid };
   }
 
-  private ours(kind: 'Listener' | 'Upstream'): ReadonlyMap<ObjectKey, OurObject<Listener> | OurObject<Upstream>> {
+  private ours(kind: 'Listener' | 'Upstream'): ReadonlyMap<ObjectKey, AnyOurs> {
     return kind === 'Listener' ? this.listeners.entries : this.upstreams.entries;
   }
 
@@ -116,19 +124,26 @@ export class View {
     kind: PartKind,
     read: (raw: unknown, identity: Identity, known: E | undefined) => E | 'ignored' | 'malformed',
     keep: (before: E, after: E) => E | null,
-    also?: (before: E | undefined, after: E | undefined) => void,
+    also: Partial<Pick<TableOptions<E>, 'onChange' | 'onKept'>> = {},
   ): Table<E> {
     return new Table({
       namespaced: kind !== 'Namespace' && kind !== 'Node',
       read,
       keep,
       onChange: (before, after) => {
-        also?.(before, after);
+        also.onChange?.(before, after);
         this.parts.touch(kind);
         this.o.onChange();
       },
+      ...(also.onKept === undefined ? {} : { onKept: also.onKept }),
       onLeftOut: (why, name) => this.o.onLeftOut(kind, why, name),
     });
+  }
+
+  /** A list shows what is known once more: only another version is news. */
+  private seenAgain(kind: ObjectRef['kind'], before: AnyOurs, after: AnyOurs): void {
+    const { namespace, name, uid, seen } = after;
+    if (seen.resourceVersion !== before.seen.resourceVersion) this.o.onSeen({ kind, namespace, name, uid });
   }
 
   private serviceChanged(before: ServiceObject | undefined, after: ServiceObject | undefined): void {

@@ -189,11 +189,14 @@ describe('one change is one state', () => {
     await begin();
     const version = () => story.source.seen({ kind: 'Upstream', namespace: 'web', name: 'api' })?.resourceVersion;
     const [events, seen] = [story.counted.get(`event ${kind}`) ?? 0, version()];
+    const told: string[] = [];
+    story.source.onSeen((ref) => told.push(`${ref.kind} ${ref.namespace}/${ref.name}`));
     change();
     await until('the event', () => (story.counted.get(`event ${kind}`) ?? 0) > events);
     expect(await marker()).toBe(0);
     expect(story.states).toHaveLength(2);
     expect(version() === seen).toBe(kind !== 'Upstream');
+    expect(told).toEqual(kind === 'Upstream' ? ['Upstream web/api'] : []);
     if (what === 'a status')
       expect(story.source.seen({ kind: 'Upstream', namespace: 'web', name: 'api' })?.status).toMatchObject({
         installations: [{ attached: '1/1' }],

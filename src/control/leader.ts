@@ -3,6 +3,7 @@
  * another holder is waited for by our own clock, counted from when we saw its record change. We lead until `renewDeadline` after we *began* the last
  * renewal that succeeded, which is before anybody else may take over, as long as clocks differ by less than leaseDuration : renewDeadline.
  */
+import { hash } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import type { LeaseAnswer, LeaseClient, LeaseRecord } from './status/client.ts';
@@ -32,8 +33,15 @@ export interface LeaderOptions {
   readonly times?: LeaderTimes;
 }
 
-/** In the installation's namespace; the chart gives permission for this name and no other. */
-export const leaseName = (className: string): string => `${className.toLowerCase().replaceAll(/[^a-z0-9-]/g, '-')}-leader`;
+/**
+ * In the installation's namespace; the chart gives permission for this name and no other. A class that is not a name as it stands (`Team.One`)
+ * has its digest in it: `team-one` is another one's.
+ */
+export function leaseName(className: string): string {
+  const plain = className.toLowerCase().replaceAll(/[^a-z0-9-]/g, '-');
+  if (plain === className) return `${plain}-leader`;
+  return `${plain}-${hash('sha256', className).slice(0, 8)}-leader`;
+}
 
 interface Observed {
   readonly record: LeaseRecord;

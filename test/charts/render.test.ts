@@ -300,7 +300,7 @@ describe.each(helms)('%s', (_name, helm) => {
         ...inEach('events.k8s.io/events: create,patch'),
         ...['spooky-system', 'shop'].flatMap((n) => [`${n} core/configmaps: list,watch`, `${n} core/secrets: list,watch`]),
         'spooky-system coordination.k8s.io/leases: create',
-        'spooky-system coordination.k8s.io/leases[team-one-leader]: get,update',
+        'spooky-system coordination.k8s.io/leases[team-one-2b8e16e7-leader]: get,update',
       ].sort(),
     );
     expect(flagsOf(podOf(documents))).toEqual(
@@ -375,7 +375,7 @@ describe.each(helms)('%s', (_name, helm) => {
   });
 
   test('an uninstall takes the Lease that the pods made', () => {
-    const lease = one(render('tenants'), 'Lease', 'team-one-leader');
+    const lease = one(render('tenants'), 'Lease', 'team-one-2b8e16e7-leader');
     expect(lease.metadata).toMatchObject({
       namespace: 'spooky-system',
       annotations: { 'helm.sh/hook': 'post-delete', 'helm.sh/hook-delete-policy': 'before-hook-creation,hook-succeeded,hook-failed' },

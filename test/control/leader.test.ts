@@ -113,7 +113,9 @@ const recordOf = (holderIdentity: string, change: Partial<LeaseRecord> = {}): Le
 
 test('the name is that of the class, fit for an object', () => {
   expect(leaseName('spooky')).toBe('spooky-leader');
-  expect(leaseName('My_class.2')).toBe('my-class-2-leader');
+  expect(leaseName('My_class.2')).toBe('my-class-2-8f0ba435-leader');
+  const alike = ['a-b', 'a.b', 'a_b', 'A-b', 'a-B'];
+  expect(new Set(alike.map(leaseName)).size).toBe(alike.length);
 });
 
 test('times that contradict each other are refused', () => {

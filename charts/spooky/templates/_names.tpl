@@ -77,9 +77,14 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The Lease that installations of one class contend for: the process derives the same name. */}}
+{{/* The Lease that the pods of an installation contend for: the process derives the same name. A class that is no name as it stands has its digest in it. */}}
 {{- define "spooky.lease" -}}
-{{- printf "%s-leader" (regexReplaceAll "[^a-z0-9-]" (lower .Values.className) "-") -}}
+{{- $plain := regexReplaceAll "[^a-z0-9-]" (lower .Values.className) "-" -}}
+{{- if eq $plain .Values.className -}}
+{{- printf "%s-leader" $plain -}}
+{{- else -}}
+{{- printf "%s-%s-leader" $plain (sha256sum .Values.className | trunc 8) -}}
+{{- end -}}
 {{- end -}}
 
 {{/*

@@ -1,6 +1,7 @@
 /** IPv6 between clients and nodes, and between Spooky and backends, in a cluster of both families. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { apply, clean, getJson, IMAGE, install, kubectl, NODES, OUTSIDE, OWN, pods, rolledOut } from './cluster.ts';
+import { demoPods, published } from './backend.ts';
+import { apply, clean, getJson, install, kubectl, NODES, OUTSIDE, OWN, pods } from './cluster.ts';
 import { inCluster } from './clusters.ts';
 import { quickstart } from './demo.ts';
 import { client, eventually, HOST, once, whoami } from './kit.ts';
@@ -16,36 +17,6 @@ const at6 = NODES.map(({ address6 }) => `[${address6}]:30443`);
 
 const families = async (): Promise<readonly string[]> =>
   (await getJson<{ spec: { ipFamilies: string[] } }>(['service', 'spooky', '--namespace', OWN])).spec.ipFamilies;
-
-/** Backends that listen on both families, behind a Service with these. */
-const backend = (name: string, spec: object): object[] => [
-  { apiVersion: 'v1', kind: 'Service', metadata: { namespace: 'demo', name }, spec: { selector: { app: 'demo-six' }, ports: [{ name: 'http', port: 80, targetPort: 7001, appProtocol: 'kubernetes.io/h2c' }], ...spec } },
-  { apiVersion: 'spooky.dev/v1alpha1', kind: 'Upstream', metadata: { namespace: 'demo', name }, spec: { listeners: [{ name: 'public', namespace: OWN }], hostnames: [`${name}.${HOST}`], backends: [{ service: { name, port: 'http' } }] } },
-]; // prettier-ignore
-
-const container = {
-  name: 'demo',
-  image: IMAGE,
-  args: ['demo', '--listen', '[::]:7001'],
-  readinessProbe: { tcpSocket: { port: 7001 }, periodSeconds: 1 },
-  securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-};
-const deployment = {
-  apiVersion: 'apps/v1',
-  kind: 'Deployment',
-  metadata: { namespace: 'demo', name: 'demo-six' },
-  spec: {
-    replicas: 1,
-    selector: { matchLabels: { app: 'demo-six' } },
-    template: {
-      metadata: { labels: { app: 'demo-six' } },
-      spec: {
-        securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
-        containers: [container],
-      },
-    },
-  },
-};
 
 /** The address that a backend was reached from, without its port. */
 const from = async (name: string): Promise<string> => {
@@ -79,13 +50,12 @@ describe('IPv6', () => {
   }, 60_000);
 
   test('backends are reached by the first family of their Service', async () => {
+    await demoPods('both', { listen: '[::]:7001' });
     await apply([
-      deployment,
-      ...backend('six', { ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6'] }),
-      ...backend('six-first', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] }),
-      ...backend('four-first', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] }),
+      ...published('six', 'both', { service: { ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6'] } }),
+      ...published('six-first', 'both', { service: { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] } }),
+      ...published('four-first', 'both', { service: { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] } }),
     ]);
-    await rolledOut('deployment', 'demo-six', 'demo');
     for (const name of ['six', 'six-first', 'four-first'])
       await eventually(async () => expect((await told('upstream', name, 'demo')).endpoints).toEqual({ total: 1, ready: 1 }), 30_000);
     const [pod] = await getJson<{ items: { status: { podIPs: { ip: string }[] } }[] }>(['pods', '--namespace', OWN, '--selector', 'app.kubernetes.io/component=edge', '--field-selector', `spec.nodeName=${NODES[0]?.name}`]).then(({ items }) => items); // prettier-ignore
@@ -96,7 +66,7 @@ describe('IPv6', () => {
   test('a Service that is made anew with another first family takes the traffic along', async () => {
     // The first family stays for the life of a Service.
     await kubectl(['--namespace', 'demo', 'delete', 'service', 'four-first', '--wait']);
-    await apply(backend('four-first', { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] }));
+    await apply(published('four-first', 'both', { service: { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv6', 'IPv4'] } }));
     await eventually(async () => expect(await from(`four-first.${HOST}`)).toContain('2001:2:0:2'), 30_000);
   }, 60_000);
 

@@ -1,9 +1,8 @@
 /** What is between clients and nodes: a load balancer, a NAT, other addresses. All of it goes with the cluster, or with `close`. */
 import { join } from 'node:path';
 import { CACHE, Driver } from '../../kit/peers.ts';
-import { run } from '../../kit/process.ts';
+import { eventually, run } from '../../kit/process.ts';
 import { getJson, kubectl, NODES, outside, OWN } from './cluster.ts';
-import { eventually } from '../../kit/process.ts';
 
 /** Runs what undoes a thing, whether or not that is there. */
 const undo = (command: readonly string[]): Promise<unknown> => run(command[0] ?? '', command.slice(1));
@@ -53,38 +52,61 @@ export class Balancer {
   }
 }
 
-/** A home: clients in a network of their own, behind a NAT that gives every flow a port at random and forgets flows when it is told. */
+/**
+ * A home: clients in a network of their own, whose NAT gives every flow a port at random and forgets flows when it is told. What the outside sees of
+ * it is routed as what comes from anywhere: by the address and port that the NAT has given.
+ */
 export class Home {
+  static readonly ADDRESS = '198.18.1.2';
+  static readonly SECOND_ADDRESS = '198.18.1.3';
   readonly driver: Driver;
-  private constructor(driver: Driver) {
-    this.driver = driver;
-  }
 
-  static readonly #inner = '198.18.1.2';
+  private constructor() {
+    this.driver = new Driver('ip', ['netns', 'exec', 'home', join(CACHE, 'bin', 'quicgo-client')]);
+  }
 
   static async open(): Promise<Home> {
     await Home.#remove();
     await outside(['ip', 'netns', 'add', 'home']);
     await outside(['ip', 'link', 'add', 'home0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'home']);
-    await outside(['ip', 'addr', 'add', '198.18.1.1/30', 'dev', 'home0']);
+    await outside(['ip', 'addr', 'add', '198.18.1.1/29', 'dev', 'home0']);
     await outside(['ip', 'link', 'set', 'home0', 'up']);
-    for (const command of ['link set lo up', 'link set eth0 up', `addr add ${Home.#inner}/30 dev eth0`, 'route add default via 198.18.1.1'])
-      await outside(['ip', '-n', 'home', ...command.split(' ')]);
-    await outside(['nft', 'add table ip home; add chain ip home post { type nat hook postrouting priority 100; }']);
-    await outside(['nft', 'add rule ip home post oifname "outside" ip saddr 198.18.1.0/30 masquerade random']);
-    return new Home(new Driver('ip', ['netns', 'exec', 'home', join(CACHE, 'bin', 'quicgo-client')]));
+    const inner = [
+      'link set lo up',
+      'link set eth0 up',
+      `addr add ${Home.ADDRESS}/29 dev eth0`,
+      `addr add ${Home.SECOND_ADDRESS}/29 dev eth0`,
+      'route add default via 198.18.1.1',
+    ];
+    for (const command of inner) await outside(['ip', '-n', 'home', ...command.split(' ')]);
+    await Home.#inside('nft', 'add table ip home; add chain ip home post { type nat hook postrouting priority 100; }');
+    const home = new Home();
+    await home.appearAs(Home.ADDRESS);
+    return home;
   }
 
   /** The NAT's ports of flows to this address, as servers see them. */
   async ports(to: string): Promise<readonly number[]> {
-    const said = await outside(['conntrack', '-L', '-p', 'udp', '--orig-src', Home.#inner, '--orig-dst', to]);
+    const said = await Home.#inside('conntrack', '-L', '-p', 'udp', '--orig-dst', to);
     // The second dport of a line is that of the answers: the port that the NAT has given the flow.
     return said.split('\n').flatMap((line) => [...line.matchAll(/ dport=(\d+)/g)].slice(1, 2).map(([, port]) => Number(port)));
   }
 
+  /** Bytes that have come to the clients. */
+  async received(): Promise<number> {
+    type Links = readonly { readonly stats64: { readonly rx: { readonly bytes: number } } }[];
+    const [link] = JSON.parse(await outside(['ip', '-n', 'home', '-s', '-j', 'link', 'show', 'eth0'])) as Links;
+    return link?.stats64.rx.bytes ?? 0;
+  }
+
+  /** From which address new flows come. */
+  async appearAs(address: string): Promise<void> {
+    await Home.#inside('nft', `flush chain ip home post; add rule ip home post oifname "eth0" meta l4proto udp snat to ${address} random`);
+  }
+
   /** The NAT forgets: a client's next datagram comes from another port. */
   async forget(): Promise<void> {
-    await outside(['conntrack', '-D', '-p', 'udp', '--orig-src', Home.#inner]);
+    await Home.#inside('conntrack', '-D', '-p', 'udp');
   }
 
   async close(): Promise<void> {
@@ -92,8 +114,9 @@ export class Home {
     await Home.#remove();
   }
 
+  static readonly #inside = (...command: readonly string[]): Promise<string> => outside(['ip', 'netns', 'exec', 'home', ...command]);
+
   static async #remove(): Promise<void> {
-    await undo(['nft', 'delete', 'table', 'ip', 'home']);
     await undo(['ip', 'link', 'del', 'home0']);
     await undo(['ip', 'netns', 'del', 'home']);
   }

@@ -14,13 +14,23 @@ interface Claim {
 
 type Claims = Map<string, Claim>;
 
+/** A name, and what is shown for it. */
+interface Shown {
+  readonly name: string;
+  readonly keyType: 'ecdsa' | 'rsa';
+  readonly hash: PartHash;
+}
+
+/** Of one Upstream on one Listener: as many as one certificate may have. */
+const MAX_SHOWN = 1000;
+
 export function names(draft: Draft): void {
   for (const listener of draft.listeners) {
     const claims: Claims = new Map();
     for (const certificate of listener.certificates)
-      if (certificate !== null) for (const name of dnsNames(certificate)) claim(claims, listener, name, certificate);
+      if (certificate !== null) for (const name of dnsNames(certificate)) claim(claims, listener, shownAs(name, certificate));
     const allowed = listener.resource.spec.tls.allowUpstreamCertificates;
-    for (const attachment of listener.attachments) if (allowed && attachment.serves) claimForUpstream(claims, attachment);
+    for (const attachment of listener.attachments) if (allowed && attachment.serves) claimForUpstream(draft, claims, attachment);
     const entries = entriesOf(claims);
     const fallback = fallbackOf(listener, entries);
     listener.tls = { entries, fallback, unmatched: listener.resource.spec.tls.unmatched };
@@ -48,27 +58,48 @@ export function names(draft: Draft): void {
 
 const dnsNames = (certificate: LoadedCertificate): string[] => certificate.part.names.filter((n) => isIP(n) === 0);
 
+const shownAs = (name: string, { part, hash }: LoadedCertificate): Shown => ({ name, keyType: part.keyType, hash });
+
 /** False when the name is somebody else's. */
-function claim(claims: Claims, owner: object, name: string, certificate: LoadedCertificate): boolean {
+function claim(claims: Claims, owner: object, { name, keyType, hash }: Shown): boolean {
   let known = claims.get(name);
   if (known === undefined) claims.set(name, (known = { owner, ecdsa: null, rsa: null }));
   if (known.owner !== owner) return false;
-  known[certificate.part.keyType] ??= certificate.hash;
+  known[keyType] ??= hash;
   return true;
 }
 
 /** For its own hostnames only, as far as this listener has them. */
-function claimForUpstream(claims: Claims, attachment: Attachment): void {
-  const hostnames = new Set(attachment.hosts.flatMap((h) => h.effective));
-  for (const certificate of attachment.upstream.certificates) {
-    if (certificate === null) continue;
+function claimForUpstream(draft: Draft, claims: Claims, attachment: Attachment): void {
+  const { upstream, hosts } = attachment;
+  const brought = upstream.certificates.filter((c) => c !== null);
+  if (brought.length === 0) return;
+  // Dozens of certificates of a thousand names, compared with dozens of hostnames: once, and not with each change of somebody else's.
+  const hashes = brought.map((c) => c.hash);
+  const { shown, more } = draft.memo.slot(hosts, 'shown', hashes, () => shownOn(hosts, brought));
+  for (const one of shown) if (!claim(claims, upstream, one)) attachment.lostNames.push(one.name);
+  if (more)
+    draft.report('warning', upstream, 'spec.certificateRefs', `only ${MAX_SHOWN} names of its certificates are shown by one Listener`);
+}
+
+function shownOn(
+  hosts: Attachment['hosts'],
+  certificates: readonly LoadedCertificate[],
+): { readonly shown: readonly Shown[]; readonly more: boolean } {
+  const hostnames = new Set(hosts.flatMap((h) => h.effective));
+  const found = new Map<string, Shown>();
+  for (const certificate of certificates) {
+    const { keyType } = certificate.part;
     for (const san of dnsNames(certificate)) {
       for (const hostname of hostnames) {
         const name = shownFor(san, hostname);
-        if (name !== null && !claim(claims, attachment.upstream, name, certificate)) attachment.lostNames.push(name);
+        if (name === null || found.has(`${name} ${keyType}`)) continue;
+        if (found.size === MAX_SHOWN) return { shown: [...found.values()], more: true };
+        found.set(`${name} ${keyType}`, shownAs(name, certificate));
       }
     }
   }
+  return { shown: [...found.values()], more: false };
 }
 
 /** The names that a certificate for `san` proves (a wildcard is one label) and `hostname` has (a wildcard is one or more), as one pattern. */

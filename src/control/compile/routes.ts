@@ -61,15 +61,16 @@ function attach(
     return new Attachment(upstream, name, null).refuse({ reason: 'NotAllowed', message });
   }
   const attachment = new Attachment(upstream, name, listener);
-  attachment.hosts = hostsOf(draft, upstream, listener.hostnames);
+  attachment.hosts = hostsOf(draft, upstream, listener);
   return attachment.hosts.length > 0 ? attachment : attachment.refuse({ reason: 'NoMatchingHostname', message: noHostname });
 }
 
 /** Listeners that leave them all alike share one list. */
-function hostsOf(draft: Draft, { facts }: UpstreamDraft, allowed: readonly string[]): Attachment['hosts'] {
+function hostsOf(draft: Draft, { facts }: UpstreamDraft, { name, hostnames: allowed }: ListenerDraft): Attachment['hosts'] {
   const made = (): Attachment['hosts'] =>
     facts.hostnames.map((hostname) => ({ hostname, effective: narrowed(hostname, allowed) })).filter((h) => h.effective.length > 0);
-  return allowed.length === 0 ? draft.memo.slot(facts, 'hosts', [], made) : made();
+  const whose = allowed.length === 0 ? 'hosts' : `hosts ${objectKey(name.namespace, name.name)}`;
+  return draft.memo.slot(facts, whose, allowed, made);
 }
 
 /** What a listener leaves of a hostname. Its own names are apart from each other, so the results are too. */

@@ -6,6 +6,7 @@ import { dumpSnapshot, type CertificatePart } from '../../../src/contract/snapsh
 import { compile, CONDITION_REASONS, Memo, type Compiled } from '../../../src/control/compile/index.ts';
 import type { Document } from '../../kit/documents.ts';
 import { resourcesOf } from '../../kit/resources.ts';
+import { makeCertificate } from '../../kit/x509.ts';
 import {
   compiled,
   grant,
@@ -429,10 +430,32 @@ describe('K8: one namespace that asks for too much', () => {
   });
 
   test('hundreds of Listeners that serve: what they have alike is made once', () => {
-    const many = times(300, (i) => listener({ port: 10_000 + i }, `l${i}`, 'web'));
+    const many = times(200, (i) => listener({ port: 10_000 + i }, `l${i}`, 'web'));
     const documents = times(1000, (i) => upstream({ hostnames: [`h${i}.example`] }, `u${i}`));
     const set = setOf([...many, ...documents], { services: times(1000, (i) => service(`s${i}`, 'web')) });
-    expect(cost(() => expect(compiled(set, { listenerNamespaces: null }).listeners).toHaveLength(300))).toBeLessThan(4000);
+    expect(cost(() => expect(compiled(set, { listenerNamespaces: null }).listeners).toHaveLength(200))).toBeLessThan(3500);
+  });
+
+  test('certificates of very many names on very many hostnames cost nobody else anything', () => {
+    const large = times(4, (n) => makeCertificate({ names: times(500, (i) => `DNS:n${n}-${i}.example`) }));
+    const secrets = times(64, (n) => secret(`big${n}`, 'web', large[n % 4] as (typeof large)[number]));
+    const documents = times(40, (i) =>
+      upstream(
+        {
+          hostnames: [...times(62, (h) => `n0-${h}.u${i}.example`), '*.example', `n0-${i}.example`],
+          certificateRefs: times(64, (c) => ({ name: `big${c}` })),
+        },
+        `u${i}`,
+      ),
+    );
+    const open = listener({ tls: { certificateRefs: [{ name: 'site' }], allowUpstreamCertificates: true } });
+    const set = setOf([open, ...secrets, ...documents], { services: [service()] });
+    const memo = new Memo();
+    const c = compiled(set, {}, memo);
+    expect(c.problems.map((p) => p.message)).toContain('only 1000 names of its certificates are shown by one Listener');
+    const one = [...set.upstreams][0] as [string, NonNullable<ReturnType<ResourceSet['upstreams']['get']>>];
+    const next = { ...one[1], spec: { ...one[1].spec, matches: [{ path: { type: 'Prefix' as const, value: '/x' } }] } };
+    expect(cost(() => compiled({ ...set, upstreams: new Map(set.upstreams).set(one[0], next) }, {}, memo))).toBeLessThan(400);
   });
 
   test('a Service with very many ports, and a text of the fault that stays short', () => {

@@ -22,7 +22,11 @@ const fieldMatch = (help: string, name: z.ZodString) =>
     help,
     {
       name,
-      type: oneOf('How the value is compared; Present has none.', ['Exact', 'Regex', 'Present']).default('Exact'),
+      type: oneOf('How the value is compared: Exact; Regex, in linear time, over the whole value; Present has no value.', [
+        'Exact',
+        'Regex',
+        'Present',
+      ]).default('Exact'),
       value: text('The value, or the expression.', { max: 512, min: 0 }).optional(),
     },
     {

@@ -213,8 +213,10 @@ export class Inbound implements FrameSink {
       return;
     }
     session.forget(stream);
-    const unseen = code === ErrorCode.REFUSED_STREAM && !stream.answered;
-    stream.fail({ reason: 'backend_reset', unseen, detail: `RST_STREAM ${errorName(code)}` });
+    if (code !== ErrorCode.NO_ERROR || !stream.endedByReset()) {
+      const unseen = code === ErrorCode.REFUSED_STREAM && !stream.answered;
+      stream.fail({ reason: 'backend_reset', unseen, detail: `RST_STREAM ${errorName(code)}` });
+    }
     session.released();
   }
 

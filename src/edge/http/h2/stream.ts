@@ -159,6 +159,16 @@ export class H2Stream implements ClientStream {
     this.session.released();
   }
 
+  /**
+   * RST_STREAM in the place of END_STREAM. nghttp2 keeps END_STREAM back while the stream has no window, and Node then ends an answer whose request it
+   * did not read by RST_STREAM with NO_ERROR (s8.1): a body as long as the windows that we gave. All that it declared has come.
+   */
+  endedByReset(): boolean {
+    if (this.phase !== BODY || this.expected < 0 || this.received !== this.expected) return false;
+    this.handler.onResponseEnd(null);
+    return true;
+  }
+
   private malformed(detail: string): void {
     this.session.failStream(this, ErrorCode.PROTOCOL_ERROR, 'malformed_response', detail);
   }

@@ -757,6 +757,29 @@ describe('streams that end oddly', () => {
     expect(a.evil.failure).toMatchObject({ reason: 'backend_reset', unseen: false });
   });
 
+  test.each([
+    ['4', 'half', ErrorCode.NO_ERROR, null],
+    ['0', '', ErrorCode.NO_ERROR, null],
+    ['4', 'half', ErrorCode.CANCEL, 'backend_reset'],
+    ['4', 'half', ErrorCode.INTERNAL_ERROR, 'backend_reset'],
+    ['5', 'half', ErrorCode.NO_ERROR, 'backend_reset'],
+  ])(
+    'B17: RST_STREAM in the place of END_STREAM, content-length %s and %j, code %d: Node ends so when the window ends with the body',
+    async (length, body, code, reason) => {
+      const a = await attack((c, id) => {
+        c.headers(id, [[':status', '200'], ['content-length', length]], false); // prettier-ignore
+        if (body !== '') c.data(id, body);
+        c.rst(id, code);
+      });
+      await a.evil.untilOver();
+      expect([a.evil.status, a.evil.body.toString(), a.evil.failure?.reason ?? null]).toEqual([200, body, reason]);
+      expect([a.evil.ends, a.evil.late, a.c.errors]).toEqual([1, 0, []]);
+      expect((await a.c.fetch()).status).toBe(200);
+      expect(a.c.session.active).toBe(0);
+      expect(a.server.requests[0]?.reset ?? null).toBe(null);
+    },
+  );
+
   test('the connection ends midway: the same, and before any response it may have been seen', async () => {
     const half = await attack((c, id) => {
       c.headers(id, [[':status', '200']], false);

@@ -20,7 +20,8 @@ const families = async (): Promise<readonly string[]> =>
 
 /** The address that a backend was reached from, without its port. */
 const from = async (name: string): Promise<string> => {
-  const { text } = await once('/whoami', undefined, { name });
+  const { status, text } = await once('/whoami', undefined, { name });
+  if (status !== 200) throw new Error(`${name}: ${status}`);
   const { peer } = JSON.parse(text) as { peer: string };
   return peer.slice(0, peer.lastIndexOf(':')).replace('::ffff:', '');
 };
@@ -60,7 +61,10 @@ describe('IPv6', () => {
       await eventually(async () => expect((await told('upstream', name, 'demo')).endpoints).toEqual({ total: 1, ready: 1 }), 30_000);
     const [pod] = await getJson<{ items: { status: { podIPs: { ip: string }[] } }[] }>(['pods', '--namespace', OWN, '--selector', 'app.kubernetes.io/component=edge', '--field-selector', `spec.nodeName=${NODES[0]?.name}`]).then(({ items }) => items); // prettier-ignore
     const [four, six] = pod?.status.podIPs.map(({ ip }) => ip) ?? [];
-    expect([await from(`six.${HOST}`), await from(`six-first.${HOST}`), await from(`four-first.${HOST}`)]).toEqual([six, six, four]);
+    // An IPv6 address of a new pod can be used once the kernel has looked for another owner, a second after it is ready by IPv4.
+    await eventually(async () => {
+      expect([await from(`six.${HOST}`), await from(`six-first.${HOST}`), await from(`four-first.${HOST}`)]).toEqual([six, six, four]);
+    }, 20_000);
   }, 120_000);
 
   test('a Service that is made anew with another first family takes the traffic along', async () => {

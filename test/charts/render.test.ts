@@ -271,6 +271,7 @@ describe.each(helms)('%s', (_name, helm) => {
     expect(flagsOf(podOf(documents))).toContain('--role=edge');
     const controller = podOf(documents, 'Deployment', 'spooky-controller');
     expect(controller['serviceAccountName']).toBe('spooky-controller');
+    expect(controller).toMatchObject({ dnsPolicy: 'Default', topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'topology.kubernetes.io/zone', whenUnsatisfiable: 'ScheduleAnyway', labelSelector: { matchLabels: { 'app.kubernetes.io/name': 'spooky', 'app.kubernetes.io/instance': 'spooky', 'app.kubernetes.io/component': 'controller' } } }] });
     expect(flagsOf(controller)).toEqual(expect.arrayContaining(['--role=controller', '--metrics=[::]:9901', '--secret-namespaces=spooky-system']));
     expect(flagsOf(controller).some((f) => f.startsWith('--workers') || f.startsWith('--key-file'))).toBe(false);
     expect(one(documents, 'PodDisruptionBudget', 'spooky-controller').spec).toMatchObject({ maxUnavailable: 1 });
@@ -327,13 +328,17 @@ describe.each(helms)('%s', (_name, helm) => {
     const documents = render('everything');
     const set = one(documents, 'DaemonSet', 'front');
     expect(set.metadata).toMatchObject({ labels: { 'app.kubernetes.io/name': 'edge', cost: 'edge' }, annotations: { 'example.com/owner': 'platform' } });
-    expect(at(set.spec, 'updateStrategy')).toEqual({ type: 'OnDelete' });
+    expect([at(set.spec, 'updateStrategy'), at(set.spec, 'revisionHistoryLimit')]).toEqual([{ type: 'OnDelete' }, 3]);
     expect(at(set.spec, 'template', 'metadata')).toMatchObject({ labels: { cost: 'edge', tier: 'front' }, annotations: { 'example.com/note': 'here' } });
     const pod = podOf(documents, 'DaemonSet', 'front');
     expect(pod).toMatchObject({
       imagePullSecrets: [{ name: 'registry' }],
       nodeSelector: { 'node-role.kubernetes.io/edge': '' },
+      dnsPolicy: 'Default',
       dnsConfig: { options: [{ name: 'ndots', value: '2' }] },
+      hostAliases: [{ ip: '10.0.0.1', hostnames: ['registry'] }],
+      initContainers: [{ name: 'before', image: 'busybox' }],
+      containers: [{ name: 'spooky' }, { name: 'beside', image: 'busybox' }],
       securityContext: { fsGroup: 1000, runAsUser: 65532 },
     });
     const container = containerOf(pod);
@@ -406,6 +411,20 @@ describe.each(helms)('%s', (_name, helm) => {
     expect(kinds('--set', 'metrics.podMonitor.enabled=false,metrics.serviceMonitor.enabled=auto', '--api-versions', 'monitoring.coreos.com/v1/ServiceMonitor')).toEqual(['ServiceMonitor']);
   });
 
+  test.each<[string, unknown, unknown]>([
+    ['updateStrategy.maxUnavailable=1', 0, 1],
+    ['updateStrategy.maxUnavailable=10%', 0, '10%'],
+    ['updateStrategy.maxUnavailable=0', 1, 0],
+    ['updateStrategy.maxSurge=0', 0, 1],
+    ['updateStrategy.maxSurge=50%', '50%', 0],
+    ['updateStrategy.maxSurge=0,updateStrategy.maxUnavailable=2', 0, 2],
+    ['exposure.type=hostPort,updateStrategy.maxSurge=0', 0, 1],
+    ['exposure.type=hostPort,updateStrategy.maxUnavailable=3', 0, 3],
+  ])('%s: the other one follows, since one of the two must be 0', (set, maxSurge, maxUnavailable) => {
+    const { spec } = one(render('default', '--set', set), 'DaemonSet', 'spooky');
+    expect(at(spec, 'updateStrategy', 'rollingUpdate')).toEqual({ maxSurge, maxUnavailable });
+  });
+
   test('without a cluster every rendering is the same: no key is made', () => {
     const [first, second] = [1, 2].map(() => execFileSync(helm, args('default', []), { encoding: 'utf8' }));
     expect(first).toBe(second);
@@ -427,6 +446,9 @@ describe.each(helms)('%s', (_name, helm) => {
     ['the admin port', ['ports[0].name=a,ports[0].port=443,ports[0].targetPort=9902'], /ports\[0\]\.targetPort: 9902 is admin\.port/],
     ['two ports of one name', ['ports[0].name=a,ports[0].port=443,ports[0].targetPort=8443,ports[1].name=a,ports[1].port=444,ports[1].targetPort=8444'], /ports\[1\]\.name: a is there twice/],
     ['a surge without room', ['exposure.type=hostPort,updateStrategy.maxSurge=1'], /updateStrategy\.maxSurge: with exposure\.type hostPort a node has no room for two pods/],
+    ['a surge beside missing pods', ['updateStrategy.maxSurge=1,updateStrategy.maxUnavailable=1'], /updateStrategy: maxSurge and maxUnavailable exclude each other: one of them must be 0/],
+    ['neither a surge nor a missing pod', ['updateStrategy.maxSurge=0,updateStrategy.maxUnavailable=0%'], /updateStrategy: maxSurge and maxUnavailable are both 0: one of them must be 1 or more/],
+    ['no missing pod where there is no room', ['exposure.type=hostNetwork,updateStrategy.maxUnavailable=0'], /updateStrategy\.maxUnavailable: with exposure\.type hostNetwork a pod goes before its successor comes: 1 or more/],
     ['a policy that cannot hold', ['exposure.type=hostNetwork,networkPolicy.enabled=true'], /networkPolicy\.enabled: policies do not hold/],
     ['Listeners that are not watched', ['watchNamespaces={web},listenerNamespaces={shop}'], /listenerNamespaces: shop is not among watchNamespaces/],
     ['too little memory', ['resources.limits.memory=200Mi'], /resources\.limits\.memory: 200Mi is too little for 1 worker\(s\), which need 256Mi at least/],

@@ -39,6 +39,18 @@
 {{- if and (include "spooky.hostExposure" .) (not (has (toString $values.updateStrategy.maxSurge) (list "" "0" "0%"))) -}}
 {{- $faults = append $faults (printf "updateStrategy.maxSurge: with exposure.type %s a node has no room for two pods" $type) -}}
 {{- end -}}
+{{- if eq $values.updateStrategy.type "RollingUpdate" -}}
+{{- $surge := toString $values.updateStrategy.maxSurge -}}
+{{- $missing := toString $values.updateStrategy.maxUnavailable -}}
+{{- $zero := list "0" "0%" -}}
+{{- if and (include "spooky.hostExposure" .) (has $missing $zero) -}}
+{{- $faults = append $faults (printf "updateStrategy.maxUnavailable: with exposure.type %s a pod goes before its successor comes: 1 or more" $type) -}}
+{{- else if and (has $surge $zero) (has $missing $zero) -}}
+{{- $faults = append $faults "updateStrategy: maxSurge and maxUnavailable are both 0: one of them must be 1 or more" -}}
+{{- else if not (or (has $surge (append $zero "")) (has $missing (append $zero ""))) -}}
+{{- $faults = append $faults "updateStrategy: maxSurge and maxUnavailable exclude each other: one of them must be 0" -}}
+{{- end -}}
+{{- end -}}
 {{- if and $values.networkPolicy.enabled (eq $type "hostNetwork") -}}
 {{- $faults = append $faults "networkPolicy.enabled: policies do not hold for pods of exposure.type hostNetwork" -}}
 {{- end -}}

@@ -69,3 +69,20 @@
 {{- end -}}
 {{- join " " $options -}}
 {{- end -}}
+
+{{/* How many pods may be there beside others, and how many missing: one of the two is 0, and the one that is given decides the other. */}}
+{{- define "spooky.rollingUpdate" -}}
+{{- $surge := toString .Values.updateStrategy.maxSurge -}}
+{{- $missing := toString .Values.updateStrategy.maxUnavailable -}}
+{{- $zero := list "0" "0%" -}}
+{{- if and (eq $surge "") (eq $missing "") -}}
+{{- $surge = ternary "0" "1" (eq (include "spooky.hostExposure" .) "true") -}}
+{{- end -}}
+{{- if eq $surge "" -}}
+{{- $surge = ternary "1" "0" (has $missing $zero) -}}
+{{- else if eq $missing "" -}}
+{{- $missing = ternary "1" "0" (has $surge $zero) -}}
+{{- end -}}
+maxSurge: {{ $surge }}
+maxUnavailable: {{ $missing }}
+{{- end -}}

@@ -51,7 +51,7 @@ const defaultLines = (name: string, value: unknown, indent: string): string[] =>
 /** What may be written, where the schema lists it. */
 export const wordsOf = (value: Value): string => {
   const words = isGroup(value) ? undefined : (value.schema['enum'] as unknown[] | undefined);
-  return words === undefined ? '' : words.map(String).join(' | ');
+  return words === undefined ? '' : words.map((w) => (w === '' ? '""' : String(w))).join(' | ');
 };
 
 function* valueLines(members: Members, indent: string): Generator<string> {

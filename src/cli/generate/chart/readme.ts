@@ -97,6 +97,17 @@ kubectl delete crd listeners.spooky.dev upstreams.spooky.dev
 
 Kinds that were kept belong to the release's name and namespace. Another release, or the first one after \`manifests/install.yaml\`, takes over what is there with \`helm install --take-ownership\`, or leaves the kinds alone with \`--set crds.enabled=false\`; a second installation beside the first needs the latter, a \`className\`, and node ports of its own.
 
+## What other charts call differently, or have
+
+| elsewhere | here |
+|---|---|
+| \`controller.service\`, \`service.type\`, \`service.ports\` | \`exposure\` and \`ports\` |
+| \`replicaCount\`, autoscaling | One pod for each node that \`nodeSelector\`, \`affinity\` and \`tolerations\` leave; \`workers\` for its cores. |
+| \`terminationGracePeriodSeconds\`, \`lifecycle.preStop\` | \`drain.delay\` and \`drain.timeout\`: the process waits by itself, and the grace period follows. |
+| \`sessionAffinity\` | Not needed: with \`externalTrafficPolicy: Local\` a node has one pod. |
+| \`loadBalancerIP\` | The annotation of your load balancer, in \`exposure.annotations\`. |
+| \`extraObjects\` | Your own manifests: a Listener cannot be applied before its kind, which this chart brings. |
+
 ## Values
 
 Unknown values, and values of a wrong type, are errors.

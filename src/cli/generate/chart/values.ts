@@ -141,6 +141,7 @@ const controller = group('Where statuses are written.', {
   ),
   tolerations: objects('Of the Deployment.'),
   affinity: object('Of the Deployment; empty: its pods prefer different nodes.'),
+  topologySpreadConstraints: objects('Of the Deployment; one without a `labelSelector` counts its pods.'),
 });
 
 export const VALUES: Readonly<Record<string, Value>> = {
@@ -258,6 +259,8 @@ export const VALUES: Readonly<Record<string, Value>> = {
   extraEnvFrom: objects('ConfigMaps and Secrets to take environment variables from.'),
   extraVolumes: objects('Further volumes.'),
   extraVolumeMounts: objects('Where those are mounted.'),
+  extraInitContainers: objects('Containers that run before.'),
+  extraContainers: objects('Containers that run beside.'),
   commonLabels: strings('Labels of every object and pod.'),
   commonAnnotations: strings('Annotations of every object, but not of pods.'),
   podLabels: strings('Labels of the pods.'),
@@ -276,10 +279,13 @@ export const VALUES: Readonly<Record<string, Value>> = {
   updateStrategy: group('How pods are replaced.', {
     type: choice('By themselves, or when somebody deletes them.', ['RollingUpdate', 'OnDelete'], 'RollingUpdate'),
     maxSurge: intOrPercent(
-      'Pods that may run beside those that they replace. Empty: 1 with nodePort and loadBalancer; 0 with hostPort and hostNetwork, which have no room for two.',
+      'Pods that may run beside those that they replace. Empty: 1 with nodePort and loadBalancer, unless maxUnavailable is given; 0 with hostPort and hostNetwork, which have no room for two.',
     ),
-    maxUnavailable: intOrPercent('Pods that may be missing. Empty: 0 with nodePort and loadBalancer; 1 with hostPort and hostNetwork.'),
+    maxUnavailable: intOrPercent(
+      'Pods that may be missing. Empty: 0 with nodePort and loadBalancer, unless maxSurge is 0; 1 with hostPort and hostNetwork. One of the two is always 0.',
+    ),
   }),
+  revisionHistoryLimit: integer('How many former versions of the pods are kept for `kubectl rollout undo`.', 10, 0, 100),
   minReadySeconds: integer('How long a new pod must be ready before the next one is replaced.', 10, 0, 3600),
   probes: group('On the metrics port.', {
     startup: probe('/healthz, until it answers for the first time.', 1, 60, 2),
@@ -288,7 +294,13 @@ export const VALUES: Readonly<Record<string, Value>> = {
   }),
   podSecurityContext: object("Laid over the pod's security context."),
   securityContext: object("Laid over the container's security context."),
+  dnsPolicy: choice(
+    "Of the pods; empty: ClusterFirstWithHostNet with hostNetwork, else Kubernetes' default.",
+    ['', 'ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'],
+    '',
+  ),
   dnsConfig: object('Of the pods.'),
+  hostAliases: objects("Lines of the pods' /etc/hosts."),
   serviceAccount: group('Who the pods are to the API server.', {
     create: flag('Whether the chart makes it.', true),
     name: nameOrNone("Its name; empty: the release's, with -edge behind it when the controller is a Deployment."),

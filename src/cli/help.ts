@@ -4,7 +4,7 @@ import { EXIT, helpText, readArguments, usageFault, type Command, type CommandIo
 const overview = (commands: readonly Command[]): string => {
   const width = Math.max(...commands.map((c) => c.name.length));
   return [
-    'spooky: an HTTP/3 edge in front of HTTP/2 backends',
+    'spooky: an HTTP/3 ingress controller for Kubernetes, and an HTTP/3 edge of its own; HTTP/2 to the backends',
     '',
     'usage: spooky COMMAND [ARGUMENTS]',
     '       spooky --config FILE          the same as spooky serve --config FILE',

@@ -92,6 +92,8 @@ const ALERTS: ReadonlyMap<number, string> = new Map([
 
 /** CRYPTO_ERROR is 0x100 and the alert (RFC 9001 s4.8). */
 export const handshakeHint = (e: unknown): string => {
+  if (e instanceof HandshakeError && e.side === 'timeout')
+    return ': nothing answers there over UDP; is it the right address and port, and is that port open for UDP?';
   const alert = e instanceof HandshakeError && e.side === 'local' && !e.app ? ALERTS.get(e.code - 0x100) : undefined;
   return alert === undefined ? '' : `: ${alert}`;
 };

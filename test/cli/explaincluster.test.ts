@@ -159,6 +159,41 @@ test('a Listener is reached by its own port and by those that its status has', a
     expect((await ask(`https://api.example:${not}/`)).out).toContain(`No Listener is reached at port ${not};`);
 });
 
+test('what only the controller knows is told from the statuses, as long as they are of this generation', async () => {
+  whole();
+  const condition = (type: string, status: string, reason: string, message = '', observedGeneration = 1): Plain => ({
+    type,
+    status,
+    reason,
+    message,
+    observedGeneration,
+    lastTransitionTime: '2026-01-01T00:00:00Z',
+  });
+  const refused = condition('Accepted', 'False', 'NotAllowed', 'Listeners of namespace edge do not count');
+  const good = condition('ResolvedRefs', 'True', 'ResolvedRefs');
+  fake.setStatus('listeners', 'edge', 'public', { conditions: [refused, good] });
+  const unread = condition('ResolvedRefs', 'False', 'RefNotPermitted', 'Secrets of namespace web are not read');
+  const there = {
+    namespace: 'edge',
+    name: 'public',
+    conditions: [unread, condition('Programmed', 'False', 'Pending', 'of an older generation', 7)],
+  };
+  const other = { controllerName: 'spooky.dev/other', conditions: [condition('Accepted', 'False', 'NotAllowed', 'not ours')] };
+  fake.setStatus('upstreams', 'web', 'api', { installations: [other, { controllerName: 'spooky.dev/spooky', listeners: [there] }] });
+  const said = async (): Promise<string[]> =>
+    (await ask('https://api.example:8443/')).out.split('\n').filter((l) => l.includes('its status says'));
+  expect(await said()).toEqual([
+    '  its status says Accepted is False: NotAllowed: Listeners of namespace edge do not count',
+    '  its status says ResolvedRefs is False: RefNotPermitted: Secrets of namespace web are not read',
+  ]);
+  // What the objects themselves say is not said twice.
+  fake.remove('secrets', 'edge', 'tls');
+  const gone = condition('ResolvedRefs', 'False', 'InvalidCertificate', 'spec.tls.certificateRefs[0]: there is no Secret edge/tls');
+  fake.setStatus('listeners', 'edge', 'public', { conditions: [gone] });
+  fake.setStatus('upstreams', 'web', 'api', {});
+  expect(await said()).toEqual([]);
+});
+
 describe('with few rights', () => {
   const LINES: readonly (readonly [string, string, RegExp])[] = [
     [

@@ -59,13 +59,17 @@ test.each([
   expect(said).toContain('usage: spooky probe');
 });
 
-describe('a handshake that failed for the certificate', () => {
+describe('a handshake that failed', () => {
   const hint = (side: 'local' | 'remote', app: boolean, code: number): string => handshakeHint(new HandshakeError(side, app, code, 'x'));
   test.each([
     [0x12a, /^: the certificate does not fit this host/],
     [0x12d, /^: the certificate has expired/],
     [0x130, /^: the certificate is from an authority that is not trusted: .*--ca.*--insecure/],
   ])('says what to do: 0x%s', (code, text) => expect(hint('local', false, code)).toMatch(text));
+
+  test('and of one that nobody answered, too', () => {
+    expect(handshakeHint(new HandshakeError('timeout', false, 0, 'x'))).toMatch(/^: nothing answers there over UDP; .*open for UDP\?$/);
+  });
 
   test('and says nothing of what the other side ended', () => {
     expect([hint('remote', false, 0x130), hint('local', true, 0x130), hint('local', false, 0x102), handshakeHint(new Error('x'))]).toEqual([

@@ -13,6 +13,7 @@ import { EXIT, type CommandIo } from '../command.ts';
 import type { Asked, Facts } from '../explaintext.ts';
 import { printable } from '../printable.ts';
 import { answer } from './answer.ts';
+import { toldBeyond } from './told.ts';
 
 export async function explainCluster(flags: ClusterFlags, asked: Asked, io: CommandIo): Promise<number> {
   const fail = (message: string): number => {
@@ -131,14 +132,24 @@ function factsOf(once: Once, { set, unseen }: Completed, { statuses }: Compiled)
   const counted = !once.unread.some((u) => u.kind === 'EndpointSlice');
   const bad = (kind: ObjectStatus['kind'], { namespace, name }: ObjectName, all: readonly Condition[]): string[] =>
     badOf(uncertain.has(`${kind} ${namespace}/${name}`) ? all.filter((c) => c.type !== 'ResolvedRefs' && c.type !== 'Programmed') : all);
-  const conditions: Facts['conditions'] = (upstream, listener) => {
+  const judged = (upstream: ObjectName | null, listener: ObjectName): readonly [ObjectStatus, readonly Condition[]] | null => {
     const status = upstream === null ? known.Listener.get(keyOf(listener)) : upstreams.get(keyOf(upstream));
-    if (status === undefined) return [];
+    if (status === undefined) return null;
     const here = status.listeners?.find((l) => l.namespace === listener.namespace && l.name === listener.name);
-    return bad(status.kind, status, here?.conditions ?? status.conditions);
+    return [status, here?.conditions ?? status.conditions];
+  };
+  const faults: Facts['conditions'] = (upstream, listener) => {
+    const found = judged(upstream, listener);
+    return found === null ? [] : bad(found[0].kind, found[0], found[1]);
+  };
+  const told: Facts['conditions'] = (upstream, listener) => {
+    const found = judged(upstream, listener);
+    return found === null
+      ? []
+      : badOf(toldBeyond(found[1], found[0].kind, once.seen(found[0]), listener)).map((text) => `its status says ${text}`);
   };
   return {
-    conditions,
+    conditions: (upstream, listener) => [...faults(upstream, listener), ...told(upstream, listener)],
     endpoints: (service) => {
       if (!counted) return '';
       const { ready, total } = once.endpoints.counts(service);
@@ -149,7 +160,7 @@ function factsOf(once: Once, { set, unseen }: Completed, { statuses }: Compiled)
       Array.from(set.upstreams.values(), (u) => ({ meta: u.meta, hostnames: u.spec.hostnames }))
         .filter(({ meta, hostnames }) => !served.has(objectKey(meta.namespace, meta.name)) && names(hostnames, host))
         .map(({ meta }): ObjectName => ({ namespace: meta.namespace, name: meta.name }))
-        .filter((u) => concerns(upstreams.get(keyOf(u)), listener) && conditions(u, listener).length > 0),
+        .filter((u) => concerns(upstreams.get(keyOf(u)), listener) && faults(u, listener).length > 0),
   };
 }
 

@@ -180,7 +180,12 @@ interface Audited {
   readonly user: { readonly username: string };
   readonly responseStatus?: { readonly code: number };
   readonly requestReceivedTimestamp: string;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
+
+/** A server that has just started knows no role yet, not even its own, and refuses everything for a moment. */
+const knowsNoRoles = ({ annotations }: Audited): boolean =>
+  (annotations?.['authorization.k8s.io/reason'] ?? '').includes('"system:basic-user" not found');
 
 /** What the API server has answered ServiceAccounts of a namespace. */
 export const audited = (where = OWN): readonly Audited[] =>
@@ -193,5 +198,5 @@ export const audited = (where = OWN): readonly Audited[] =>
 export const forbidden = (where = OWN): readonly string[] =>
   audited(where)
     .filter(({ requestReceivedTimestamp }) => requestReceivedTimestamp >= installed)
-    .filter(({ responseStatus }) => responseStatus?.code === 403 || responseStatus?.code === 401)
+    .filter((request) => [401, 403].includes(request.responseStatus?.code ?? 0) && !knowsNoRoles(request))
     .map(({ responseStatus, verb, requestURI, user }) => `${responseStatus?.code} ${user.username} ${verb} ${requestURI}`);

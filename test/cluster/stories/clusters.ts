@@ -6,6 +6,11 @@ export const CLUSTERS: Readonly<Record<string, Readonly<Record<string, string>>>
   usual: {},
   /** kube-proxy's other mode. */
   iptables: { PROXY_MODE: 'iptables' },
+  /**
+   * After an outage of the API server that is longer than this, kube-controller-manager takes every node for dead and its pods for unready, until
+   * kubelets have been heard again: 50 s by default.
+   */
+  patient: { CONTROLLER_MANAGER_FLAGS: '--node-monitor-grace-period=180s' },
   /** A node that is silent is NotReady after 8 s instead of 50 s. */
   hasty: {
     CONTROLLER_MANAGER_FLAGS: '--node-monitor-grace-period=8s --node-monitor-period=1s',

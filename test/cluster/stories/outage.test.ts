@@ -22,7 +22,11 @@ import {
   WHOLE,
   type Pod,
 } from './kit.ts';
+import { inCluster } from './clusters.ts';
 import { leader, told } from './release.ts';
+
+const CLUSTER = 'patient';
+inCluster(CLUSTER);
 
 const OUTAGE_MS = 60_000;
 /** Within which a change must be served once the API server is there again. */

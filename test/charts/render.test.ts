@@ -126,7 +126,7 @@ describe.each(helms)('%s', (_name, helm) => {
       ports: [{ name: 'https', protocol: 'UDP', port: 443, targetPort: 8443, nodePort: 30443 }],
     });
     const { spec } = one(documents, 'DaemonSet', 'spooky');
-    expect([at(spec, 'updateStrategy'), at(spec, 'minReadySeconds')]).toEqual([{ type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } }, 10]);
+    expect([at(spec, 'updateStrategy'), at(spec, 'minReadySeconds')]).toEqual([{ type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } }, 0]);
     const pod = podOf(documents);
     expect(pod).toMatchObject({ terminationGracePeriodSeconds: 75, serviceAccountName: 'spooky', nodeSelector: { 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' } });
     expect(flagsOf(pod)).toEqual([

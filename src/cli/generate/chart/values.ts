@@ -286,7 +286,12 @@ export const VALUES: Readonly<Record<string, Value>> = {
     ),
   }),
   revisionHistoryLimit: integer('How many former versions of the pods are kept for `kubectl rollout undo`.', 10, 0, 100),
-  minReadySeconds: integer('How long a new pod must be ready before the next one is replaced.', 10, 0, 3600),
+  minReadySeconds: integer(
+    'How long a new pod must be ready before the next one is replaced. `drain.delay` keeps the old one serving meanwhile; with more than 0 a rollout that follows another one within seconds may wait for minutes (a timer that the controller of DaemonSets loses, seen on 1.36).',
+    0,
+    0,
+    3600,
+  ),
   probes: group('On the metrics port.', {
     startup: probe('/healthz, until it answers for the first time.', 1, 60, 2),
     readiness: probe('/readyz.', 2, 2, 2),

@@ -341,10 +341,10 @@ describe('status', () => {
     await create(ns, 'listeners', anyListener);
     await create(ns, 'upstreams', anyUpstream);
     expect(table(await api.kubectl(['get', 'lsn,ups', '-n', ns])).map((row) => row.slice(0, -1))).toEqual([
-      ['NAME', 'PORT', 'ADDRESS', 'UPSTREAMS', 'ACCEPTED', 'PROGRAMMED'],
+      ['NAME', 'PORT', 'ADDRESS', 'UPSTREAMS', 'ACCEPTED', 'RESOLVED', 'PROGRAMMED'],
       ['listener.spooky.dev/public', '8443'],
       [],
-      ['NAME', 'HOSTNAMES', 'ATTACHED', 'ENDPOINTS', 'ACCEPTED', 'PROGRAMMED'],
+      ['NAME', 'HOSTNAMES', 'ATTACHED', 'ENDPOINTS', 'ACCEPTED', 'RESOLVED', 'PROGRAMMED'],
       ['upstream.spooky.dev/api', '["api.example.com"]'],
     ]);
     const conditions = ['Accepted', 'ResolvedRefs', 'Programmed', 'Published'].map((type) => verdict(type, 'True', type));
@@ -355,10 +355,10 @@ describe('status', () => {
     await apply(`${GROUP}/${ns}/listeners/public/status`, 'x', { ...listener, metadata: { name: 'public' }, status: { addresses, attachedUpstreams: 1, conditions } }); // prettier-ignore
     await apply(`${GROUP}/${ns}/upstreams/api/status`, 'x', { ...upstream, metadata: { name: 'api' }, status: { installations: [entry('spooky.dev/spooky', 2)] } }); // prettier-ignore
     expect(table(await api.kubectl(['get', 'lsn,ups', '-n', ns, '-o', 'wide'])).map((row) => row.slice(0, -1))).toEqual([
-      ['NAME', 'PORT', 'ADDRESS', 'UPSTREAMS', 'ACCEPTED', 'PROGRAMMED', 'PUBLISHED', 'REASON'],
-      ['listener.spooky.dev/public', '8443', '203.0.113.7', '1', 'True', 'True', 'True', 'Accepted'],
+      ['NAME', 'PORT', 'ADDRESS', 'UPSTREAMS', 'ACCEPTED', 'RESOLVED', 'PROGRAMMED', 'PUBLISHED', 'REASON'],
+      ['listener.spooky.dev/public', '8443', '203.0.113.7', '1', 'True', 'True', 'True', 'True', 'Accepted'],
       [],
-      ['NAME', 'HOSTNAMES', 'ATTACHED', 'ENDPOINTS', 'ACCEPTED', 'PROGRAMMED', 'CONFLICTED', 'REASON'],
+      ['NAME', 'HOSTNAMES', 'ATTACHED', 'ENDPOINTS', 'ACCEPTED', 'RESOLVED', 'PROGRAMMED', 'CONFLICTED', 'REASON'],
       ['upstream.spooky.dev/api', '["api.example.com"]', '1/1', '2', 'True', 'True', 'False', 'Valid'],
     ]);
   });

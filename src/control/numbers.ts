@@ -1,0 +1,42 @@
+/**
+ * Numbers of worker processes, as connection ids carry them (one octet). A number belongs to a process until that is gone: one that drains keeps
+ * its own while its replacement serves under another. A dead one's is free at once: ids of its connections begin with another generation
+ * than those of whoever takes the number next, so they are answered by stateless resets.
+ */
+export const MAX_NUMBERS = 256;
+
+export class Numbers {
+  private readonly taken = new Set<number>();
+  private reserved: ReadonlySet<number> = new Set();
+
+  /** The preferred number when it is free, else the lowest free one; null when there is none. */
+  take(preferred = -1): number | null {
+    if (preferred >= 0 && this.free(preferred)) return this.hold(preferred);
+    for (let n = 0; n < MAX_NUMBERS; n++) if (this.free(n)) return this.hold(n);
+    return null;
+  }
+
+  /** The process is gone. */
+  give(n: number): void {
+    this.taken.delete(n);
+  }
+
+  /** What another process tree of this node uses, as far as is known by now: replaces what was known before. Numbers taken already stay. */
+  reserve(list: Iterable<number>): void {
+    this.reserved = new Set(list);
+  }
+
+  /** The numbers of our own processes, in order. */
+  inUse(): number[] {
+    return [...this.taken].sort((a, b) => a - b);
+  }
+
+  private free(n: number): boolean {
+    return n < MAX_NUMBERS && !this.taken.has(n) && !this.reserved.has(n);
+  }
+
+  private hold(n: number): number {
+    this.taken.add(n);
+    return n;
+  }
+}

@@ -512,3 +512,48 @@ fn a_lost_packet_costs_none_of_its_streams_anything() {
         assert_eq!((s.closes.len(), s.stats()["commandsInvalid"].as_u64()), (0, Some(0)));
     }
 }
+
+/// A byte arrives and its acknowledgment waits at the client's socket; nobody knows of an end yet.
+fn acknowledged_byte(s: &mut Side, raw: &mut Raw, who: Who) {
+    raw.q.stream_send(2, b"x", false).unwrap();
+    raw.turn();
+    let mut byte = [0];
+    drive_with(&mut [s], "the acknowledgment", &[], |x, _| {
+        x[0].seen(who, 2).bytes == b"x" && raw.sockets[0].peek(&mut byte).is_ok()
+    });
+}
+
+#[test]
+fn an_end_that_is_written_after_all_bytes_arrives_though_they_are_acknowledged_first() {
+    let mut s = server(|_| {});
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    acknowledged_byte(&mut s, &mut raw, who);
+    raw.q.stream_send(2, b"", true).unwrap();
+    // Reads before it sends.
+    raw.drive(&mut s, "the end", |s, _| s.seen(who, 2).fin);
+}
+
+#[test]
+fn an_end_that_is_lost_is_sent_again_though_all_bytes_are_acknowledged() {
+    let mut s = server(|_| {});
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    acknowledged_byte(&mut s, &mut raw, who);
+    raw.q.stream_send(2, b"", true).unwrap();
+    assert_eq!(raw.packets().len(), 1);
+    raw.drive(&mut s, "the end", |s, _| s.seen(who, 2).fin);
+}
+
+#[test]
+fn a_stream_is_complete_when_its_end_is_acknowledged() {
+    let mut s = server(|_| {}).reacting(echo);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    for round in 0..40 {
+        raw.q.stream_send(4 * round, b"x", false).unwrap();
+        raw.turn();
+        raw.q.stream_send(4 * round, b"", true).unwrap();
+        raw.drive(&mut s, "the answer", |_, r| r.streams.get(&(4 * round)).is_some_and(|s| s.1));
+        raw.settle(&mut s);
+        assert!(raw.q.stream_finished(4 * round));
+        assert_eq!(raw.q.stream_capacity(4 * round), Err(quiche::Error::InvalidStreamState(4 * round)), "collected");
+    }
+}

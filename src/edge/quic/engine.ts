@@ -12,6 +12,7 @@
  *  7. `onClose` exactly once per `onConnection`, never for a handshake that failed (counted in `stats().handshakes`).
  *  8. Pending bytes leave by RFC 9218 urgency, incremental streams in turn (default u=3, not incremental).
  *  9. Without `caps.migration`, `onPath` is never called.
+ * 10. A datagram that has been handed over is never handed on.
  */
 
 /** 18 bytes: IPv6 or ::ffff:v4, then the port, big endian. */
@@ -62,6 +63,11 @@ export interface ListenOptions {
   port: number;
   reusePort: boolean;
   cid: { nodeId: number; workerId: number; key: Uint8Array };
+  /**
+   * Where the workers of this node hand datagrams to each other (`caps.handover`). `name`: 16 hexadecimal digits, the same for this
+   * listener in every worker. Without it, and by engines that have no hand-over of their own, `onForeign` is called instead.
+   */
+  handover?: { folder: string; name: string };
   resetKey: Uint8Array;
   tokenKeys: readonly Uint8Array[];
   retry: RetryMode;
@@ -95,6 +101,8 @@ export interface EngineCaps {
   datagram: boolean;
   threads: boolean;
   pq: boolean;
+  /** Hands datagrams of other workers' connections over by itself, when it is told where. */
+  handover: boolean;
 }
 
 export interface QuicEngine {
@@ -212,7 +220,22 @@ export interface EndpointStats {
   handshakes: Readonly<Record<Outcome, number>>;
   dropped: Readonly<Record<Drop, number>>;
   answered: { retry: number; version: number; reset: number; refused: number };
+  handover: HandoverStats;
 }
+
+/** What the engine itself handed to other workers, and got from them: zeros without `caps.handover`. */
+export interface HandoverStats {
+  readonly sent: number;
+  readonly received: number;
+  /** Of those received: reached a connection, or may begin one. */
+  readonly delivered: number;
+  /** The kernel took it not: the owner's buffer is full, or the owner is gone. */
+  readonly lost: number;
+  /** Of those received: malformed, for an address that is not ours, or for yet another worker. */
+  readonly refused: number;
+}
+
+export const NO_HANDOVER: HandoverStats = { sent: 0, received: 0, delivered: 0, lost: 0, refused: 0 };
 
 export interface QuicEndpoint {
   readonly addresses: readonly { host: string; port: number }[];
@@ -222,7 +245,13 @@ export interface QuicEndpoint {
   /** For connections from now on. An engine without it takes another value only when it is bound anew. */
   setCongestion?(c: ListenOptions['congestion']): void;
   setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void;
+  /** Another worker has handed this over: it is not handed on, but it may begin a connection. */
   forward(buf: Uint8Array, from: Address, to: Address): void;
+  /**
+   * From now on one of these workers takes what would begin a connection: all datagrams of one client's attempt go to the same,
+   * the way that datagrams of other workers go. Own connections stay, also those in their handshake. An empty list ends it.
+   */
+  succeed(workers: readonly number[]): void;
   drain(): Promise<void>;
   close(): Promise<void>;
   stats(): EndpointStats;

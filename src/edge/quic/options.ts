@@ -27,6 +27,10 @@ export function checkTokenKeys(keys: readonly Uint8Array[]): void {
   for (const k of keys) if (k.length !== TOKEN_KEY) throw new RangeError('tokenKeys: 32 bytes wanted');
 }
 
+export function checkSuccessors(workers: readonly number[]): void {
+  for (const w of workers) if (!Number.isInteger(w) || w < 0 || w > 255) throw new RangeError(`succeed: ${w} is no worker's number`);
+}
+
 /** Whether a host stands for all addresses of its family; refuses what is no address. */
 export function isWildcard(host: string): boolean {
   const a = addressFrom(host, 0);

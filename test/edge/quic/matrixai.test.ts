@@ -1,6 +1,7 @@
 import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { systemClock, type Clock } from '../../../src/lib/clock.ts';
 import { engineSuite, type Made } from './conformance.ts';
+import { handoverSuite } from './handover.ts';
 import { datagramSuite } from './hostile.ts';
 
 const make = (clock: Clock): Made => {
@@ -10,3 +11,4 @@ const make = (clock: Clock): Made => {
 
 engineSuite('matrixai', () => make(systemClock));
 datagramSuite('matrixai', make);
+handoverSuite('matrixai', () => make(systemClock));

@@ -129,6 +129,11 @@ export class Admission {
     return this.pending.size;
   }
 
+  /** A client whose ClientHello has come in part. */
+  knows(key: string): boolean {
+    return this.pending.has(key);
+  }
+
   setLimits(l: Limits): void {
     this.limits = l;
     this.rate.set(l.handshakesPerSecond, l.handshakesPerSecond);

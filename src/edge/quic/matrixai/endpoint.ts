@@ -11,20 +11,21 @@ import {
   CRYPTO_NO_APPLICATION_PROTOCOL,
   NO_ERROR,
 } from '../codes.ts';
-import type {
-  Address,
-  CloseReason,
-  EndpointStats,
-  Limits,
-  ListenOptions,
-  Outcome,
-  QuicEndpoint,
-  QuicHandler,
-  RetryMode,
-  TlsTable,
+import {
+  NO_HANDOVER,
+  type Address,
+  type CloseReason,
+  type EndpointStats,
+  type Limits,
+  type ListenOptions,
+  type Outcome,
+  type QuicEndpoint,
+  type QuicHandler,
+  type RetryMode,
+  type TlsTable,
 } from '../engine.ts';
 import { UnsupportedOption } from '../failure.ts';
-import { checkCongestion, checkCounts, checkResetKey, checkTokenKeys } from '../options.ts';
+import { checkCongestion, checkCounts, checkResetKey, checkSuccessors, checkTokenKeys } from '../options.ts';
 import type { Report } from '../report.ts';
 import { canonicalName } from '../sni.ts';
 import { Admission, type Accepted, type AdmissionPort } from './admission.ts';
@@ -198,6 +199,11 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     }
     const remote: RemoteInfo = { address: hostOf(from), family: isMapped(from) ? 'IPv4' : 'IPv6', port: portOf(from), size: buf.length };
     this.receive(socket, Buffer.from(buf), remote, true);
+  }
+
+  succeed(workers: readonly number[]): void {
+    checkSuccessors(workers);
+    this.gate.successors = [...workers];
   }
 
   private fault(e: Error): void {
@@ -450,6 +456,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
       handshakes: { ...c.handshakes },
       dropped: { ...c.dropped },
       answered: { ...c.answered },
+      handover: NO_HANDOVER,
     };
   }
 

@@ -15,7 +15,16 @@ export interface MatrixaiOptions {
 export class MatrixaiEngine implements QuicEngine {
   readonly name = 'matrixai';
   readonly version = QUICHE_VERSION;
-  readonly caps: EngineCaps = { migration: false, gso: false, pmtud: false, newToken: false, datagram: true, threads: false, pq: false };
+  readonly caps: EngineCaps = {
+    migration: false,
+    gso: false,
+    pmtud: false,
+    newToken: false,
+    datagram: true,
+    threads: false,
+    pq: false,
+    handover: false,
+  };
   private readonly clock: Clock;
   private readonly report: Report;
 

@@ -10,6 +10,7 @@ import type { Counters } from './counters.ts';
 import type { IdTable } from './idtable.ts';
 import { TokenBucket } from '../limiter.ts';
 import { INITIAL, LongHeader, MIN_INITIAL, MIN_INITIAL_DCID, parseInvariant, parseVersion1, QUIC_V1 } from './packet.ts';
+import { successorOf } from '../successor.ts';
 import { resetToken } from './reset.ts';
 import type { UdpSocket } from './socket.ts';
 
@@ -33,6 +34,8 @@ export interface GateOptions {
  */
 export class Gate {
   resetKey: Uint8Array;
+  /** Workers that take what would begin a connection: nobody's while this is empty. */
+  successors: readonly number[] = [];
   /** Connections by the client's address and its first id, until the handshake is done. */
   readonly initials = new Map<string, Conn>();
   private readonly clock: Clock;
@@ -92,7 +95,10 @@ export class Gate {
     const key = `${from.address}|${from.port}|${msg.toString('latin1', h.dcidAt, h.dcidAt + h.dcidLength)}`;
     const young = this.initials.get(key);
     if (young !== undefined) return this.deliver(young, socket, msg, from, false);
-    if (ours && this.foreign(socket, msg, h.dcidAt, from, forwarded)) return;
+    // What has been handed over may begin a connection, also under an id that our Retry, or another worker's, gave out.
+    const begins = forwarded && h.type === INITIAL;
+    if (ours && !begins && this.foreign(socket, msg, h.dcidAt, from, forwarded)) return;
+    if (!forwarded && this.successors.length > 0 && !this.admission.knows(key)) return this.pass(socket, msg, from);
     if (h.type === INITIAL) this.admission.push({ socket, msg, from, key });
     else this.drop('unknown_connection');
   }
@@ -123,12 +129,24 @@ export class Gate {
       this.drop('foreign');
       return true;
     }
+    this.handOver(worker, socket, msg, remote);
+    return true;
+  }
+
+  /** To the worker that takes this client's attempt. */
+  private pass(socket: UdpSocket, msg: Buffer, from: RemoteInfo): void {
+    const h = this.h;
+    const remote = addressFrom(from.address, from.port);
+    if (remote === null) return this.drop('foreign');
+    this.handOver(successorOf(this.successors, remote, msg, h.dcidAt, h.dcidAt + h.dcidLength), socket, msg, remote);
+  }
+
+  private handOver(worker: number, socket: UdpSocket, msg: Buffer, remote: Address): void {
     try {
       this.handler.onForeign(worker, msg, 0, msg.length, remote, socket.local as Address);
     } catch (e) {
       this.report('quic_foreign', e);
     }
-    return true;
   }
 
   private drop(why: Drop): void {

@@ -10,6 +10,7 @@ import {
 } from '../codes.ts';
 import {
   DROPS,
+  NO_HANDOVER,
   OUTCOMES,
   type Address,
   type ConnectOptions,
@@ -181,6 +182,9 @@ export class MemoryEndpoint implements QuicEndpoint {
     this.dropped.foreign++;
   }
 
+  /** There are no datagrams in memory, and every client meets the endpoint that has the port. */
+  succeed(): void {}
+
   /** As if the socket had failed. */
   fail(e: Error): void {
     this.handler.onFault(e);
@@ -228,6 +232,7 @@ export class MemoryEndpoint implements QuicEndpoint {
       handshakes: { ...this.handshakes },
       dropped: { ...this.dropped },
       answered: { ...this.answered },
+      handover: NO_HANDOVER,
     };
   }
 }

@@ -32,7 +32,16 @@ let nextKey = FIRST_KEY;
 export class MemoryEngine implements QuicEngine {
   readonly name = 'memory';
   readonly version = '1';
-  readonly caps: EngineCaps = { migration: false, gso: false, pmtud: false, newToken: false, datagram: true, threads: false, pq: false };
+  readonly caps: EngineCaps = {
+    migration: false,
+    gso: false,
+    pmtud: false,
+    newToken: false,
+    datagram: true,
+    threads: false,
+    pq: false,
+    handover: false,
+  };
   readonly network: MemoryNetwork;
   private readonly report: Report;
 

@@ -1,6 +1,7 @@
 import { connKey } from '../cid.ts';
 import {
   DROPS,
+  NO_HANDOVER,
   OUTCOMES,
   type Address,
   type EndpointStats,
@@ -10,7 +11,7 @@ import {
   type RetryMode,
   type TlsTable,
 } from '../engine.ts';
-import { checkCongestion } from '../options.ts';
+import { checkCongestion, checkSuccessors } from '../options.ts';
 import { Link, type LinkOptions, type LinkOwner } from './link.ts';
 import { keysJson, limitsJson, listenJson, tlsJson, type Debugging } from './options.ts';
 
@@ -65,6 +66,11 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
     if (this.link.gone) return;
     this.addon.forward(this.link.handle, buf, from, to);
     this.link.schedule();
+  }
+
+  /** Until the addon does it, whoever begins a connection begins it here. */
+  succeed(workers: readonly number[]): void {
+    checkSuccessors(workers);
   }
 
   async drain(): Promise<void> {
@@ -141,4 +147,5 @@ const NO_STATS: EndpointStats = {
   handshakes: zeros(OUTCOMES),
   dropped: zeros(DROPS),
   answered: { retry: 0, version: 0, reset: 0, refused: 0 },
+  handover: NO_HANDOVER,
 };

@@ -19,7 +19,16 @@ export interface NativeOptions extends Debugging {
 export class NativeEngine implements QuicEngine {
   readonly name = 'native';
   readonly version: string;
-  readonly caps: EngineCaps = { migration: true, gso: true, pmtud: true, newToken: false, datagram: true, threads: true, pq: true };
+  readonly caps: EngineCaps = {
+    migration: true,
+    gso: true,
+    pmtud: true,
+    newToken: false,
+    datagram: true,
+    threads: true,
+    pq: true,
+    handover: false,
+  };
   private readonly addon: Addon;
   private readonly clock: Clock;
   private readonly report: Report;

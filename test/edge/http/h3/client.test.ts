@@ -34,7 +34,7 @@ async function ask(events: H3Events = {}, request: H3Request = REQUEST, early?: 
   const engine = {
     name: 'fake',
     version: '1',
-    caps: { migration: false, gso: false, pmtud: false, newToken: false, datagram: false, threads: false, pq: false },
+    caps: { migration: false, gso: false, pmtud: false, newToken: false, datagram: false, threads: false, pq: false, handover: false },
     listen: () => Promise.reject(new Error('no server')),
     connect(_o, handler) {
       made = new FakeConn(handler);

@@ -57,7 +57,16 @@ export function nativeSuite(addon: () => Addon): void {
     test('it says what it can', () => {
       const e = engine();
       expect([e.name, e.version]).toEqual(['native', '0.30.0']);
-      expect(e.caps).toEqual({ migration: true, gso: true, pmtud: true, newToken: false, datagram: true, threads: true, pq: true });
+      expect(e.caps).toEqual({
+        migration: true,
+        gso: true,
+        pmtud: true,
+        newToken: false,
+        datagram: true,
+        threads: true,
+        pq: true,
+        handover: false,
+      });
     });
 
     test('commands of a promise do not meet those of the batch that resolved it', async () => {

@@ -518,9 +518,7 @@ fn acknowledged_byte(s: &mut Side, raw: &mut Raw, who: Who) {
     raw.q.stream_send(2, b"x", false).unwrap();
     raw.turn();
     let mut byte = [0];
-    drive_with(&mut [s], "the acknowledgment", &[], |x, _| {
-        x[0].seen(who, 2).bytes == b"x" && raw.sockets[0].peek(&mut byte).is_ok()
-    });
+    drive_with(&mut [s], "the acknowledgment", &[], |x, _| x[0].seen(who, 2).bytes == b"x" && raw.sockets[0].peek(&mut byte).is_ok());
 }
 
 #[test]

@@ -25,6 +25,7 @@ import {
   type TlsTable,
 } from '../engine.ts';
 import { UnsupportedOption } from '../failure.ts';
+import { Handover } from '../handover.ts';
 import { checkCongestion, checkCounts, checkResetKey, checkSuccessors, checkTokenKeys } from '../options.ts';
 import type { Report } from '../report.ts';
 import { canonicalName } from '../sni.ts';
@@ -59,7 +60,14 @@ export async function listen(
   const tls = new TlsContexts(o.tls, transport, null);
   const codec = new CidCodec(o.cid.key, o.cid.nodeId, o.cid.workerId);
   const sockets = await bindAll(o.hosts, o, interfaces());
-  return new Endpoint(o, h, clock, report, tls, codec, sockets, interfaces);
+  const endpoint = new Endpoint(o, h, clock, report, tls, codec, sockets, interfaces);
+  try {
+    await endpoint.openHandover(o);
+  } catch (e) {
+    await endpoint.close();
+    throw e;
+  }
+  return endpoint;
 }
 
 function checkOptions(o: ListenOptions): void {
@@ -199,6 +207,27 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     }
     const remote: RemoteInfo = { address: hostOf(from), family: isMapped(from) ? 'IPv4' : 'IPv6', port: portOf(from), size: buf.length };
     this.receive(socket, Buffer.from(buf), remote, true);
+  }
+
+  /** Clients may be there already: what is another worker's is lost until then, as it might be anywhere. */
+  async openHandover(o: ListenOptions): Promise<void> {
+    if (o.handover === undefined) return;
+    this.gate.handover = await Handover.open({
+      ...o.handover,
+      workerId: o.cid.workerId,
+      secret: o.resetKey,
+      receiveBuffer: o.receiveBuffer,
+      clock: this.clock,
+      report: this.report,
+      deliver: (datagram, from, to) => this.take(datagram, from, to),
+    });
+  }
+
+  /** Whether a datagram that was handed over found what it is for. */
+  private take(datagram: Buffer, from: Address, to: Address): boolean {
+    const before = this.counters.dropped.foreign;
+    this.forward(datagram, from, to);
+    return this.counters.dropped.foreign === before;
   }
 
   succeed(workers: readonly number[]): void {
@@ -434,7 +463,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     this.closed = true;
     this.turn.stop();
     await new Promise((done) => setImmediate(done));
-    await Promise.all(this.sockets.map((s) => s.close()));
+    await Promise.all([this.gate.handover?.close(), ...this.sockets.map((s) => s.close())]);
     this.checkDrained();
   }
 
@@ -456,7 +485,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
       handshakes: { ...c.handshakes },
       dropped: { ...c.dropped },
       answered: { ...c.answered },
-      handover: NO_HANDOVER,
+      handover: this.gate.handover === null ? NO_HANDOVER : { ...this.gate.handover.counts },
     };
   }
 

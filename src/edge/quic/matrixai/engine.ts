@@ -23,7 +23,7 @@ export class MatrixaiEngine implements QuicEngine {
     datagram: true,
     threads: false,
     pq: false,
-    handover: false,
+    handover: true,
   };
   private readonly clock: Clock;
   private readonly report: Report;

@@ -8,6 +8,7 @@ import { MIN_RESET_TRIGGER, statelessReset, versionNegotiation } from './answers
 import type { Conn } from './conn.ts';
 import type { Counters } from './counters.ts';
 import type { IdTable } from './idtable.ts';
+import type { Handover } from '../handover.ts';
 import { TokenBucket } from '../limiter.ts';
 import { INITIAL, LongHeader, MIN_INITIAL, MIN_INITIAL_DCID, parseInvariant, parseVersion1, QUIC_V1 } from './packet.ts';
 import { successorOf } from '../successor.ts';
@@ -16,6 +17,9 @@ import type { UdpSocket } from './socket.ts';
 
 const VERSIONS_PER_SECOND = 1_000;
 const RESETS_PER_SECOND = 1_000;
+/** Whose an id is that no other worker of this node gave out: ours, or nobody's that we know. */
+const OURS = -1;
+const NOBODY = -2;
 
 export interface GateOptions {
   readonly clock: Clock;
@@ -36,6 +40,8 @@ export class Gate {
   resetKey: Uint8Array;
   /** Workers that take what would begin a connection: nobody's while this is empty. */
   successors: readonly number[] = [];
+  /** null: the handler hears of what is another worker's. */
+  handover: Handover | null = null;
   /** Connections by the client's address and its first id, until the handshake is done. */
   readonly initials = new Map<string, Conn>();
   private readonly clock: Clock;
@@ -74,7 +80,9 @@ export class Gate {
     if (((msg[0] as number) & 0x40) === 0 || msg.length <= CID_LENGTH) return this.drop('malformed');
     const c = this.ids.find(msg, 1);
     if (c !== null) return this.deliver(c, socket, msg, from, true);
-    if (this.foreign(socket, msg, 1, from, forwarded)) return;
+    const owner = this.ownerOf(msg, 1);
+    // Of an owner that is gone it is answered here: all workers make the same tokens.
+    if (owner >= 0 && this.toOwner(owner, socket, msg, from, forwarded)) return;
     this.drop('unknown_connection');
     if (msg.length < MIN_RESET_TRIGGER || !this.resets.take(this.clock.now())) return;
     const out = statelessReset(resetToken(this.resetKey, msg.subarray(1, 1 + CID_LENGTH)), msg.length);
@@ -97,8 +105,13 @@ export class Gate {
     if (young !== undefined) return this.deliver(young, socket, msg, from, false);
     // What has been handed over may begin a connection, also under an id that our Retry, or another worker's, gave out.
     const begins = forwarded && h.type === INITIAL;
-    if (ours && !begins && this.foreign(socket, msg, h.dcidAt, from, forwarded)) return;
-    if (!forwarded && this.successors.length > 0 && !this.admission.knows(key)) return this.pass(socket, msg, from);
+    const owner = ours && !begins ? this.ownerOf(msg, h.dcidAt) : NOBODY;
+    if (owner >= 0) {
+      if (!this.toOwner(owner, socket, msg, from, forwarded)) this.drop('unknown_connection');
+      return;
+    }
+    // An id that our Retry gave out is answered for here: a connection keeps it, and everybody brings its datagrams to this worker.
+    if (!forwarded && owner !== OURS && this.successors.length > 0 && !this.admission.knows(key)) return this.pass(socket, msg, from);
     if (h.type === INITIAL) this.admission.push({ socket, msg, from, key });
     else this.drop('unknown_connection');
   }
@@ -120,16 +133,18 @@ export class Gate {
     else if (!short || socket !== c.socket || from.address !== c.host || !c.recvRebound(msg, from.port)) this.drop('unknown_connection');
   }
 
-  /** An id that another worker of this node gave out goes to the handler; one that was handed over already must not go round. */
-  private foreign(socket: UdpSocket, msg: Buffer, at: number, from: RemoteInfo, forwarded: boolean): boolean {
-    if (!this.codec.decode(msg, at) || this.codec.found.workerId === this.codec.workerId) return false;
+  /** The other worker of this node that gave this id out, or one of the two that are none. */
+  private ownerOf(msg: Buffer, at: number): number {
+    if (!this.codec.decode(msg, at)) return NOBODY;
     const worker = this.codec.found.workerId;
+    return worker === this.codec.workerId ? OURS : worker;
+  }
+
+  /** False when it is gone. What was handed over already must not go round. */
+  private toOwner(owner: number, socket: UdpSocket, msg: Buffer, from: RemoteInfo, forwarded: boolean): boolean {
     const remote = addressFrom(from.address, from.port);
-    if (forwarded || remote === null) {
-      this.drop('foreign');
-      return true;
-    }
-    this.handOver(worker, socket, msg, remote);
+    if (!forwarded && remote !== null) return this.handOver(owner, socket, msg, remote);
+    this.drop('foreign');
     return true;
   }
 
@@ -141,12 +156,14 @@ export class Gate {
     this.handOver(successorOf(this.successors, remote, msg, h.dcidAt, h.dcidAt + h.dcidLength), socket, msg, remote);
   }
 
-  private handOver(worker: number, socket: UdpSocket, msg: Buffer, remote: Address): void {
+  private handOver(worker: number, socket: UdpSocket, msg: Buffer, remote: Address): boolean {
     try {
+      if (this.handover !== null) return this.handover.send(worker, msg, remote, socket.local);
       this.handler.onForeign(worker, msg, 0, msg.length, remote, socket.local as Address);
     } catch (e) {
       this.report('quic_foreign', e);
     }
+    return true;
   }
 
   private drop(why: Drop): void {

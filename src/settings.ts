@@ -111,6 +111,3 @@ export const LIVE_SETTINGS: ReadonlySet<SettingName> = new Set<SettingName>(['lo
 
 export const changedSettings = (a: ServeSettings, b: ServeSettings): SettingName[] =>
   SETTINGS.map((s) => s.name).filter((name) => JSON.stringify(a[name]) !== JSON.stringify(b[name]));
-
-/** `auto` is 1 until connections keep their worker when a client's address changes. */
-export const workerCount = (s: ServeSettings): number => (s.workers === 'auto' ? 1 : s.workers);

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { startDemo as startDemoHere, type Demo } from '../src/cli/demo.ts';
 import { Fields } from '../src/edge/http/fields.ts';
 import { fetchOnce, type H3Response } from '../src/edge/http/h3/client.ts';
+import { machineOf, workerCount } from '../src/control/size.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
@@ -85,6 +86,7 @@ describe(`serving on ${ENGINE.name}`, () => {
     expect(spooky.ready).toMatchObject({
       level: 'info',
       workers: 1,
+      workersWhy: 'as set',
       listeners: [{ listener: 'default/public', addresses: [`127.0.0.1:${port}`] }],
     });
     expect(await ask(port, '/status/418')).toMatchObject({ status: 418, bodyBytes: 4 });
@@ -135,6 +137,16 @@ describe(`serving on ${ENGINE.name}`, () => {
     expect(spooky.logs('settings that change at the next start only')).toMatchObject([{ settings: ['accessLog'] }]);
     await spooky.stop();
   });
+
+  test('auto: a worker for each core that the process may use, and every place says why', async () => {
+    const expected = workerCount('auto', machineOf());
+    const { spooky, port } = await start(['--workers', 'auto']);
+    expect(spooky.ready).toMatchObject({ workers: expected.count, workersWhy: expected.why });
+    expect(await spooky.admin('/admin/workers')).toMatchObject({ chosen: expected.why });
+    expect(await spooky.workers()).toHaveLength(expected.count);
+    expect((await ask(port, '/')).status).toBe(200);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  }, 60_000);
 
   test('two workers serve side by side', async () => {
     const { spooky, port } = await start(['--workers', '2']);
@@ -410,10 +422,14 @@ describe('lines', () => {
   test('a reader of the access log that stalls costs lines, counted, and never traffic', async () => {
     const port = await freeUdpPort();
     const dir = folderWith(documents(port));
-    const child = spawn(BIN, ['serve', '--config', 'c.yaml', '--metrics', '127.0.0.1:0', '--admin', 'off', '--access-log', 'all'], {
-      cwd: dir,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      BIN,
+      ['serve', '--config', 'c.yaml', '--workers', '1', '--metrics', '127.0.0.1:0', '--admin', 'off', '--access-log', 'all'],
+      {
+        cwd: dir,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     child.stdout.pause();
     let said = '';
     child.stderr.on('data', (b: Buffer) => (said += b.toString()));

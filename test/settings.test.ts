@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { readSettings, SETTINGS, type SettingsDocument } from '../src/contract/resources/index.ts';
-import { changedSettings, LATER_FLAGS, readServeSettings, workerCount, type ServeSettings } from '../src/settings.ts';
+import { changedSettings, LATER_FLAGS, readServeSettings, type ServeSettings } from '../src/settings.ts';
 
 const read = (flags: Record<string, string> = {}, env: Record<string, string> = {}, spec: Record<string, unknown> | null = null) => {
   const document: SettingsDocument | null = spec === null ? null : readSettings(spec).settings;
@@ -18,7 +18,7 @@ const problems = (...args: Parameters<typeof read>): string[] => {
 
 test('the defaults are those of the documentation', () => {
   expect(good()).toEqual({
-    workers: 1,
+    workers: 'auto',
     metrics: { host: '127.0.0.1', port: 9901 },
     admin: { host: '127.0.0.1', port: 9902 },
     adminTokenFile: null,
@@ -187,11 +187,6 @@ describe('problems', () => {
 
 test('the object cannot be changed', () => {
   expect(Object.isFrozen(good())).toBe(true);
-});
-
-test('auto is one worker for now', () => {
-  expect(workerCount(good({ '--workers': 'auto' }))).toBe(1);
-  expect(workerCount(good({ '--workers': '3' }))).toBe(3);
 });
 
 test('changes are named', () => {

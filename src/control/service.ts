@@ -34,6 +34,8 @@ export interface ServiceOptions {
   readonly cells: Cells;
   readonly families: Families;
   readonly workers: number;
+  /** Why so many. */
+  readonly workersWhy: string;
   readonly start: Omit<WorkerStart, 'workerId'>;
   readonly maxConnections: number;
   /** CIDRs that no endpoint may have. */
@@ -98,6 +100,7 @@ export class Service implements AdminView {
   readonly families: Families;
   readonly model = new ReadModel();
   readonly fleet: Fleet;
+  readonly workersWhy: string;
   private readonly o: ServiceOptions;
   private readonly targets: Targets;
   private readonly loop: Loop<SourceState>;
@@ -116,6 +119,7 @@ export class Service implements AdminView {
   constructor(o: ServiceOptions) {
     this.o = o;
     this.families = o.families;
+    this.workersWhy = o.workersWhy;
     this.fleet = new Fleet({
       clock: o.clock,
       log: o.log,
@@ -264,6 +268,7 @@ export class Service implements AdminView {
       names: () => targets.dns.states(),
       check: (group, endpoint) => targets.checks.facts(group, endpoint),
       workers: () => fleet.facts(),
+      workersWhy: o.workersWhy,
       phase: (worker) => fleet.phaseOf(worker),
       activity: (add) => fleet.activity(add),
       now: () => o.clock.now(),

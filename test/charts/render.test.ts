@@ -177,6 +177,19 @@ describe.each(helms)('%s', (_name, helm) => {
     expect(one(documents, 'Service', 'spooky-metrics').spec).toMatchObject({ clusterIP: 'None', ports: [{ name: 'metrics', port: 9901, targetPort: 'metrics', protocol: 'TCP' }] });
   });
 
+  test.each<[string, readonly string[], string, string | undefined]>([
+    ['no limit: whole cores of the request', ['resources.requests.cpu=2900m'], '--workers=2', '--max-old-space-size=102'],
+    ['less than one core', ['resources.requests.cpu=100m'], '--workers=1', '--max-old-space-size=153'],
+    ['a limit: what the process makes of it, and memory for as many', ['resources.limits.cpu=1500m'], '--workers=auto', '--max-old-space-size=102'],
+    ['a limit in cores', ['resources.limits.cpu=2'], '--workers=auto', '--max-old-space-size=102'],
+    ['a small limit', ['resources.limits.cpu=200m'], '--workers=auto', '--max-old-space-size=153'],
+    ['a number has the last word', ['resources.limits.cpu=4', 'workers=1'], '--workers=1', '--max-old-space-size=153'],
+  ])('workers: %s', (_, values, workers, heap) => {
+    const pod = podOf(render('default', ...values.flatMap((v) => ['--set', v])));
+    expect(flagsOf(pod).filter((f) => f.startsWith('--workers'))).toEqual([workers]);
+    expect(environmentOf(pod).get('NODE_OPTIONS')).toBe(heap);
+  });
+
   test('loadBalancer: its fields, workers and memory from the resources, a drain of odd length', () => {
     const documents = render('loadbalancer');
     const service = one(documents, 'Service', 'spooky');

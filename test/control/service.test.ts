@@ -103,6 +103,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     cells: new Cells(),
     families: new Families(),
     workers: 1,
+    workersWhy: 'as set',
     start: {} as Omit<WorkerStart, 'workerId'>,
     maxConnections: 1000,
     deny: [],

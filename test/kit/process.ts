@@ -49,7 +49,8 @@ export class Child {
 
   constructor(command: string, args: readonly string[], options: ChildOptions = {}) {
     this.name = [command, ...args].join(' ');
-    const env = { ...process.env, ...options.env };
+    // A process for each core, in every test file that runs, would be too many: tests that want more workers say so.
+    const env = { ...process.env, SPOOKY_WORKERS: '1', ...options.env };
     const extra = Array.from({ length: options.pipes ?? 0 }, () => 'pipe' as const);
     this.process = spawn(command, args, { cwd: options.cwd, env, stdio: ['pipe', 'pipe', 'pipe', ...extra] });
     running.add(this);

@@ -29,14 +29,33 @@
 {{- include "spooky.mebibytes" (dig "limits" "memory" "" .) -}}
 {{- end -}}
 
-{{/* Whole cores of the CPU request, at least one. */}}
+{{/* A CPU quantity in cores. */}}
+{{- define "spooky.cores" -}}
+{{- ternary (divf (float64 (trimSuffix "m" .)) 1000.0) (float64 .) (hasSuffix "m" .) -}}
+{{- end -}}
+
+{{/* Empty: none. */}}
+{{- define "spooky.cpuLimit" -}}
+{{- toString (dig "limits" "cpu" "" .Values.resources) -}}
+{{- end -}}
+
+{{/* How many workers there are at most: the CPU limit as `--workers auto` rounds it, or the whole cores of the CPU request; at least one. */}}
 {{- define "spooky.workers" -}}
 {{- if .Values.workers -}}
 {{- int64 .Values.workers -}}
+{{- else if include "spooky.cpuLimit" . -}}
+{{- max 1 (int64 (floor (addf (float64 (include "spooky.cores" (include "spooky.cpuLimit" .))) 0.5))) -}}
 {{- else -}}
-{{- $cpu := toString (dig "requests" "cpu" "0" .Values.resources) -}}
-{{- $cores := ternary (divf (float64 (trimSuffix "m" $cpu)) 1000.0) (float64 $cpu) (hasSuffix "m" $cpu) -}}
-{{- max 1 (int64 (floor $cores)) -}}
+{{- max 1 (int64 (floor (float64 (include "spooky.cores" (toString (dig "requests" "cpu" "0" .Values.resources)))))) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A pod sees its CPU limit, and whether its node has as many cores; its request it does not see. */}}
+{{- define "spooky.workersFlag" -}}
+{{- if and (not .Values.workers) (include "spooky.cpuLimit" .) -}}
+auto
+{{- else -}}
+{{- include "spooky.workers" . -}}
 {{- end -}}
 {{- end -}}
 

@@ -65,7 +65,7 @@
 {{- end }}
 - --node-name=$(NODE_NAME)
 - --engine={{ $values.engine }}
-- --workers={{ include "spooky.workers" . }}
+- --workers={{ include "spooky.workersFlag" . }}
 {{- with include "spooky.maxConnections" . }}
 - --max-connections={{ . }}
 {{- end }}

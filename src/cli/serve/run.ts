@@ -14,6 +14,7 @@ import { holderOf } from '../../control/holder.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
 import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
+import { machineOf, workerCount } from '../../control/size.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
 import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -21,7 +22,7 @@ import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../lib/deny.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Result } from '../../lib/result.ts';
 import type { Secret } from '../../lib/secret.ts';
-import { changedSettings, LIVE_SETTINGS, workerCount, type ServeSettings, type SettingProblem } from '../../settings.ts';
+import { changedSettings, LIVE_SETTINGS, type ServeSettings, type SettingProblem } from '../../settings.ts';
 import { EXIT, type CommandIo } from '../command.ts';
 import { packageVersion } from '../package.ts';
 import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
@@ -30,6 +31,7 @@ import type { Feed, Mode } from './mode.ts';
 
 const METRICS_CONNECTIONS = 512;
 const ADMIN_CONNECTIONS = 256;
+const NO_WORKERS = { count: 0, why: 'this role has none' } as const;
 /** How long a drain waits for what the cluster is still to be told. */
 const RELEASE_MS = 2000;
 
@@ -138,13 +140,14 @@ class Run {
     const script = import.meta.url.endsWith('.ts') ? '../../worker.ts' : '../../worker.js';
     const { mode } = this.o;
     const deny = [...ALWAYS_DENIED, ...(mode.allowLoopback ? [] : LOOPBACK), ...mode.deny, ...settings.endpointDeny];
-    const workers = mode.serves ? workerCount(settings) : 0;
+    const { count: workers, why: workersWhy } = mode.serves ? workerCount(settings.workers, machineOf()) : NO_WORKERS;
     return new Service({
       clock: systemClock,
       log,
       cells: this.cells,
       families: this.families,
       workers,
+      workersWhy,
       start: {
         workers,
         nodeId: nodeNumber(mode.nodeId ?? settings.nodeName ?? hostname()),
@@ -234,6 +237,7 @@ class Run {
       metrics: this.bound.metrics,
       admin: this.bound.admin,
       workers: service.fleet.count,
+      workersWhy: service.workersWhy,
       engine: facts?.engine ?? '',
       engineVersion: facts?.engineVersion ?? '',
       version: packageVersion(),

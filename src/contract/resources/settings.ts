@@ -173,7 +173,13 @@ const MI = 1024 ** 2;
 const setting = settingsOf<SettingValues>();
 
 export const SETTINGS: readonly Setting[] = [
-  setting('workers', 'N|auto', 'Processes that serve; auto: one per core.', workers, '1'),
+  setting(
+    'workers',
+    'N|auto',
+    'Processes that serve; auto: one per core that this process may use, by its affinity mask and the CPU quota of its control groups, rounded to the nearest whole number.',
+    workers,
+    'auto',
+  ),
   setting('metrics', 'ADDR|off', 'Where /metrics, /healthz and /readyz are served.', listenOrOff, '127.0.0.1:9901'),
   setting('admin', 'ADDR|off', 'Where the admin API is served; beyond loopback only with a token.', listenOrOff, '127.0.0.1:9902'),
   setting('adminTokenFile', 'FILE', 'The bearer token of the admin API.', file, 'none', null),

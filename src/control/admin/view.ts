@@ -17,6 +17,8 @@ export interface ViewSources {
   readonly names: () => readonly NameState[];
   readonly check: (group: GroupPart, endpoint: CheckedEndpoint) => HealthFacts | null;
   readonly workers: () => readonly WorkerFacts[];
+  /** Why so many. */
+  readonly workersWhy: string;
   readonly phase: (workerId: number) => { readonly phase: string; readonly version: number };
   readonly activity: (add: (activity: EndpointActivity) => void) => Promise<void>;
   readonly now: () => number;
@@ -88,6 +90,7 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
     };
   },
   workers: () => ({
+    chosen: s.workersWhy,
     workers: s.workers().map((w) => ({
       worker: w.workerId,
       pid: w.pid,

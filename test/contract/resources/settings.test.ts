@@ -6,7 +6,7 @@ const parse = (name: string, text: string) => (settingByName.get(name) as (typeo
 describe('the table of settings', () => {
   test('names, flags and variables go together', () => {
     expect(SETTINGS.map((s) => [s.name, s.flag, s.env, s.default])).toEqual([
-      ['workers', '--workers', 'SPOOKY_WORKERS', 1],
+      ['workers', '--workers', 'SPOOKY_WORKERS', 'auto'],
       ['metrics', '--metrics', 'SPOOKY_METRICS', { host: '127.0.0.1', port: 9901 }],
       ['admin', '--admin', 'SPOOKY_ADMIN', { host: '127.0.0.1', port: 9902 }],
       ['adminTokenFile', '--admin-token-file', 'SPOOKY_ADMIN_TOKEN_FILE', null],

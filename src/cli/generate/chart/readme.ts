@@ -56,7 +56,8 @@ With hostNetwork the metrics port is a port of the node: firewall it, or set \`m
 
 | of \`resources\` | becomes |
 |---|---|
-| whole cores of \`requests.cpu\`, at least 1 | \`--workers\` |
+| whole cores of \`requests.cpu\`, at least 1, where there is no \`limits.cpu\` | \`--workers\` |
+| \`limits.cpu\` | \`--workers auto\`: the limit rounded to the nearest whole number, no more than the node has cores |
 | \`limits.memory\` | \`--max-connections\`: three quarters of what 128 Mi and 80 Mi for each worker leave, at 100 Ki a connection |
 | \`limits.memory\` | \`--max-old-space-size\`: 60 % of it, shared among the main process and the workers |
 

@@ -88,3 +88,4 @@ node_modules/.package-lock.json: package-lock.json
 -include test/cluster/cluster.mk
 -include test/cluster/stories/stories.mk
 -include test/bench/bench.mk
+-include test/bench/config/config.mk

@@ -82,7 +82,8 @@ interface RowInfo {
 export class Cells {
   private values = new Float64Array(1024);
   private used = 0;
-  private readonly rows: RowInfo[] = [];
+  /** By row: thousands are dropped at once when Upstreams go. */
+  private readonly rows = new Map<Row, RowInfo>();
   private readonly resting: { readonly at: number; readonly width: number }[] = [];
   private readonly index = new Map<WorkerMetric, Map<string, Row>>();
 
@@ -100,7 +101,7 @@ export class Cells {
       throw new Error(`${metric}: ${WORKER_METRICS[metric].labels.length} labels wanted`);
     const width = WORKER_METRICS[metric].type === 'histogram' ? HISTOGRAM_WIDTH : 1;
     const at = this.place(width);
-    this.rows.push({ metric, labels, at, width });
+    this.rows.set(at, { metric, labels, at, width });
     byLabels.set(key, at);
     return at;
   }
@@ -112,9 +113,9 @@ export class Cells {
     const at = byLabels?.get(key);
     if (byLabels === undefined || at === undefined) return;
     byLabels.delete(key);
-    const i = this.rows.findIndex((r) => r.at === at);
-    const [gone] = this.rows.splice(i, 1);
-    this.resting.push({ at, width: (gone as RowInfo).width });
+    const gone = this.rows.get(at) as RowInfo;
+    this.rows.delete(at);
+    this.resting.push({ at, width: gone.width });
   }
 
   add(row: Row, n: number): void {
@@ -165,6 +166,10 @@ export class Cells {
 
   /** Every row as counted since this process started. */
   read(): RowReading[] {
-    return this.rows.map((r) => ({ metric: r.metric, labels: r.labels, values: Array.from(this.values.subarray(r.at, r.at + r.width)) }));
+    return Array.from(this.rows.values(), (r) => ({
+      metric: r.metric,
+      labels: r.labels,
+      values: Array.from(this.values.subarray(r.at, r.at + r.width)),
+    }));
   }
 }

@@ -1,3 +1,4 @@
+import { hash as digest } from 'node:crypto';
 import type { Cells, Row } from '../../contract/cells.ts';
 import type { EndpointActivity } from '../../contract/channel.ts';
 import type { Balancing, EndpointInfo, EndpointList, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
@@ -19,6 +20,13 @@ export interface BackendsOptions {
   readonly metricsDetail?: 'listener' | 'upstream' | 'endpoint';
 }
 
+/** What the endpoints of a group part share: thousands of groups have several endpoints each, and a bundle of authorities may be a megabyte. */
+interface Shared {
+  /** What of an endpoint's identity is the group's. */
+  readonly identity: string;
+  readonly connect: Connect;
+}
+
 /** Every group and endpoint of a worker. Lists of endpoints arrive by group id and in sequence, before or after the groups that they are for. */
 export class Backends {
   private readonly options: BackendsOptions;
@@ -26,6 +34,7 @@ export class Backends {
   private readonly lists = new Map<GroupId, EndpointList>();
   private readonly groups = new Map<GroupId, Set<Group>>();
   private readonly endpoints = new Map<string, Endpoint>();
+  private readonly shared = new WeakMap<GroupPart, Shared>();
   /** How many groups of an upstream there are: its rows go with the last one. */
   private readonly upstreams = new Map<string, number>();
 
@@ -159,12 +168,13 @@ export class Backends {
   }
 
   private endpoint(part: GroupPart, info: EndpointInfo): Endpoint {
-    const identity = JSON.stringify([part.id, part.protocol, part.tls, part.healthCheck, info.address, info.port, info.host]);
+    const shared = this.sharedOf(part);
+    const identity = `${shared.identity} ${info.address} ${info.port} ${info.host}`;
     const known = this.endpoints.get(identity);
     if (known !== undefined) return known;
     const pool = new Pool(
       { address: info.address, port: info.port, host: info.host },
-      this.options.connectFor(part),
+      shared.connect,
       this.options.limits ?? POOL_LIMITS,
       this.waiting,
       this.options.wheel,
@@ -172,5 +182,14 @@ export class Backends {
     const endpoint = new Endpoint(identity, info.label, info.address, info.port, info.host, pool);
     this.endpoints.set(identity, endpoint);
     return endpoint;
+  }
+
+  private sharedOf(part: GroupPart): Shared {
+    let shared = this.shared.get(part);
+    if (shared === undefined) {
+      const identity = digest('sha256', JSON.stringify([part.id, part.protocol, part.tls, part.healthCheck]), 'base64url');
+      this.shared.set(part, (shared = { identity, connect: this.options.connectFor(part) }));
+    }
+    return shared;
   }
 }

@@ -1,7 +1,6 @@
 /** How a pool gets its connections: dialled, spoken HTTP/2 on, and watched for their end. */
-import type { WorkerStart } from '../../contract/channel.ts';
 import type { CertificatePart, GroupPart } from '../../contract/snapshot/index.ts';
-import { DenyList, LOOPBACK } from '../../lib/deny.ts';
+import type { DenyList } from '../../lib/deny.ts';
 import { err, type Result } from '../../lib/result.ts';
 import type { Connect, SessionEvents, Target } from '../backends/index.ts';
 import { connectH2, type ConnectEvents } from '../http/h2/connect.ts';
@@ -12,6 +11,8 @@ import { internalError, type Plant } from './plant.ts';
 
 /** Failures of one group and kind are told to the operator at most this often. */
 const QUIET_MS = 10_000;
+/** Whose TLS settings a group keeps. */
+const MAX_HOSTS = 256;
 
 /** What to set when an endpoint answers in HTTP/1.x. */
 const NOT_HTTP2: Readonly<Record<GroupPart['protocol'], string>> = {
@@ -19,9 +20,8 @@ const NOT_HTTP2: Readonly<Record<GroupPart['protocol'], string>> = {
   H2: 'switch HTTP/2 on in the endpoint: its TLS agrees to h2 and then it answers in HTTP/1.x',
 };
 
-/** `client`: the certificate that the group's TLS settings name. */
-export function connector(plant: Plant, start: WorkerStart, part: GroupPart, client: CertificatePart | null): Connect {
-  const deny = new DenyList(start.allowLoopbackEndpoints ? start.endpointDeny : [...start.endpointDeny, ...LOOPBACK]);
+/** For all endpoints of a group. `client`: the certificate that the group's TLS settings name. */
+export function connector(plant: Plant, deny: DenyList, part: GroupPart, client: CertificatePart | null): Connect {
   const onInternalError = (where: string, error: unknown): void => internalError(plant, `h2.${where}`, error);
   const options: Omit<DialOptions, 'timeoutMs'> = { clock: plant.clock, deny, onInternalError };
   const report = reporter(plant, part);
@@ -32,13 +32,18 @@ export function connector(plant: Plant, start: WorkerStart, part: GroupPart, cli
     onProtocolError: (scope, code, detail) =>
       report({ reason: 'backend_protocol_error', unseen: false, detail: `${scope} ${code}: ${detail}` }),
   };
-  const byHost = new Map<string, Result<DialTls, string> | null>();
-  return (target, timeoutMs, events) => {
+  const byHost = new Map<string, Result<DialTls, string>>();
+  const tlsOf = (target: Target): Result<DialTls, string> => {
     let tls = byHost.get(target.host);
     if (tls === undefined) {
-      tls = part.protocol === 'H2' ? tlsFor(part, target, client) : null;
-      byHost.set(target.host, tls);
+      // Endpoints come and go; their names must not pile up.
+      if (byHost.size >= MAX_HOSTS) byHost.clear();
+      byHost.set(target.host, (tls = tlsFor(part, target, client)));
     }
+    return tls;
+  };
+  return (target, timeoutMs, events) => {
+    const tls = part.protocol === 'H2' ? tlsOf(target) : null;
     if (tls !== null && !tls.ok) {
       const failure: BackendFailure = { reason: 'tls_failed', unseen: false, detail: tls.error };
       report(failure);

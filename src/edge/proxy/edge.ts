@@ -3,6 +3,7 @@ import type { Cells, RowReading } from '../../contract/cells.ts';
 import type { BoundListener, EndpointActivity, Handover, LoadProblem, WorkerStart } from '../../contract/channel.ts';
 import type { EndpointList, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { DenyList, LOOPBACK } from '../../lib/deny.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
 import { Backends, type Connect } from '../backends/index.ts';
 import type { QuicEngine } from '../quic/engine.ts';
@@ -83,6 +84,8 @@ class WorkerEdge implements Edge {
   private readonly activator: Activator;
   private readonly wiring: Wiring;
   private readonly retiring = new Map<string, Listener>();
+  /** Of the whole worker: fifty thousand endpoints share it. */
+  private readonly deny: DenyList;
   private active: Active = { version: -1, views: new Map() };
   private pending: Pending | null = null;
   private cancelRotation: () => void;
@@ -91,6 +94,7 @@ class WorkerEdge implements Edge {
   constructor(options: EdgeOptions) {
     const { start, cells, log } = options;
     this.options = options;
+    this.deny = new DenyList(start.allowLoopbackEndpoints ? start.endpointDeny : [...start.endpointDeny, ...LOOPBACK]);
     const clock = new TurnClock(options.clock);
     const wheel = new TimerWheel(clock, (e) => internalError({ cells, log }, 'timer', e));
     const connectFor = options.connectFor ?? ((part: GroupPart): Connect => this.connectFor(part));
@@ -258,7 +262,7 @@ class WorkerEdge implements Edge {
   private connectFor(part: GroupPart): Connect {
     const named = part.tls?.client ?? null;
     const client = named === null ? null : this.activator.parts.get(named, 'certificate');
-    return connector(this.plant, this.options.start, part, client);
+    return connector(this.plant, this.deny, part, client);
   }
 
   private period(): number {

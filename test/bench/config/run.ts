@@ -1,0 +1,108 @@
+/**
+ * `make bench-config [UPSTREAMS=10000] [ENDPOINTS=5] [HOSTS=2000] [CHANGES=100] [LAYOUTS=one-file,many-files,one-host,certificates] [CERTIFICATES=1000]`:
+ * what configuration of that size costs the real `serve`, from files to the acknowledgement of all workers.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Documents } from './documents.ts';
+import { spreadsOf, tableOf, type Change, type LayoutResult, type Start } from './figures.ts';
+import { Instance } from './instance.ts';
+import { readOptions, shapeOf, type Layout, type Options } from './options.ts';
+
+const MIB = 1024 * 1024;
+/** Between two changes: what the first left to be done is done. */
+const REST_MS = 150;
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const max = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+async function started(instance: Instance): Promise<Start> {
+  const began = performance.now();
+  await instance.line('ready');
+  const wallMs = performance.now() - began;
+  const readings = await instance.readings();
+  const workers = instance.workers();
+  return {
+    wallMs,
+    mainCpuMs: readings.get(instance.main)?.totalMs ?? NaN,
+    workerCpuMs: mean(workers.map((pid) => readings.get(pid)?.totalMs ?? NaN)),
+    mainMiB: instance.rss(instance.main) / MIB,
+    workerMiB: mean(workers.map((pid) => instance.rss(pid))) / MIB,
+  };
+}
+
+async function changed(instance: Instance, write: () => void): Promise<Change> {
+  const before = await instance.readings();
+  const applied = instance.line('configuration applied');
+  const began = performance.now();
+  write();
+  await applied;
+  const wallMs = performance.now() - began;
+  await wait(REST_MS);
+  const after = await instance.readings();
+  const cpu = (pid: number): number => (after.get(pid)?.totalMs ?? NaN) - (before.get(pid)?.totalMs ?? NaN);
+  const workers = instance.workers();
+  return {
+    wallMs,
+    mainCpuMs: cpu(instance.main),
+    workerCpuMs: mean(workers.map(cpu)),
+    mainPauseMs: after.get(instance.main)?.cpuMs ?? NaN,
+    workerPauseMs: max(workers.map((pid) => after.get(pid)?.cpuMs ?? NaN)),
+    workerPauseWallMs: max(workers.map((pid) => after.get(pid)?.wallMs ?? NaN)),
+  };
+}
+
+async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
+  const root = mkdtempSync(join(tmpdir(), 'spooky-config-'));
+  const shape = shapeOf(layout, o);
+  const documents = new Documents(root, shape);
+  const probes = join(root, 'probes');
+  mkdirSync(probes);
+  const instance = new Instance(documents.folder, probes, o.workers);
+  try {
+    const start = await started(instance);
+    process.stderr.write(`${layout}: ready after ${start.wallMs.toFixed(0)} ms\n`);
+    const kinds: Record<string, (n: number) => () => void> =
+      layout === 'certificates'
+        ? { certificate: (n) => documents.renew(n % shape.certificates) }
+        : { route: (n) => documents.route(n % shape.upstreams), endpoint: (n) => documents.endpoint(n % shape.upstreams) };
+    const changes: Record<string, Change[]> = {};
+    await wait(500);
+    for (const [kind, make] of Object.entries(kinds)) {
+      const list: Change[] = (changes[kind] = []);
+      for (let i = 0; i < o.changes; i++) list.push(await changed(instance, make(i * 37)));
+      process.stderr.write(`${layout}: ${o.changes} changes of kind ${kind}\n`);
+    }
+    const workers = instance.workers();
+    return {
+      layout,
+      start,
+      changes,
+      mainMiB: instance.rss(instance.main) / MIB,
+      workerMiB: mean(workers.map((pid) => instance.rss(pid))) / MIB,
+    };
+  } finally {
+    await instance.stop();
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+const options = readOptions(process.env);
+if (typeof options === 'string') {
+  process.stderr.write(`${options}\n`);
+  process.exit(2);
+}
+const results: LayoutResult[] = [];
+for (const layout of options.layouts) results.push(await measure(layout, options));
+say(tableOf(results));
+const folder = join(import.meta.dirname, '../results');
+mkdirSync(folder, { recursive: true });
+const json = results.map(({ changes, ...rest }) => ({
+  ...rest,
+  changes: Object.fromEntries(Object.entries(changes).map(([kind, list]) => [kind, spreadsOf(list)])),
+}));
+writeFileSync(join(folder, 'config.json'), `${JSON.stringify({ options, results: json }, null, 2)}\n`);
+say(`\n${join(folder, 'config.json')}`);

@@ -555,3 +555,26 @@ fn a_stream_is_complete_when_its_end_is_acknowledged() {
         assert_eq!(raw.q.stream_capacity(4 * round), Err(quiche::Error::InvalidStreamState(4 * round)), "collected");
     }
 }
+
+#[test]
+fn a_stream_whose_lost_bytes_arrived_after_all_does_not_keep_the_others_waiting() {
+    let mut s = server(|_| {});
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    for id in [2, 6] {
+        raw.q.stream_priority(id, 127, false).unwrap();
+    }
+    let body = pattern(6000, 1);
+    assert_eq!(raw.q.stream_send(2, &body, false).unwrap(), body.len());
+    for (p, _) in raw.packets() {
+        raw.send_from(0, &p);
+    }
+    // Everything arrives and is acknowledged, but the client looks too late, when it has begun to send it once more.
+    drive_with(&mut [&mut s], "the body", &[], |x, _| x[0].seen(who, 2).bytes == body);
+    std::thread::sleep(raw.q.timeout().expect("a probe timeout"));
+    raw.q.on_timeout();
+    let mut packet = [0; 1500];
+    let (n, _) = raw.q.send(&mut packet).unwrap();
+    raw.send_from(0, &packet[..n].to_vec());
+    raw.q.stream_send(6, b"next", false).unwrap();
+    raw.drive(&mut s, "what comes after it", |s, _| s.seen(who, 6).bytes == b"next");
+}

@@ -164,6 +164,7 @@ class AnswerApp implements ServerApp, RequestHandler {
   }
   onLimit(): void {}
   onFieldDropped(): void {}
+  onMove(): void {}
   onClose(): void {}
   onRequestBody(): void {}
   onRequestEnd(): void {}

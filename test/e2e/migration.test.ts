@@ -12,9 +12,11 @@ import { UdpPeer } from '../kit/udp.ts';
 import { certificateFiles, documents, HOSTS, listener, makeAuthority, makeLeaves, startWorld, upstream, type World } from './world.ts';
 
 const MIB = 1 << 20;
+/** The first bytes of the body that all clients and the Go backend make. */
 const SIZE = 20 * MIB;
-/** SHA-256 of the first 20 MiB of the body that all clients and the Go backend make. */
 const HASH = '54a94dfea629ba51efb8d75086d9e8204672c96786dce43fee663168b70c4495';
+const SHORT = { size: SIZE, sha256: HASH };
+const LONG = { size: 100 * MIB, sha256: 'f429ac538e445c986a868f0305fce16106cc39f5f67ae4df8e32b152c9e6cbe2' };
 const CLIENT = '127.0.0.2';
 const ATTACKER = '127.0.0.9';
 
@@ -50,10 +52,10 @@ async function seenAs(session: Session): Promise<string | undefined> {
 }
 
 /** At a fifth, two, three and four fifths of the transfer the NAT takes another port, and the next of these addresses when there are any. */
-async function rebindAlong(nat: Nat, direction: 'up' | 'down', hosts: readonly string[] = []): Promise<void> {
+async function rebindAlong(nat: Nat, direction: 'up' | 'down', hosts: readonly string[] = [], size = SIZE): Promise<void> {
   const from = nat.passedBy[direction].bytes;
   for (let fifth = 1; fifth < 5; fifth++) {
-    await nat.passed(direction, from + (fifth * SIZE) / 5);
+    await nat.passed(direction, from + (fifth * size) / 5);
     await nat.rebind(hosts[fifth - 1]);
   }
 }
@@ -157,6 +159,44 @@ describe.each(CLIENTS.filter(([name]) => name !== 'curl'))(`${ENGINE.name}: %s f
     expect(nat.outsides.length).toBe(2);
     await session.close();
   }, 60_000);
+});
+
+// The kernel chooses the worker by the client's address and port: with four of them, three of four changes lead to another one.
+describe.each(['1', '4'])(`${ENGINE.name}: a NAT in front of workers: %s`, (workers) => {
+  let several: World;
+  beforeAll(async () => {
+    several = await startWorld(['--workers', workers]);
+  }, 60_000);
+  // An engine without migration follows a port, and no further.
+  const hosts = ENGINE.caps.migration ? ['127.0.0.3', '127.0.0.3', CLIENT, '127.0.0.3'] : [CLIENT, CLIENT, CLIENT, CLIENT];
+  const body = ENGINE.caps.migration ? LONG : SHORT;
+
+  describe.each(CLIENTS)('%s', (_, make) => {
+    let client: Client;
+    beforeAll(() => {
+      client = make();
+    });
+    afterAll(() => (client as Client | undefined)?.stop());
+
+    test.each(['down', 'up'] as const)(
+      `${body.size / MIB} MiB %s through four changes: no byte is lost`,
+      async (direction) => {
+        const { nat, dial } = await behindNat(several.dial(HOSTS.go));
+        const session = await client.open(dial);
+        const request: RequestSpec =
+          direction === 'down'
+            ? { authority: HOSTS.go, path: `/bytes/${body.size}`, timeoutMs: 110_000 }
+            : { authority: HOSTS.go, path: '/digest', method: 'POST', body: body.size, timeoutMs: 110_000 };
+        const [answer] = await Promise.all([session.request(request), rebindAlong(nat, direction, hosts, body.size)]);
+        expect(answer.status).toBe(200);
+        if (direction === 'down') expect(answer).toMatchObject(body);
+        else expect(answer.text).toBe(body.sha256);
+        expectFiveParts(nat, [CLIENT, ...hosts]);
+        await session.close();
+      },
+      120_000,
+    );
+  });
 });
 
 describe(`${ENGINE.name}: a NAT in front of two workers`, () => {

@@ -96,6 +96,8 @@ export interface ServerApp {
   onLimit(c: ServerConnection, limit: string): void;
   /** A header field was dropped by policy (`underscore`). */
   onFieldDropped(c: ServerConnection, reason: string): void;
+  /** The client's address is another one, and validated; `host` and `port` are what it was. */
+  onMove(c: ServerConnection, host: string, port: number): void;
   onClose(c: ServerConnection): void;
 }
 

@@ -1,3 +1,4 @@
+import { formatHostPort } from '../../contract/resources/index.ts';
 import type { Reason } from '../../contract/reasons.ts';
 import type { RequestHandler, ServerApp, ServerConnection, ServerStream } from '../http/message.ts';
 import type { TlsId, TlsTable } from '../quic/engine.ts';
@@ -74,6 +75,15 @@ export class ListenerApp implements ServerApp {
       this.plant.drops.byName(reason);
     } catch (e) {
       this.fault('field_dropped', e, c);
+    }
+  }
+
+  onMove(c: ServerConnection, host: string, port: number): void {
+    try {
+      const to = formatHostPort({ host: c.remoteAddress, port: c.remotePort });
+      this.plant.log('debug', 'client moved', { listener: this.source.view().label, from: formatHostPort({ host, port }), to });
+    } catch (e) {
+      this.fault('move', e, c);
     }
   }
 

@@ -21,6 +21,7 @@ describe('the application above HTTP/3', () => {
   const acts: readonly (readonly [where: string, act: (app: ListenerApp, c: ServerConnection) => void])[] = [
     ['app.connection', (app, c) => app.onConnection(c)],
     ['app.protocol_error', (app, c) => app.onProtocolError(c, 'stream', 'H3_MESSAGE_ERROR', 'M1')],
+    ['app.move', (app, c) => app.onMove(c, '127.0.0.1', 4433)],
     ['app.limit', (app, c) => app.onLimit(c, 'headerBytes')],
   ];
   for (const [where, act] of acts) {
@@ -38,6 +39,15 @@ describe('the application above HTTP/3', () => {
       expect(rig.logged).toMatchObject([{ level: 'error', fields: { where } }]);
     });
   }
+
+  test('a client that moved is told of at debug, with where it was and where it is', () => {
+    const rig = new Rig();
+    const c = new FakeConnection();
+    Object.assign(c, { remoteAddress: '2001:db8::a', remotePort: 443 });
+    new ListenerApp(rig.plant, { view: () => rig.view }).onMove(c, '127.0.0.1', 4433);
+    const fields = { listener: rig.view.label, from: '127.0.0.1:4433', to: '[2001:db8::a]:443' };
+    expect(rig.logged).toEqual([{ level: 'debug', msg: 'client moved', fields }]);
+  });
 
   test('app.field_dropped', () => {
     const rig = new Rig();

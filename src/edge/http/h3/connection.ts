@@ -154,8 +154,10 @@ export class Connection implements ServerConnection, TimerOwner {
   }
 
   onPath(): void {
+    const { remoteAddress, remotePort } = this;
     this.remoteAddress = peerHost(this.quic.remote);
     this.remotePort = peerPort(this.quic.remote);
+    this.shared.app.onMove(this, remoteAddress, remotePort);
   }
 
   onEngineClose(code: number): void {

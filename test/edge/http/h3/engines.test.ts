@@ -134,6 +134,7 @@ class EchoApp implements ServerApp {
 
   onLimit(): void {}
   onFieldDropped(): void {}
+  onMove(): void {}
   onClose(): void {
     this.changed();
   }

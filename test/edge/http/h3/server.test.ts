@@ -40,6 +40,7 @@ describe('a connection', () => {
     c.remote = Uint8Array.of(0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0x01, 0xbb);
     world.server.handler.onPath(c);
     expect([connection?.remoteAddress, connection?.remotePort]).toEqual(['2001:db8::a', 443]);
+    expect(world.moves).toEqual(['127.0.0.1 4433']);
   });
 
   test('serves streams that arrive out of order, each once', () => {

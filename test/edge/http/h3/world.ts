@@ -78,6 +78,7 @@ export class World implements ServerApp {
   readonly errors: string[] = [];
   readonly limitsHit: string[] = [];
   readonly dropped: string[] = [];
+  readonly moves: string[] = [];
   readonly internal: [where: string, message: string][] = [];
   readonly connections: ServerConnection[] = [];
   closes = 0;
@@ -157,6 +158,11 @@ export class World implements ServerApp {
   onFieldDropped(_c: ServerConnection, reason: string): void {
     this.dropped.push(reason);
     this.trap('field_dropped');
+  }
+
+  onMove(_c: ServerConnection, host: string, port: number): void {
+    this.moves.push(`${host} ${port}`);
+    this.trap('move');
   }
 
   onClose(): void {

@@ -1,11 +1,10 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
 import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cells.ts';
-import type { BoundListener, EndpointActivity, FromWorker, Handover, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
+import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine, engineEnvironment } from './edge/quic/index.ts';
-import { TokenBucket } from './edge/quic/limiter.ts';
 import { systemClock } from './lib/clock.ts';
 import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
@@ -18,8 +17,6 @@ const MAX_LINES_WAITING = 4 * 1024 * 1024;
 const MAX_PROBLEMS = 100;
 const EXIT_ENGINE = 4;
 const FAULT_DRAIN_MS = 1000;
-const HANDOVERS_PER_SECOND = 4000;
-const MAX_HANDOVERS_WAITING = 256;
 
 const cells = new Cells();
 const delayRow = cells.row('worker_event_loop_delay_seconds');
@@ -32,8 +29,6 @@ const droppedRows: Readonly<Record<'log' | 'access', Row>> = {
 let edge: Edge | null = null;
 let threshold: Level = 'info';
 let waitingLines = 0;
-let handoversWaiting = 0;
-const handovers = new TokenBucket(HANDOVERS_PER_SECOND, HANDOVERS_PER_SECOND / 4, performance.now());
 const chunks = new Map<PartHash, Uint8Array[]>();
 const lists = new ListJoin();
 /** Loads and switches take effect in the order of their messages. */
@@ -82,16 +77,6 @@ const defect = (where: string, e: unknown): void => {
   log('error', 'internal error', { where, error: error.slice(0, 4000) });
 };
 
-/** To main, which knows the owner. Bounded: whoever sends what is not for us must not keep main busy. */
-const handOver = (datagram: Handover): boolean => {
-  if (handoversWaiting >= MAX_HANDOVERS_WAITING || !handovers.take(performance.now())) return false;
-  handoversWaiting++;
-  send({ type: 'handover', datagram }, () => {
-    handoversWaiting--;
-  });
-  return true;
-};
-
 /** The endpoint of a listener is dead: what still works may finish, then another process takes our place. */
 const faulted = (message: string): void => {
   send({ type: 'fault', message });
@@ -123,7 +108,7 @@ const start = async (options: WorkerStart): Promise<void> => {
   const environment = engineEnvironment(process.env);
   const chosen = await chooseEngine(options.engine, { onInternalError: defect, ...environment });
   warnOfDebugging(options.workerId, environment);
-  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted, handOver });
+  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });
 };
@@ -151,11 +136,11 @@ const receiveChunk = (hash: PartHash, bytes: Uint8Array, last: boolean): void =>
   edge?.part(hash, pieces.length === 1 ? (pieces[0] as Uint8Array) : Buffer.concat(pieces));
 };
 
-const load = async (version: number, listeners: readonly PartHash[]): Promise<void> => {
+const load = async ({ version, listeners, taken }: Extract<ToWorker, { type: 'load' }>): Promise<void> => {
   let bound: readonly BoundListener[] = [];
   let problems: readonly LoadProblem[] = [];
   try {
-    if (edge !== null) ({ bound, problems } = await edge.load(version, listeners));
+    if (edge !== null) ({ bound, problems } = await edge.load(version, listeners, taken));
   } catch (e) {
     defect('load', e);
     problems = [{ kind: 'part', listener: '', code: 'internal', message: e instanceof Error ? e.message : String(e) }];
@@ -207,7 +192,7 @@ const receive = (message: ToWorker): void => {
       for (const part of message.parts) edge?.part(part.hash, part.bytes);
       return;
     case 'load':
-      return inOrder(() => load(message.version, message.listeners));
+      return inOrder(() => load(message));
     case 'switch':
       return inOrder(() => {
         edge?.switch(message.version);
@@ -235,9 +220,8 @@ const receive = (message: ToWorker): void => {
     case 'share':
       edge?.share(message.listener, message.connections);
       return;
-    case 'handover':
-      edge?.forward(message.datagram);
-      return;
+    case 'succeed':
+      return inOrder(() => edge?.succeed(message.workers));
     case 'level':
       threshold = parseLevel(message.logLevel) ?? threshold;
       return;

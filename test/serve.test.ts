@@ -342,6 +342,32 @@ describe('exit codes', () => {
     expect(result.stderr).toContain(`held by process ${process.pid}`);
   });
 
+  test.each([1, 2])('3: a UDP port of another spooky, which would share it, with %i workers', async (count) => {
+    const { spooky, port } = await start(['--workers', String(count)]);
+    const result = await serve(folderWith(documents(port)), ...off, '--workers', '2');
+    expect(result.code).toBe(3);
+    expect(result.stderr).toContain(`listener default/public, port ${port}: `);
+    const held = Number(/held by process (\d+) /.exec(result.stderr)?.[1]);
+    expect((await spooky.workers()).map((w) => w.pid)).toContain(held);
+    expect((await spooky.workers()).every((w) => w.state === 'up')).toBe(true);
+  });
+
+  test('1: no place for the folder between workers', async () => {
+    const dir = folderWith(documents(await freeUdpPort()));
+    const result = await serve(dir, ...off, '--workers', '2', '--runtime-dir', join(dir, 'none'));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('--runtime-dir: no folder for sockets between workers: ENOENT');
+  });
+
+  test('the folder between workers goes with them', async () => {
+    const place = temporaryFolder();
+    const { spooky } = await start(['--workers', '2', '--runtime-dir', place]);
+    const [folder] = readdirSync(place);
+    expect(folder).toMatch(/^spooky-/);
+    expect((await spooky.stop()).code).toBe(0);
+    expect(readdirSync(place)).toEqual([]);
+  });
+
   test('4: an engine that is not there', async () => {
     const dir = folderWith(documents(await freeUdpPort()));
     const env = { SPOOKY_NATIVE: join(dir, 'none.node') };

@@ -36,6 +36,7 @@ test('the defaults are those of the documentation', () => {
     udpSendBuffer: 8 * 1024 * 1024,
     logFile: null,
     endpointDeny: [],
+    runtimeDir: null,
     cluster: null,
   });
 });
@@ -127,6 +128,7 @@ describe('precedence, for every setting', () => {
     udpSendBuffer: ['1Mi', '2Mi', '3Mi'],
     logFile: ['/a', '/b', '/c'],
     endpointDeny: ['10.0.0.0/8', '192.0.2.0/24', '2001:db8::/32'],
+    runtimeDir: ['/a', '/b', '/c'],
   };
 
   test.each(SETTINGS.map((s) => [s.name, s] as const))('%s: flag, then environment, then document, then default', (name, s) => {

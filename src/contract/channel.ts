@@ -13,6 +13,11 @@ export interface WorkerStart {
   readonly workers: number;
   readonly nodeId: number;
   readonly installationKey: Uint8Array;
+  /**
+   * Where workers of this node hand datagrams to each other, also to those of a process tree that takes over. Sockets share their addresses then.
+   * null: this worker is alone, and stays so.
+   */
+  readonly handover: { readonly folder: string } | null;
   readonly engine: 'auto' | 'native' | 'matrixai';
   readonly udpReceiveBuffer: number;
   readonly udpSendBuffer: number;
@@ -47,17 +52,6 @@ export interface EndpointActivity {
   readonly active: number;
 }
 
-/** A datagram that reached another worker than the one whose connection it is for. */
-export interface Handover {
-  readonly owner: number;
-  /** What names the sockets of a listener in every worker. */
-  readonly socket: string;
-  readonly bytes: Uint8Array;
-  /** As the seam has addresses: where it came from, and the local one that it was sent to. */
-  readonly from: Uint8Array;
-  readonly to: Uint8Array;
-}
-
 export type ToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
   /** Bytes of a part that the worker lacks, in order; complete with `last`. */
@@ -65,7 +59,13 @@ export type ToWorker =
   /** Whole parts, as many as fit: most are small, and a message each would cost more than they do. */
   | { readonly type: 'parts'; readonly parts: readonly { readonly hash: PartHash; readonly bytes: Uint8Array }[] }
   /** All parts were sent: build everything for this root, bind what is new, change nothing that serves. */
-  | { readonly type: 'load'; readonly version: number; readonly listeners: readonly PartHash[] }
+  | {
+      readonly type: 'load';
+      readonly version: number;
+      readonly listeners: readonly PartHash[];
+      /** Of these, listeners whose address somebody else has: not to be bound, though sharing it might succeed. */
+      readonly taken: readonly PartHash[];
+    }
   | { readonly type: 'switch'; readonly version: number }
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
   /** A list that is longer than a message: it holds from its last piece on. */
@@ -74,7 +74,8 @@ export type ToWorker =
   | { readonly type: 'activity'; readonly id: number }
   /** The listener's share of `limits.connections` for this worker. */
   | { readonly type: 'share'; readonly listener: string; readonly connections: number }
-  | { readonly type: 'handover'; readonly datagram: Handover }
+  /** From now on these workers take what would begin a connection here. */
+  | { readonly type: 'succeed'; readonly workers: readonly number[] }
   | { readonly type: 'level'; readonly logLevel: string }
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | { readonly type: 'exit' };
@@ -95,6 +96,5 @@ export type FromWorker =
   | { readonly type: 'log'; readonly level: string; readonly msg: string; readonly fields: Readonly<Record<string, unknown>> }
   /** Whole lines of the access log, batched. */
   | { readonly type: 'access'; readonly lines: string }
-  | { readonly type: 'handover'; readonly datagram: Handover }
   | { readonly type: 'drained' }
   | { readonly type: 'fault'; readonly message: string };

@@ -153,6 +153,11 @@ export class Fleet {
     });
   }
 
+  /** Workers of another process tree take new connections from now on. */
+  succeed(workers: readonly number[]): void {
+    this.supervisor.broadcast({ type: 'succeed', workers });
+  }
+
   stop(): void {
     this.stopping = true;
     this.supervisor.broadcast({ type: 'exit' });
@@ -209,10 +214,6 @@ export class Fleet {
         return this.o.log.at(message.level, message.msg, { worker: workerId, ...message.fields });
       case 'access':
         return this.o.access(message.lines);
-      case 'handover':
-        // What waits for a worker that stands still would only pile up.
-        if (this.supervisor.lively(message.datagram.owner)) this.supervisor.send(message.datagram.owner, message);
-        return;
       case 'drained':
         return this.drained(workerId);
       case 'fault':

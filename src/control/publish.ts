@@ -26,6 +26,8 @@ export interface PublishState {
   readonly listeners: readonly PartHash[];
   readonly encoded: ReadonlyMap<PartHash, Uint8Array>;
   readonly groups: ReadonlySet<GroupId>;
+  /** Listeners whose address somebody else has. */
+  readonly taken?: readonly PartHash[];
 }
 
 /** One process of a worker. */
@@ -266,7 +268,7 @@ export class Publisher {
       if (list !== undefined && seat.sequences.get(group) !== list.sequence) fresh.push(list);
     }
     this.sendLists(seat, fresh);
-    seat.link.send({ type: 'load', version: target.version, listeners: target.state.listeners });
+    seat.link.send({ type: 'load', version: target.version, listeners: target.state.listeners, taken: target.state.taken ?? [] });
     this.awaitAnswer(seat);
   }
 

@@ -10,6 +10,7 @@ import type { AdminView, Document } from './admin/api.ts';
 import type { Families } from './admin/families.ts';
 import type { Verdict } from './admin/probes.ts';
 import { adminDocuments, type AdminDocuments } from './admin/view.ts';
+import type { Claims } from './claims.ts';
 import type { Compiled } from './compile/index.ts';
 import { Fleet } from './fleet.ts';
 import { certificateRows, resourceCounts } from './gauges.ts';
@@ -60,6 +61,8 @@ export interface ServiceOptions {
   readonly checks: (certificate: (hash: PartHash) => CertificatePart | null) => CheckTransport;
   readonly random: () => number;
   readonly access: (lines: string) => void;
+  /** Ports that are ours; null while sockets are not shared: the kernel refuses what is taken then. */
+  readonly claims: Claims | null;
   /** Settings of a state that can be taken over while running. */
   readonly onSettings: (state: SourceState) => void;
   readonly build: { readonly version: string; readonly node: string };
@@ -308,7 +311,23 @@ export class Service implements AdminView {
     await this.targets.prepare(compiled, this.model.compiled);
     // A controller alone has no workers to wait for.
     if (this.fleet.count === 0) return { ok: true, version: this.model.version + 1, loads: [] };
-    return this.fleet.publish({ listeners: compiled.listeners, encoded: compiled.encoded, groups: new Set(compiled.groups.keys()) });
+    const published = await this.fleet.publish({
+      listeners: compiled.listeners,
+      encoded: compiled.encoded,
+      groups: new Set(compiled.groups.keys()),
+      taken: await this.taken(compiled),
+    });
+    if (published.ok) this.o.claims?.hold(new Set(published.loads.flatMap((l) => l.bound.flatMap((b) => b.addresses.map((a) => a.port)))));
+    return published;
+  }
+
+  private async taken(compiled: Compiled): Promise<PartHash[]> {
+    const taken: PartHash[] = [];
+    for (const hash of compiled.listeners) {
+      const part = compiled.parts.get(hash);
+      if (part?.kind === 'listener' && (await this.o.claims?.taken(part)) === true) taken.push(hash);
+    }
+    return taken;
   }
 
   private applied(compiled: Compiled, version: number, since: number, problems: readonly Problem[]): void {

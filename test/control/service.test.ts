@@ -119,6 +119,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     services: null,
     holder: (port) => Promise.resolve(`process ${port}`),
     perObject: false,
+    claims: null,
     pending: () => [],
     onReport: (report) => reports.push(report),
     resolve: (name) => Promise.resolve(zone.get(name) ?? []),
@@ -393,24 +394,6 @@ describe('workers', () => {
     await settle();
     const shares = (w: FakeWorker | undefined) => w?.sent.flatMap((m) => (m.type === 'share' ? [m.connections] : [])).at(-1);
     expect([shares(workers[0]), shares(workers[1])]).toEqual([950, 50]);
-  });
-
-  test('a datagram of another worker’s connection goes to its owner, unless that is gone or stands still', async () => {
-    const { clock, workers, start } = setUp({ workers: 2 });
-    await start(setTo('192.0.2.1:80'));
-    const handOver = (owner: number): void =>
-      workers[0]?.events.onMessage({
-        type: 'handover',
-        datagram: { owner, socket: 's', bytes: new Uint8Array([owner]), from: new Uint8Array(18), to: new Uint8Array(18) },
-      });
-    const got = (w: FakeWorker | undefined) => w?.sent.flatMap((m) => (m.type === 'handover' ? [m.datagram.owner] : []));
-    handOver(1);
-    handOver(7);
-    clock.advance(999);
-    handOver(1);
-    clock.advance(1);
-    handOver(1);
-    expect([got(workers[0]), got(workers[1])]).toEqual([[], [1, 1]]);
   });
 
   test('the engine’s fallback is said once', async () => {

@@ -161,6 +161,7 @@ export class Gateway {
       start: {
         workerId: 0,
         workers: 1,
+        handover: null,
         nodeId: 1,
         installationKey: KEY,
         engine: 'auto',

@@ -1,20 +1,18 @@
 /** One run of `serve`, from the first read of the configuration to the last line of the log. */
 import { hostname } from 'node:os';
 import { Cells } from '../../contract/cells.ts';
-import { formatHostPort, type HostPort, type Problem, type SettingsDocument } from '../../contract/resources/index.ts';
-import { adminRoutes } from '../../control/admin/api.ts';
-import { probeRoutes } from '../../control/admin/probes.ts';
-import { createProcessMetrics } from '../../control/admin/process.ts';
-import { startServer, type AdminServer, type Route } from '../../control/admin/server.ts';
+import type { Problem, SettingsDocument } from '../../contract/resources/index.ts';
 import { Families } from '../../control/admin/families.ts';
 import type { Compiled } from '../../control/compile/index.ts';
+import { Claims } from '../../control/claims.ts';
 import { forkWorkers } from '../../control/fork.ts';
 import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
+import type { RuntimeFolder } from '../../control/runtime.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
 import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
-import { machineOf, workerCount } from '../../control/size.ts';
+import { machineOf, workerCount, type WorkerCount } from '../../control/size.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
 import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -28,9 +26,9 @@ import { packageVersion } from '../package.ts';
 import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
 import { openLogs, type Logs } from './logs.ts';
 import type { Feed, Mode } from './mode.ts';
+import { openFolder } from './place.ts';
+import { Servers } from './servers.ts';
 
-const METRICS_CONNECTIONS = 512;
-const ADMIN_CONNECTIONS = 256;
 const NO_WORKERS = { count: 0, why: 'this role has none' } as const;
 /** How long a drain waits for what the cluster is still to be told. */
 const RELEASE_MS = 2000;
@@ -76,9 +74,11 @@ class Run {
   private readonly cells: Cells;
   private readonly families = new Families();
   private readonly feed: Feed;
-  private readonly servers: AdminServer[] = [];
+  private readonly workers: WorkerCount;
+  private readonly servers: Servers;
   private service: Service | null = null;
   private token: Secret | null = null;
+  private folder: RuntimeFolder | null = null;
 
   constructor(o: RunOptions, settings: ServeSettings, logs: Logs, cells: Cells) {
     this.o = o;
@@ -86,6 +86,8 @@ class Run {
     this.logs = logs;
     this.log = logs.log;
     this.cells = cells;
+    this.workers = o.mode.serves ? workerCount(settings.workers, machineOf()) : NO_WORKERS;
+    this.servers = new Servers({ settings, token: () => this.token, defect: (where, e) => this.defect(where, e) });
     this.feed = o.mode.open({ clock: systemClock, log: logs.log, families: this.families, defect: (where, e) => this.defect(where, e) });
   }
 
@@ -101,12 +103,18 @@ class Run {
       this.token = token.value;
     }
     // A cluster may keep everybody waiting: the probes say so meanwhile. Files are judged before anything is bound: exit 1 means that nothing was.
+    if (this.workers.count > 0) {
+      const folder = await openFolder(settings.runtimeDir, this.o.io.env);
+      if (folder.ok) this.folder = folder.value;
+      else if (this.workers.count > 1 || settings.runtimeDir !== null) return this.fail(EXIT.invalid, folder.error);
+      else this.log.info('the worker stays alone', { why: folder.error });
+    }
     const service = this.createService(key.value);
     this.service = service;
     if (this.o.mode.perObject) {
-      const bound = await this.startServers(service);
-      if (bound !== null) return bound;
-      this.log.info('probes answer', this.bound);
+      const fault = await this.servers.start(service);
+      if (fault !== null) return this.fail(EXIT.bind, fault);
+      this.log.info('probes answer', this.servers.bound);
     }
     const state = await Promise.race([this.feed.start((next) => service.changed(next)), stopping.first]);
     if (state === null) return EXIT.ok;
@@ -115,8 +123,8 @@ class Run {
     if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.invalid(problems);
     logProblems(this.log, problems);
     if (!this.o.mode.perObject) {
-      const bound = await this.startServers(service);
-      if (bound !== null) return bound;
+      const fault = await this.servers.start(service);
+      if (fault !== null) return this.fail(EXIT.bind, fault);
     }
     const started = await Promise.race([service.start(compiled, problems, state), stopping.first]);
     if (started === null) return EXIT.ok;
@@ -130,8 +138,9 @@ class Run {
 
   async end(): Promise<void> {
     this.service?.stop();
-    await Promise.all([this.feed.stop(), ...this.servers.map((server) => server.close())]);
+    await Promise.all([this.feed.stop(), this.servers.close()]);
     this.service?.fleet.killAll();
+    await this.folder?.leave();
     await this.logs.flush();
   }
 
@@ -140,7 +149,7 @@ class Run {
     const script = import.meta.url.endsWith('.ts') ? '../../worker.ts' : '../../worker.js';
     const { mode } = this.o;
     const deny = [...ALWAYS_DENIED, ...(mode.allowLoopback ? [] : LOOPBACK), ...mode.deny, ...settings.endpointDeny];
-    const { count: workers, why: workersWhy } = mode.serves ? workerCount(settings.workers, machineOf()) : NO_WORKERS;
+    const { count: workers, why: workersWhy } = this.workers;
     return new Service({
       clock: systemClock,
       log,
@@ -152,6 +161,7 @@ class Run {
         workers,
         nodeId: nodeNumber(mode.nodeId ?? settings.nodeName ?? hostname()),
         installationKey,
+        handover: this.folder === null ? null : { folder: this.folder.path },
         engine: settings.engine,
         udpReceiveBuffer: settings.udpReceiveBuffer,
         udpSendBuffer: settings.udpSendBuffer,
@@ -177,65 +187,18 @@ class Run {
       holder: (port) => holderOf('udp', port),
       random: Math.random,
       access: (lines) => this.logs.access(lines),
+      claims: this.folder === null ? null : new Claims(systemClock),
       onSettings: (state) => this.takeOver(state),
       build: { version: packageVersion(), node: process.versions.node },
     });
   }
 
-  private async startServers(service: Service): Promise<number | null> {
-    const { settings } = this;
-    const processMetrics = createProcessMetrics();
-    const metrics = await this.startServer(
-      '--metrics',
-      settings.metrics,
-      probeRoutes(service, service.families, () => processMetrics.read()),
-      METRICS_CONNECTIONS,
-      false,
-    );
-    if (typeof metrics === 'number') return metrics;
-    const admin = await this.startServer('--admin', settings.admin, adminRoutes(service), ADMIN_CONNECTIONS, true);
-    return typeof admin === 'number' ? admin : null;
-  }
-
-  private async startServer(
-    flag: string,
-    address: HostPort | null,
-    routes: ReadonlyMap<string, Route>,
-    maxConnections: number,
-    admin: boolean,
-  ): Promise<number | null> {
-    if (address === null) return null;
-    try {
-      const server = await startServer({
-        address,
-        routes,
-        maxConnections,
-        checkHost: admin,
-        hostNames: [(this.settings.nodeName ?? hostname()).toLowerCase()],
-        token: () => (admin ? this.token : null),
-        onError: (e) => this.defect('admin', e),
-      });
-      this.servers.push(server);
-      this.bound[admin ? 'admin' : 'metrics'] = formatHostPort(server.address);
-      return null;
-    } catch (e) {
-      const holder = await holderOf('tcp', address.port);
-      const why = e instanceof Error ? e.message : String(e);
-      return this.fail(
-        EXIT.bind,
-        `${flag}: ${formatHostPort(address)} cannot be bound: ${why}${holder === null ? '' : `, held by ${holder}`}`,
-      );
-    }
-  }
-
-  private readonly bound: { metrics: string | null; admin: string | null } = { metrics: null, admin: null };
-
   private ready(service: Service): void {
     const facts = service.fleet.facts()[0];
     this.log.always('ready', {
       listeners: service.model.addresses(),
-      metrics: this.bound.metrics,
-      admin: this.bound.admin,
+      metrics: this.servers.bound.metrics,
+      admin: this.servers.bound.admin,
       workers: service.fleet.count,
       workersWhy: service.workersWhy,
       engine: facts?.engine ?? '',

@@ -31,6 +31,8 @@ export interface SettingValues {
   readonly udpSendBuffer: number;
   readonly logFile: string | null;
   readonly endpointDeny: readonly string[];
+  /** null: the user's runtime folder, or the one for temporary files. */
+  readonly runtimeDir: string | null;
 }
 
 export type SettingName = keyof SettingValues;
@@ -157,6 +159,9 @@ const listenOrOff: Parse<HostPort | null> = (text) => {
 
 export const file: Parse<string | null> = (text) => (text === '' || text.includes('\0') ? err('must be a path of a file') : ok(text));
 
+const folder: Parse<string | null> = (text) =>
+  text.startsWith('/') && !text.includes('\0') ? ok(text) : err(`must be an absolute path of a folder, not ${JSON.stringify(text)}`);
+
 const nodeName: Parse<string | null> = (text) =>
   text.length <= 253 && matchesPattern('label', text)
     ? ok(text)
@@ -215,6 +220,7 @@ export const SETTINGS: readonly Setting[] = [
   setting('udpSendBuffer', 'SIZE', 'The send buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
   setting('logFile', 'FILE', 'Where log lines go instead of stderr.', file, 'stderr', null),
   setting('endpointDeny', 'CIDR,...', 'Networks that no backend may be in.', networks, 'none', []),
+  setting('runtimeDir', 'DIR', 'Where workers keep a folder of sockets to each other.', folder, '$XDG_RUNTIME_DIR, else /tmp', null),
 ] as readonly Setting[];
 
 export const settingByName: ReadonlyMap<string, Setting> = new Map(SETTINGS.map((s) => [s.name, s]));

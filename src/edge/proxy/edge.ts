@@ -1,6 +1,6 @@
 /** A worker's whole data plane behind one object: parts come in, a load builds and binds, a switch replaces one reference. */
 import type { Cells, RowReading } from '../../contract/cells.ts';
-import type { BoundListener, EndpointActivity, Handover, LoadProblem, WorkerStart } from '../../contract/channel.ts';
+import type { BoundListener, EndpointActivity, LoadProblem, WorkerStart } from '../../contract/channel.ts';
 import type { EndpointList, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DenyList, LOOPBACK } from '../../lib/deny.ts';
@@ -27,8 +27,6 @@ export interface EdgeOptions {
   readonly access: (lines: string) => void;
   /** The endpoint of a listener is dead: the worker is to drain and to be replaced. */
   readonly fault?: (message: string) => void;
-  /** Takes a datagram of another worker's connection, which is borrowed until return; absent: such datagrams are dropped. */
-  readonly handOver?: (datagram: Handover) => boolean;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -40,14 +38,14 @@ export interface Loaded {
 
 export interface Edge {
   part(hash: PartHash, bytes: Uint8Array): void;
-  /** Builds and binds everything for this root; changes nothing that serves. */
-  load(version: number, listeners: readonly PartHash[]): Promise<Loaded>;
+  /** Builds and binds everything for this root, but for what somebody else has; changes nothing that serves. */
+  load(version: number, listeners: readonly PartHash[], taken?: readonly PartHash[]): Promise<Loaded>;
   /** One reference swapped; listeners that are gone drain. */
   switch(version: number): void;
   endpoints(lists: readonly EndpointList[]): void;
   share(listener: string, connections: number): void;
-  /** A datagram for a connection of ours that another worker got. */
-  forward(datagram: Handover): void;
+  /** From now on these workers take what would begin a connection here. */
+  succeed(workers: readonly number[]): void;
   /** Every row, gauges refreshed. */
   read(): RowReading[];
   activity(): EndpointActivity[];
@@ -117,7 +115,7 @@ class WorkerEdge implements Edge {
     this.activator.parts.add(hash, bytes);
   }
 
-  async load(version: number, listeners: readonly PartHash[]): Promise<Loaded> {
+  async load(version: number, listeners: readonly PartHash[], taken: readonly PartHash[] = []): Promise<Loaded> {
     await this.giveUp();
     const problems: LoadProblem[] = [];
     const views = new Map<Listener, ListenerView>();
@@ -125,7 +123,7 @@ class WorkerEdge implements Edge {
     for (const hash of listeners) {
       const view = this.build(hash, problems);
       if (view === null) continue;
-      const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems));
+      const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash)));
       if (listener === null) continue;
       if (!this.active.views.has(listener)) fresh.push(listener);
       views.set(listener, view);
@@ -159,9 +157,8 @@ class WorkerEdge implements Edge {
     for (const [listener, view] of this.active.views) if (view.label === label) listener.setShare(connections);
   }
 
-  forward(datagram: Handover): void {
-    for (const listener of [...this.active.views.keys(), ...this.retiring.values()])
-      if (listener.key === datagram.socket) return this.guarded('forward', () => listener.forward(datagram));
+  succeed(workers: readonly number[]): void {
+    for (const listener of this.active.views.keys()) this.guarded('succeed', () => listener.succeed(workers));
   }
 
   read(): RowReading[] {
@@ -201,8 +198,9 @@ class WorkerEdge implements Edge {
     }
   }
 
-  private async bind(view: ListenerView, problems: LoadProblem[]): Promise<Listener | null> {
+  private async bind(view: ListenerView, problems: LoadProblem[], taken: boolean): Promise<Listener | null> {
     try {
+      if (taken) throw Object.assign(new Error('bind EADDRINUSE: address already in use'), { code: 'EADDRINUSE' });
       // The same addresses, left a moment ago: the socket is wanted again.
       const leaving = this.retiring.get(socketKey(view.part));
       if (leaving !== undefined) await leaving.close();
@@ -244,6 +242,7 @@ class WorkerEdge implements Edge {
       plant: this.plant,
       engine,
       workers: start.workers,
+      handover: start.handover,
       maxConnections: start.maxConnections,
       cid: { nodeId: start.nodeId, workerId: start.workerId, key: keys.cid },
       resetKey: keys.reset,
@@ -255,7 +254,6 @@ class WorkerEdge implements Edge {
         this.plant.log('error', 'QUIC endpoint failed', { error: messageOf(e) });
         this.options.fault?.(messageOf(e));
       },
-      handOver: (datagram) => this.options.handOver?.(datagram) ?? false,
     };
   }
 

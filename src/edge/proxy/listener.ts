@@ -1,4 +1,5 @@
-import type { BoundListener, Handover } from '../../contract/channel.ts';
+import { createHash } from 'node:crypto';
+import type { BoundListener, WorkerStart } from '../../contract/channel.ts';
 import type { ListenerPart } from '../../contract/snapshot/index.ts';
 import type { H3Limits } from '../http/h3/options.ts';
 import { createH3Server, type H3Server } from '../http/h3/server.ts';
@@ -13,6 +14,7 @@ export interface Wiring {
   readonly plant: Plant;
   readonly engine: QuicEngine;
   readonly workers: number;
+  readonly handover: WorkerStart['handover'];
   readonly maxConnections: number;
   readonly cid: ListenOptions['cid'];
   readonly resetKey: Uint8Array;
@@ -22,8 +24,6 @@ export interface Wiring {
   /** The view of a listener in the active snapshot; null when it has none (yet, or any more). */
   readonly active: (listener: Listener) => ListenerView | null;
   readonly onFault: (e: Error) => void;
-  /** Borrowed until return. Whether it is on its way to its owner. */
-  readonly handOver: (datagram: Handover) => boolean;
 }
 
 const ANY = ['0.0.0.0', '::'] as const;
@@ -71,8 +71,7 @@ export class Listener implements ViewSource {
       limits: () => this.h3,
       app: this.app,
       onInternalError: (where, error) => internalError(wiring.plant, `h3.${where}`, error),
-      onForeign: (owner, buf, start, end, from, to) =>
-        this.rows.handover('out', wiring.handOver({ owner, socket: this.key, bytes: buf.subarray(start, end), from, to })),
+      onForeign: () => this.rows.foreign(),
       onFault: (e) => wiring.onFault(e),
     });
   }
@@ -123,10 +122,9 @@ export class Listener implements ViewSource {
     return { namespace, name, addresses: endpoint.addresses, receiveBuffer: endpoint.stats().receiveBuffer };
   }
 
-  /** Another worker got it. */
-  forward(datagram: Handover): void {
-    this.rows.handover('in', this.endpoint !== null);
-    this.endpoint?.forward(datagram.bytes, datagram.from, datagram.to);
+  /** These workers take new connections; those that there are stay. */
+  succeed(workers: readonly number[]): void {
+    this.endpoint?.succeed(workers);
   }
 
   /** New connections are refused, open ones asked to go (RFC 9114 s5.2); those that are left after `ms` are closed. */
@@ -191,12 +189,14 @@ export class Listener implements ViewSource {
   private listen(view: ListenerView, hosts: readonly string[]): Promise<QuicEndpoint> {
     const { wiring } = this;
     const { quic, port } = view.part;
+    const { handover } = wiring;
     return wiring.engine.listen(
       {
         hosts,
         port,
-        reusePort: wiring.workers > 1,
+        reusePort: handover !== null,
         cid: wiring.cid,
+        ...(handover === null ? {} : { handover: { folder: handover.folder, name: handoverName(this.key) } }),
         resetKey: wiring.resetKey,
         tokenKeys: wiring.tokenKeys(),
         retry: RETRY[quic.retry],
@@ -235,6 +235,11 @@ export class Listener implements ViewSource {
 export function socketKey(part: ListenerPart): string {
   const name = part.port === 0 ? `${part.namespace}/${part.name}` : '';
   return JSON.stringify([[...part.addresses].sort(), part.port, name]);
+}
+
+/** What names a socket in every worker of this node, for hand-overs. */
+export function handoverName(key: string): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
 export function codeOf(e: unknown): string {

@@ -1,5 +1,14 @@
 import type { Row } from '../../contract/cells.ts';
-import { DROPS, OUTCOMES, type Address, type CloseReason, type EndpointStats, type QuicConn, type QuicHandler } from '../quic/engine.ts';
+import {
+  DROPS,
+  NO_HANDOVER,
+  OUTCOMES,
+  type Address,
+  type CloseReason,
+  type EndpointStats,
+  type QuicConn,
+  type QuicHandler,
+} from '../quic/engine.ts';
 import { closeCodeName } from './closecode.ts';
 import type { Plant } from './plant.ts';
 import type { ListenerView } from './view.ts';
@@ -35,6 +44,7 @@ export class ListenerRows {
       add(cells.row('quic_datagrams_total', direction), now.datagrams[i] as number, before?.datagrams[i]);
       add(cells.row('quic_bytes_total', direction), now.bytes[i] as number, before?.bytes[i]);
     }
+    this.handover(now, before);
     add(cells.row('udp_kernel_drops_total'), now.kernelDrops, before?.kernelDrops);
     for (const [drop, limit] of LIMIT_DROPS) view.counters.limit(limit, now.dropped[drop] - (before?.dropped[drop] ?? 0));
     view.counters.limit('handshakeTimeout', now.handshakes.handshake_timeout - (before?.handshakes.handshake_timeout ?? 0));
@@ -56,10 +66,21 @@ export class ListenerRows {
     this.plant.cells.add(this.plant.cells.row('quic_connection_closed_total', why.side, closeCodeName(why)), 1);
   }
 
-  /** A datagram of another worker's connection, or one that another worker got. */
-  handover(direction: 'in' | 'out', done: boolean): void {
-    const outcome = !done ? 'dropped' : direction === 'in' ? 'delivered' : 'sent';
-    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', direction, outcome), 1);
+  /** A datagram of another worker's connection, and no way to it. */
+  foreign(): void {
+    this.plant.cells.add(this.plant.cells.row('quic_handover_datagrams_total', 'out', 'dropped'), 1);
+  }
+
+  private handover({ handover: now }: EndpointStats, past: EndpointStats | null): void {
+    const before = past?.handover ?? NO_HANDOVER;
+    const { cells } = this.plant;
+    const add = (direction: string, outcome: string, n: number): void => {
+      if (n > 0) cells.add(cells.row('quic_handover_datagrams_total', direction, outcome), n);
+    };
+    add('out', 'sent', now.sent - before.sent);
+    add('out', 'dropped', now.lost - before.lost);
+    add('in', 'delivered', now.delivered - before.delivered);
+    add('in', 'dropped', now.refused - before.refused);
   }
 }
 

@@ -24,6 +24,7 @@ describe('the table of settings', () => {
       ['udpSendBuffer', '--udp-send-buffer', 'SPOOKY_UDP_SEND_BUFFER', 8 * 1024 ** 2],
       ['logFile', '--log-file', 'SPOOKY_LOG_FILE', null],
       ['endpointDeny', '--endpoint-deny', 'SPOOKY_ENDPOINT_DENY', []],
+      ['runtimeDir', '--runtime-dir', 'SPOOKY_RUNTIME_DIR', null],
     ]);
   });
 

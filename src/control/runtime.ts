@@ -1,0 +1,141 @@
+/**
+ * The folder in which the workers of this node find each other, of one process tree, or of several while one takes over from another. A socket
+ * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
+ */
+import { randomBytes } from 'node:crypto';
+import { lstatSync, mkdtempSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+
+const PREFIX = 'spooky-';
+/** As mkdtemp makes them. */
+const OURS = /^spooky-[A-Za-z0-9]{6}$/;
+const LIFE = 'tree-';
+/** The longest name that anything in it has: a worker's number and a listener. */
+const LONGEST = '/255-0123456789abcdef';
+/** What fits into `sun_path`, with its NUL. */
+const MAX_SOCKET_PATH = 107;
+/** Whoever makes a folder says a moment later that it lives. */
+const YOUNG_MS = 60_000;
+const KNOCK_MS = 1000;
+
+export class RuntimeFolder {
+  readonly path: string;
+  private readonly life: Server;
+
+  private constructor(path: string, life: Server) {
+    this.path = path;
+    this.life = life;
+  }
+
+  /** Makes one below `parent`, and removes what the dead have left there. Rejects with what is wrong. */
+  static async create(parent: string): Promise<RuntimeFolder> {
+    const length = Buffer.byteLength(`${parent}/${PREFIX}XXXXXX${LONGEST}`);
+    if (length > MAX_SOCKET_PATH)
+      throw new Error(`${parent} is too long for the sockets in it: ${length - MAX_SOCKET_PATH} bytes less would do`);
+    await sweep(parent);
+    const path = mkdtempSync(join(parent, PREFIX));
+    try {
+      return await RuntimeFolder.join(path);
+    } catch (e) {
+      rmSync(path, { recursive: true, force: true });
+      throw e;
+    }
+  }
+
+  /** Enters that of another tree. */
+  static async join(path: string): Promise<RuntimeFolder> {
+    if (!isOurs(path)) throw new Error(`${path} is no folder of ours`);
+    return new RuntimeFolder(path, await live(join(path, `${LIFE}${randomBytes(4).toString('hex')}`)));
+  }
+
+  /** What a worker that is gone has left; its number may be given to another one. */
+  forget(worker: number): void {
+    for (const name of names(this.path)) if (name.startsWith(`${worker}-`)) remove(join(this.path, name));
+  }
+
+  /** The last one takes the folder along. */
+  async leave(): Promise<void> {
+    await new Promise<void>((done) => this.life.close(() => done()));
+    if (!(await inhabited(this.path))) rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+async function sweep(parent: string): Promise<void> {
+  for (const name of readdirSync(parent)) {
+    const path = join(parent, name);
+    if (OURS.test(name) && isOurs(path) && (await abandoned(path))) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+async function abandoned(path: string): Promise<boolean> {
+  const marks = names(path).filter((name) => name.startsWith(LIFE));
+  if (marks.length === 0) return Date.now() - (modified(path) ?? Infinity) > YOUNG_MS;
+  return !(await inhabited(path));
+}
+
+async function inhabited(path: string): Promise<boolean> {
+  for (const name of names(path)) if (name.startsWith(LIFE) && (await answers(join(path, name)))) return true;
+  return false;
+}
+
+/** Whether anybody takes the connection; a full queue means that somebody is there. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (is: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(is);
+    };
+    const timer = setTimeout(end, KNOCK_MS, true);
+    socket.once('connect', () => end(true));
+    socket.once('error', (e: NodeJS.ErrnoException) => end(e.code !== 'ECONNREFUSED' && e.code !== 'ENOENT'));
+  });
+}
+
+function live(path: string): Promise<Server> {
+  const server = createServer((socket) => socket.destroy());
+  server.unref();
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      server.on('error', () => {});
+      resolve(server);
+    });
+  });
+}
+
+function isOurs(path: string): boolean {
+  try {
+    const stat = lstatSync(path);
+    return stat.isDirectory() && stat.uid === process.geteuid?.();
+  } catch {
+    return false;
+  }
+}
+
+function names(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+}
+
+function modified(path: string): number | null {
+  try {
+    return lstatSync(path).mtimeMs;
+  } catch {
+    return null;
+  }
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Its owner was quicker.
+  }
+}

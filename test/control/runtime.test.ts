@@ -1,0 +1,79 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { RuntimeFolder } from '../../src/control/runtime.ts';
+import { Child } from '../kit/process.ts';
+
+let parent: string;
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), 'rt-'));
+});
+afterEach(() => rmSync(parent, { recursive: true }));
+
+test('a folder of its own, for its owner alone, gone with the last tree', async () => {
+  const first = await RuntimeFolder.create(parent);
+  expect(statSync(first.path).mode & 0o777).toBe(0o700);
+  const second = await RuntimeFolder.join(first.path);
+  writeFileSync(join(first.path, '3-0123456789abcdef.udp'), 'x');
+  writeFileSync(join(first.path, '33-0123456789abcdef'), 'x');
+  first.forget(3);
+  expect(readdirSync(first.path).filter((name) => !name.startsWith('tree-'))).toEqual(['33-0123456789abcdef']);
+  await first.leave();
+  expect(existsSync(first.path)).toBe(true);
+  await second.leave();
+  expect(readdirSync(parent)).toEqual([]);
+});
+
+test('what processes left that were killed goes at the next start; what lives, is young or is no folder of ours stays', async () => {
+  const lives = await RuntimeFolder.create(parent);
+  const dead = join(parent, 'spooky-aaaaaa');
+  mkdirSync(dead);
+  // A process that listens there and dies without a word.
+  const listening = `require('net').createServer().listen(process.argv[1], () => console.log('up'))`;
+  const child = new Child(process.execPath, ['-e', listening, join(dead, 'tree-00000000')]);
+  await child.waitFor('stdout', (line) => (line === 'up' ? line : undefined));
+  child.kill('SIGKILL');
+  await child.exited;
+  const old = join(parent, 'spooky-bbbbbb');
+  mkdirSync(old);
+  utimesSync(old, new Date(0), new Date(0));
+  mkdirSync(join(parent, 'spooky-cccccc'));
+  mkdirSync(join(parent, 'spooky-of-somebody'));
+  writeFileSync(join(parent, 'spooky-dddddd'), '');
+  symlinkSync(parent, join(parent, 'spooky-eeeeee'));
+  const next = await RuntimeFolder.create(parent);
+  const left = readdirSync(parent).sort();
+  expect(existsSync(dead)).toBe(false);
+  expect(left).toEqual(
+    [lives.path, next.path, ...['spooky-cccccc', 'spooky-dddddd', 'spooky-eeeeee', 'spooky-of-somebody'].map((n) => join(parent, n))]
+      .map((path) => path.slice(parent.length + 1))
+      .sort(),
+  );
+  await Promise.all([lives.leave(), next.leave()]);
+});
+
+test('a place that cannot be used is named, with what is wrong', async () => {
+  await expect(RuntimeFolder.create(join(parent, 'nowhere'))).rejects.toThrow(/ENOENT.*nowhere/);
+  const long = join(parent, 'x'.repeat(100));
+  mkdirSync(long);
+  await expect(RuntimeFolder.create(long)).rejects.toThrow(/too long for the sockets in it: \d+ bytes less would do/);
+  expect(readdirSync(long)).toEqual([]);
+  await expect(RuntimeFolder.join(join(parent, 'nowhere'))).rejects.toThrow(/no folder of ours/);
+});
+
+test('the longest name that fits can be listened at', async () => {
+  const at = (n: number): string => join(parent, 'y'.repeat(n));
+  // The parent takes all that is left of 107 bytes beside /spooky-XXXXXX/255-0123456789abcdef.
+  const room = 107 - Buffer.byteLength(`${parent}//spooky-XXXXXX/255-0123456789abcdef`);
+  mkdirSync(at(room));
+  const folder = await RuntimeFolder.create(at(room));
+  const socket = createServer();
+  const path = join(folder.path, '255-0123456789abcdef');
+  await new Promise<void>((done, fail) => socket.once('error', fail).listen(path, done));
+  expect(Buffer.byteLength(path)).toBe(107);
+  expect(readdirSync(folder.path)).toContain('255-0123456789abcdef');
+  await new Promise((done) => socket.close(done));
+  await folder.leave();
+});

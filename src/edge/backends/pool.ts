@@ -19,11 +19,11 @@ export interface PoolLimits {
   readonly idleMs: number;
 }
 
-export const POOL_LIMITS: PoolLimits = { connections: 16, busy: 100, spread: 4, idleMs: 30_000 };
+export const POOL_LIMITS: PoolLimits = { connections: 16, busy: 100, spread: 2, idleMs: 30_000 };
 
 const FRUITLESS_MAX = 3;
 /** Requests of one turn that share a write and a packet, however busy their connection is by then. */
-const TOGETHER = 32;
+const TOGETHER = 128;
 
 /** A request that waits for a stream. One intrusive list per pool, so that cancelling costs nothing. */
 export class Waiting {

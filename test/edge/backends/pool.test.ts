@@ -219,22 +219,22 @@ test('under load it spreads over a second connection before the first is full', 
 test('what a turn brings goes to one connection, but not far ahead of the others', () => {
   const { dials, ask, ready } = rig({ ...LIMITS, busy: 1 });
   ask();
-  const first = ready(0, 100);
+  const first = ready(0, 300);
   ask();
   expect(dials).toHaveLength(2);
-  const second = ready(1, 100);
+  const second = ready(1, 300);
   expect([first.active, second.active]).toEqual([2, 0]);
   first.writing = true;
-  for (let i = 0; i < 30; i++) ask();
-  expect([first.active, second.active]).toEqual([32, 0]);
+  for (let i = 0; i < 126; i++) ask();
+  expect([first.active, second.active]).toEqual([128, 0]);
   for (let i = 0; i < 3; i++) ask();
-  expect([first.active, second.active]).toEqual([33, 2]);
+  expect([first.active, second.active]).toEqual([129, 2]);
   second.writing = true;
   ask();
-  expect([first.active, second.active]).toEqual([33, 3]);
+  expect([first.active, second.active]).toEqual([129, 3]);
   // The next turn begins with the least busy one.
   for (const s of [first, second]) s.writing = false;
-  for (let i = 0; i < 31; i++) first.finishOne();
+  for (let i = 0; i < 127; i++) first.finishOne();
   ask();
   expect([first.active, second.active]).toEqual([3, 3]);
 });

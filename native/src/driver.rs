@@ -257,17 +257,17 @@ impl Driver {
 
     // --------------------------------------------------------------------------------------------------------- the turn
 
-    fn cycle(&self, readable: bool) -> Result<(), Stop> {
+    fn cycle(&self, readable: Option<RawFd>) -> Result<(), Stop> {
         #[cfg(feature = "inject")]
         match self.injected.take() {
             Some(Injected::Panic) => panic!("injected into a turn"),
             Some(Injected::SocketError) => return Err(Stop::from(String::from("injected: EBADF"))),
             None => {}
         }
-        if readable {
-            self.phase(|l| l.endpoint.receive(Instant::now()))??;
+        if readable.is_some() {
+            self.phase(|l| l.endpoint.receive_at(readable, Instant::now()))??;
         }
-        self.rounds(readable)?;
+        self.rounds(readable.is_some())?;
         self.send()
     }
 
@@ -402,7 +402,7 @@ impl Driver {
         }
         let outcome = {
             let _busy = Busy::new(&self.busy);
-            self.mend(ready).and_then(|()| self.cycle(!matches!(ready, Ready::Timer | Ready::Descriptor { readable: false, .. })))
+            self.mend(ready).and_then(|()| self.cycle(ready.readable()))
         };
         self.settle(outcome);
     }

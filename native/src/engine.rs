@@ -5,6 +5,7 @@ use crate::connection::{Born, Change, Connection, Phase, Told};
 use crate::counters::Counters;
 use crate::flights::Flights;
 use crate::gate::{Arrival, Population as _, Verdict};
+use crate::handover::{Handed, entries, next};
 use crate::ids::{CID_LENGTH, Random, SlotPool};
 use crate::listener::{Begun, Listener};
 use crate::options::DialOptions;
@@ -56,6 +57,16 @@ pub enum Pumped {
     /// It could go on.
     More,
     Blocked,
+}
+
+/// What has become of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The connection in this slot, or begun there: to be settled.
+    Slot(u32),
+    /// A later turn judges it.
+    Later,
+    Nothing,
 }
 
 struct Foreign {
@@ -173,16 +184,15 @@ impl Engine {
         }
         while let Role::Listener(l) = &mut self.role
             && !l.gate.is_full()
-            && let Some(Arrival { mut datagram, from, to, .. }) = l.waiting.pop()
+            && let Some(Arrival { mut datagram, from, to, forwarded }) = l.waiting.pop()
         {
             if let Some(port) = port_of(ports, to) {
-                self.judge(&mut ports[port], &mut datagram, from, to, false, times);
+                self.judge(&mut ports[port], &mut datagram, from, to, forwarded, times);
             }
         }
         self.settle_all(times.now);
     }
 
-    /// The connection that it has reached, or begun: to be settled.
     pub fn arrive(
         &mut self,
         port: &mut Port,
@@ -191,14 +201,14 @@ impl Engine {
         to: SocketAddr,
         forwarded: bool,
         times: Times,
-    ) -> Option<u32> {
+    ) -> Reached {
         self.counters.datagrams[0] += 1;
         self.counters.bytes[0] += datagram.len() as u64;
         match &self.role {
             Role::Listener(_) => self.judge(port, datagram, from, to, forwarded, times),
             Role::Dialler { .. } => {
                 self.answered(datagram, from, to, port.socket.local(), times.now);
-                Some(0)
+                Reached::Slot(0)
             }
         }
     }
@@ -224,18 +234,10 @@ impl Engine {
         self.want(0);
     }
 
-    fn judge(
-        &mut self,
-        port: &mut Port,
-        datagram: &mut [u8],
-        from: SocketAddr,
-        to: SocketAddr,
-        forwarded: bool,
-        times: Times,
-    ) -> Option<u32> {
-        let Role::Listener(l) = &mut self.role else { return None };
+    fn judge(&mut self, port: &mut Port, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, forwarded: bool, times: Times) -> Reached {
+        let Role::Listener(l) = &mut self.role else { return Reached::Nothing };
         if self.flights.is_answered(datagram, from) {
-            return None;
+            return Reached::Nothing;
         }
         let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
@@ -243,10 +245,13 @@ impl Engine {
         match verdict {
             Verdict::Deliver { slot } => {
                 self.deliver(slot, datagram, from, to, now);
-                return Some(slot);
+                return Reached::Slot(slot);
             }
-            Verdict::Begin(newcomer) => return self.begin(newcomer, datagram, from, to, now),
-            Verdict::Wait => l.waiting.push(datagram, from, to, &mut self.counters),
+            Verdict::Begin(newcomer) => return self.begin(newcomer, datagram, from, to, now).map_or(Reached::Nothing, Reached::Slot),
+            Verdict::Wait => {
+                l.waiting.push(datagram, from, to, forwarded, &mut self.counters);
+                return Reached::Later;
+            }
             // Without room the answer is lost, as datagrams can be.
             Verdict::Answer(n) => {
                 if port.outbox.room().is_some() {
@@ -254,18 +259,79 @@ impl Engine {
                 }
                 self.flights.answered(datagram, from);
             }
-            Verdict::Foreign { worker } => self.hand_over(worker, datagram, from, to),
+            Verdict::Foreign { worker } => match &mut l.handover {
+                Some(h) => h.push(worker, datagram, &from, &to),
+                None => self.tell_foreign(worker, datagram, from, to),
+            },
             Verdict::Drop => {}
         }
-        None
+        Reached::Nothing
     }
 
-    fn hand_over(&mut self, worker: u8, datagram: &[u8], from: SocketAddr, to: SocketAddr) {
+    /// Without a hand-over of our own, JavaScript has one.
+    fn tell_foreign(&mut self, worker: u8, datagram: &[u8], from: SocketAddr, to: SocketAddr) {
         if self.foreign.len() >= FOREIGN {
             self.counters.dropped.foreign += 1;
             return;
         }
         self.foreign.push_back(Foreign { worker, datagram: datagram.into(), from, to });
+    }
+
+    /// What waits for other workers leaves. The clients of those that are gone hear so from us.
+    pub fn hand_over(&mut self, ports: &mut [Port], now: Instant) {
+        let Role::Listener(l) = &mut self.role else { return };
+        let Listener { handover: Some(h), gate, .. } = l.as_mut() else { return };
+        h.send(|datagram, from, to| {
+            let Some(port) = port_of(ports, to) else { return };
+            let out = ports[port].outbox.room().unwrap_or(&mut self.scratch);
+            if let Verdict::Answer(n) = gate.orphan(datagram, &mut self.counters, now, out)
+                && ports[port].outbox.room().is_some()
+            {
+                ports[port].outbox.commit(n, to, from);
+            }
+        });
+    }
+
+    /// A message of another worker, into `memory`. Err: the socket is dead.
+    pub fn receive_handed(&mut self, memory: &mut [u8]) -> Result<Option<usize>, String> {
+        let Role::Listener(l) = &mut self.role else { return Ok(None) };
+        let Some(h) = &l.handover else { return Ok(None) };
+        h.receive(memory).map_err(|e| format!("handover: {e}"))
+    }
+
+    /// The datagrams in a message of another worker.
+    pub fn take_in(&mut self, ports: &mut [Port], message: &mut [u8], times: Times) {
+        let mut handed = Handed::default();
+        let mut rest = entries(message).unwrap_or_default();
+        let mut whole = !rest.is_empty();
+        while let Some((datagram, from, to)) = next(&mut rest) {
+            handed.received += 1;
+            let foreign = self.counters.dropped.foreign;
+            match port_of(ports, to).filter(|_| from.is_ipv4() == to.is_ipv4()) {
+                Some(port) => {
+                    let reached = self.arrive(&mut ports[port], datagram, from, to, true, times);
+                    handed.delivered += u64::from(reached != Reached::Nothing);
+                    handed.refused += self.counters.dropped.foreign - foreign;
+                }
+                None => handed.refused += 1,
+            }
+        }
+        whole &= rest.is_empty();
+        handed.refused += u64::from(!whole);
+        if let Role::Listener(l) = &mut self.role
+            && let Some(h) = &mut l.handover
+        {
+            h.handed.received += handed.received;
+            h.handed.delivered += handed.delivered;
+            h.handed.refused += handed.refused;
+        }
+    }
+
+    pub fn handed(&self) -> Handed {
+        match &self.role {
+            Role::Listener(l) => l.handover.as_ref().map(|h| h.handed).unwrap_or_default(),
+            Role::Dialler { .. } => Handed::default(),
+        }
     }
 
     fn deliver(&mut self, slot: u32, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {

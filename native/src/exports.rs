@@ -29,6 +29,7 @@ const TABLE: &[Export] = &[
     Export { name: "setRetry", arguments: 2, run: set_retry },
     Export { name: "setCongestion", arguments: 2, run: set_congestion },
     Export { name: "setKeys", arguments: 2, run: set_keys },
+    Export { name: "succeed", arguments: 2, run: succeed },
     Export { name: "drain", arguments: 1, run: drain },
     Export { name: "close", arguments: 1, run: close },
     Export { name: "stats", arguments: 1, run: stats },
@@ -136,6 +137,11 @@ fn set_congestion(call: &Call) -> Outcome {
 fn set_keys(call: &Call) -> Outcome {
     let keys = parse(&call.text(1)?)?;
     on_endpoint(call, |e| Ok(e.set_keys(keys).map(|()| Answer::Undefined)?))
+}
+
+fn succeed(call: &Call) -> Outcome {
+    let workers = parse(&call.text(1)?)?;
+    on_endpoint(call, |e| Ok(e.succeed(workers).map(|()| Answer::Undefined)?))
 }
 
 fn drain(call: &Call) -> Outcome {

@@ -15,6 +15,7 @@ mod waiting;
 
 pub use waiting::{Arrival, Waiting};
 
+use crate::address;
 use crate::counters::Counters;
 use crate::ids::{CID_LENGTH, Cid, CidCodec, CidParts, NO_SLOT, Random, reset_token};
 use crate::limits::TokenBucket;
@@ -83,6 +84,8 @@ pub struct Gate {
     codec: CidCodec,
     random: Random,
     reset_key: Key,
+    /// Workers that take what would begin a connection: nobody's while this is empty.
+    successors: Vec<u8>,
     admission: Admission,
     versions: TokenBucket,
     resets: TokenBucket,
@@ -95,6 +98,7 @@ impl Gate {
             codec: CidCodec::new(&o.cid.key.0, o.cid.node_id, o.cid.worker_id)?,
             random: Random::new(),
             reset_key: usable_reset_key(&o.reset_key)?,
+            successors: Vec::new(),
             admission: Admission::new(o, now)?,
             versions: bucket(VERSIONS_PER_SECOND),
             resets: bucket(RESETS_PER_SECOND),
@@ -135,13 +139,29 @@ impl Gate {
         if let Some(verdict) = parts.and_then(|p| self.own(&p, &c)).or_else(|| self.foreign(parts, &c)) {
             return settled(verdict, c.counters);
         }
-        c.counters.dropped.unknown_connection += 1;
-        if datagram.len() < MIN_RESET_TRIGGER || !self.resets.take(c.now) {
+        self.reset(id, datagram.len(), c.counters, c.now, c.out)
+    }
+
+    /// The worker whose connection this was for is gone.
+    pub fn orphan(&mut self, datagram: &[u8], counters: &mut Counters, now: Instant, out: &mut [u8]) -> Verdict {
+        match datagram.get(1..=CID_LENGTH).filter(|_| !is_long(datagram[0])) {
+            Some(id) => self.reset(id, datagram.len(), counters, now, out),
+            None => {
+                counters.dropped.unknown_connection += 1;
+                Verdict::Drop
+            }
+        }
+    }
+
+    /// What names no connection ends it at its client.
+    fn reset(&mut self, id: &[u8], length: usize, counters: &mut Counters, now: Instant, out: &mut [u8]) -> Verdict {
+        counters.dropped.unknown_connection += 1;
+        if length < MIN_RESET_TRIGGER || !self.resets.take(now) {
             return Verdict::Drop;
         }
         let token = reset_token(&self.reset_key.0, id);
-        let written = stateless_reset(&token, datagram.len(), &mut self.random, c.out);
-        answer(written, &mut c.counters.answered.reset)
+        let written = stateless_reset(&token, length, &mut self.random, out);
+        answer(written, &mut counters.answered.reset)
     }
 
     fn long(&mut self, datagram: &[u8], c: Case<'_>) -> Verdict {
@@ -168,7 +188,10 @@ impl Gate {
         if let Some(slot) = c.population.young(c.from, h.dcid) {
             return Verdict::Deliver { slot };
         }
-        if let Some(verdict) = self.foreign(parts, &c) {
+        // A Retry's id may begin a connection wherever it comes to: its token tells every worker as much as the one that gave it, which
+        // may have been succeeded meanwhile.
+        let begins = h.kind == Kind::Initial && parts.is_some_and(|p| p.slot == NO_SLOT);
+        if let Some(verdict) = self.foreign(parts.filter(|_| !begins), &c).or_else(|| self.successor(h.dcid, &c)) {
             return settled(verdict, c.counters);
         }
         if h.kind == Kind::Initial {
@@ -208,6 +231,23 @@ impl Gate {
             return None;
         }
         Some(if c.forwarded { Verdict::Drop } else { Verdict::Foreign { worker } })
+    }
+
+    /// The worker that takes this client's attempt: one for all its datagrams, whichever worker they come to.
+    fn successor(&self, dcid: &[u8], c: &Case<'_>) -> Option<Verdict> {
+        if c.forwarded || self.successors.is_empty() {
+            return None;
+        }
+        let octets = address::encode(&c.from);
+        // FNV-1a, whose low bits know little of the last octets' high ones.
+        let hash = octets.iter().chain(dcid).fold(0x811c_9dc5_u32, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        let worker = self.successors[(hash ^ hash >> 15) as usize % self.successors.len()];
+        (worker != self.codec.worker_id()).then_some(Verdict::Foreign { worker })
+    }
+
+    /// Newcomers of these workers from now on; nobody: ours again.
+    pub fn succeed(&mut self, workers: Vec<u8>) {
+        self.successors = workers;
     }
 
     /// Once per turn, before what waits is judged, and before what has arrived.

@@ -717,6 +717,16 @@ pub enum Ready {
     Timer,
 }
 
+impl Ready {
+    /// The descriptor that is to be read: also one that has an error to tell.
+    pub fn readable(self) -> Option<RawFd> {
+        match self {
+            Ready::Descriptor { fd, readable: true, .. } | Ready::Broken { fd } => Some(fd),
+            Ready::Descriptor { readable: false, .. } | Ready::Timer => None,
+        }
+    }
+}
+
 pub trait Watcher {
     fn ready(self: Rc<Self>, ready: Ready);
     /// `ready` panicked.

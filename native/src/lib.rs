@@ -15,6 +15,7 @@ pub mod engine;
 pub mod exports;
 pub mod flights;
 pub mod gate;
+pub mod handover;
 #[cfg(feature = "node")]
 pub mod host;
 pub mod ids;

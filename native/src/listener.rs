@@ -4,6 +4,7 @@ use crate::address::limit_key;
 use crate::budget::Budget;
 use crate::connection::{Born, Connection};
 use crate::gate::{Gate, Newcomer, Waiting};
+use crate::handover::Handover;
 use crate::ids::YoungKey;
 use crate::options::{Congestion, Limits, ListenOptions, TlsTable};
 use crate::tls::{KeyLog, Tls};
@@ -21,6 +22,7 @@ pub const DRAIN_HANDSHAKE: Duration = Duration::from_secs(1);
 pub struct Listener {
     pub gate: Gate,
     pub waiting: Waiting,
+    pub handover: Option<Box<Handover>>,
     pub draining: Option<Draining>,
     tls: Tls,
     config: quiche::Config,
@@ -61,6 +63,7 @@ impl Listener {
         Ok(Listener {
             gate: Gate::new(o, now)?,
             waiting: Waiting::new(),
+            handover: None,
             draining: None,
             tls,
             config,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Deserializer, de::Error};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -12,6 +13,9 @@ pub struct ListenOptions {
     pub port: u16,
     pub reuse_port: bool,
     pub cid: CidOptions,
+    /// Without it, JavaScript hears of other workers' datagrams.
+    #[serde(default)]
+    pub handover: Option<HandoverOptions>,
     pub reset_key: Key,
     pub token_keys: Vec<Key>,
     pub retry: RetryMode,
@@ -49,6 +53,30 @@ pub struct CidOptions {
     pub node_id: u32,
     pub worker_id: u8,
     pub key: Key,
+}
+
+/// Where the workers of this node meet: sockets named by a worker's number and this listener's name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HandoverOptions {
+    pub folder: PathBuf,
+    #[serde(deserialize_with = "sixteen_digits")]
+    pub name: String,
+}
+
+impl HandoverOptions {
+    pub fn path(&self, worker: u8) -> PathBuf {
+        self.folder.join(format!("{worker}-{}", self.name))
+    }
+}
+
+/// A part of a file's name: nothing but digits.
+fn sixteen_digits<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let text = String::deserialize(d)?;
+    if text.len() == 16 && text.bytes().all(|b| nibble(b).is_some()) {
+        return Ok(text);
+    }
+    Err(D::Error::custom("16 hexadecimal digits wanted"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

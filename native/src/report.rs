@@ -4,6 +4,7 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::gate::Population as _;
+use crate::handover::Handed;
 use crate::tls;
 use boring::base64;
 use serde::Serialize;
@@ -15,6 +16,7 @@ struct Stats<'a> {
     half_open: usize,
     receive_buffer: usize,
     kernel_drops: u64,
+    handover: Handed,
     #[serde(flatten)]
     counters: &'a Counters,
 }
@@ -32,7 +34,7 @@ struct Info {
 
 pub fn stats(engine: &Engine, receive_buffer: usize, kernel_drops: u64) -> String {
     let (connections, half_open) = (engine.people.open(), engine.people.handshaking());
-    json(&Stats { connections, half_open, receive_buffer, kernel_drops, counters: &engine.counters })
+    json(&Stats { connections, half_open, receive_buffer, kernel_drops, handover: engine.handed(), counters: &engine.counters })
 }
 
 /// `dialled`: the name that we asked for.

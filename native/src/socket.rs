@@ -249,6 +249,11 @@ fn buffer(fd: &OwnedFd, name: c_int, bytes: usize) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, name, c_int::try_from(bytes).unwrap_or(c_int::MAX))
 }
 
+/// For a socket of another kind: as much as the system allows.
+pub fn send_buffer(fd: &impl AsRawFd, bytes: usize) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::try_from(bytes).unwrap_or(c_int::MAX))
+}
+
 fn open(host: IpAddr) -> io::Result<OwnedFd> {
     let family = if host.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
     // SAFETY: takes no pointers.
@@ -265,7 +270,7 @@ fn bind(fd: &OwnedFd, address: &SocketAddr) -> io::Result<()> {
     check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), length) })
 }
 
-fn set_option(fd: &OwnedFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+fn set_option(fd: &impl AsRawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: `value` outlives the call, and its size is given with it.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size_of::<c_int>() as libc::socklen_t) })
 }

@@ -7,7 +7,8 @@
 //! flush     waiting newcomers, timers, wants -> sockets     news again: WRITABLE, CLOSE
 //! ```
 
-use crate::engine::{Engine, Pumped, Role, Times};
+use crate::engine::{Engine, Pumped, Reached, Role, Times};
+use crate::handover::{Handover, MESSAGE};
 use crate::listener::{DRAIN_HANDSHAKE, Draining, Listener};
 use crate::options::*;
 use crate::port::{Port, port_of};
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// Batches that one socket may bring per turn.
 const BATCHES: usize = 4;
+/// Messages that other workers may bring per turn.
+const MESSAGES: usize = 16;
 /// What reading, and what sending, may take of a turn.
 const SLICE: Duration = Duration::from_millis(2);
 const LISTEN_OUTBOX: usize = 512 * 1024;
@@ -34,6 +37,9 @@ const CONNECTION_BYTES: usize = 40 * 1024;
 pub struct Endpoint {
     ports: Vec<Port>,
     inbox: Inbox,
+    /// A message of another worker: empty where there is no hand-over.
+    handed: Box<[u8]>,
+    handover: Option<RawFd>,
     engine: Engine,
 }
 
@@ -83,7 +89,7 @@ pub struct Flushed {
 impl Endpoint {
     pub fn listen(o: ListenOptions) -> Result<Self, OpenError> {
         let now = Instant::now();
-        let listener = Listener::new(&o, now).map_err(OpenError::option)?;
+        let mut listener = Listener::new(&o, now).map_err(OpenError::option)?;
         let mut ports: Vec<Port> = Vec::new();
         for host in &o.hosts {
             // Port 0 is chosen once.
@@ -93,7 +99,17 @@ impl Endpoint {
             let opened = Port::open(&bind, LISTEN_OUTBOX);
             ports.push(opened.map_err(|e| OpenError::system(&format!("bind {}", SocketAddr::new(*host, port)), &e))?);
         }
-        Ok(Endpoint { ports, inbox: Inbox::new(), engine: Engine::new(Role::Listener(Box::new(listener))) })
+        let handover = match &o.handover {
+            Some(h) => Some(Box::new(
+                Handover::open(h, o.cid.worker_id)
+                    .map_err(|e| OpenError::system(&format!("handover {}", h.path(o.cid.worker_id).display()), &e))?,
+            )),
+            None => None,
+        };
+        let fd = handover.as_ref().map(|h| h.fd());
+        let handed = vec![0; if fd.is_some() { MESSAGE } else { 0 }].into();
+        listener.handover = handover;
+        Ok(Endpoint { ports, inbox: Inbox::new(), handed, handover: fd, engine: Engine::new(Role::Listener(Box::new(listener))) })
     }
 
     pub fn dial(o: DialOptions) -> Result<Self, OpenError> {
@@ -107,11 +123,11 @@ impl Endpoint {
         let port = Port::open(&bind, DIAL_OUTBOX).map_err(|e| OpenError::system(&format!("bind {host}"), &e))?;
         let mut engine = Engine::new(Role::Dialler { sni: tls::dial_name(&o).map(str::to_string) });
         engine.dial(&o, &mut config, port.socket.local()).map_err(OpenError::option)?;
-        Ok(Endpoint { ports: vec![port], inbox: Inbox::new(), engine })
+        Ok(Endpoint { ports: vec![port], inbox: Inbox::new(), handed: Box::default(), handover: None, engine })
     }
 
     pub fn descriptors(&self) -> Vec<RawFd> {
-        self.ports.iter().map(|p| p.socket.fd()).collect()
+        self.ports.iter().map(|p| p.socket.fd()).chain(self.handover).collect()
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -120,11 +136,19 @@ impl Endpoint {
 
     /// Reads the sockets and feeds the connections, bounded by count and time. Err: the endpoint is dead.
     pub fn receive(&mut self, now: Instant) -> Result<(), String> {
-        let Endpoint { ports, inbox, engine } = self;
+        self.receive_at(None, now)
+    }
+
+    /// The same, of the one socket that is known to be readable.
+    pub fn receive_at(&mut self, only: Option<RawFd>, now: Instant) -> Result<(), String> {
         let times = Times::at(now);
-        engine.start_turn();
-        engine.admit(ports, times);
-        for port in ports.iter_mut() {
+        self.engine.start_turn();
+        self.engine.admit(&mut self.ports, times);
+        if self.handover.is_some_and(|fd| only.is_none_or(|ready| ready == fd)) {
+            self.receive_handed(times)?;
+        }
+        let Endpoint { ports, inbox, engine, .. } = self;
+        for port in ports.iter_mut().filter(|p| only.is_none_or(|fd| p.socket.fd() == fd)) {
             for _ in 0..BATCHES {
                 if port.socket.receive(inbox).map_err(|e| format!("receive: {e}"))? == 0 {
                     break;
@@ -139,7 +163,20 @@ impl Endpoint {
                 }
             }
         }
+        engine.hand_over(ports, now);
         engine.settle_all(now);
+        Ok(())
+    }
+
+    /// What other workers have got for us.
+    fn receive_handed(&mut self, times: Times) -> Result<(), String> {
+        for _ in 0..MESSAGES {
+            let Some(length) = self.engine.receive_handed(&mut self.handed)? else { break };
+            self.engine.take_in(&mut self.ports, &mut self.handed[..length], times);
+            if times.now.elapsed() > SLICE {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -150,7 +187,7 @@ impl Endpoint {
             return;
         };
         // The others are settled when they are sent for: each datagram looking at all of them would make a storm quadratic.
-        if let Some(slot) = self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now)) {
+        if let Reached::Slot(slot) = self.engine.arrive(&mut self.ports[port], datagram, from, to, true, Times::at(now)) {
             self.engine.settle(slot, now);
         }
     }
@@ -182,6 +219,8 @@ impl Endpoint {
             port.push()?;
         }
         engine.admit(ports, Times::at(now));
+        // Newcomers that have waited may go to others, too.
+        engine.hand_over(ports, now);
         engine.start_turn();
         engine.due(now);
         let mut more = engine.is_waiting();
@@ -227,6 +266,12 @@ impl Endpoint {
         if let Ok(l) = self.engine.listener() {
             let _ = l.set_congestion(c);
         }
+    }
+
+    /// One of these workers takes what would begin a connection from now on.
+    pub fn succeed(&mut self, workers: Vec<u8>) -> Result<(), String> {
+        self.engine.listener()?.gate.succeed(workers);
+        Ok(())
     }
 
     pub fn set_keys(&mut self, k: EndpointKeys) -> Result<(), String> {

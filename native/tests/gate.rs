@@ -408,6 +408,88 @@ fn u6_the_id_of_another_worker_is_handed_over_never_reset_and_never_goes_round()
 }
 
 #[test]
+fn what_a_retry_asked_for_begins_wherever_it_comes_to() {
+    let mut other = Bench::with(|o| (o.retry, o.cid.worker_id) = (RetryMode::Always, OTHER_WORKER));
+    for forwarded in [false, true] {
+        let mut b = Bench::with(|o| o.retry = RetryMode::Always);
+        b.forwarded = forwarded;
+        let (id, token) = read_retry(&other.answer(&hello()));
+        let again = initial(&id, &SCID, &token, 1200);
+        assert!(matches!(b.judge(&again), Verdict::Begin(n) if n.odcid.as_deref() == Some(&DCID[..])));
+        // Nothing else under that id is anybody's.
+        for p in [long(0xe0, 1, &id, &SCID, &REST), short(&id, 60)] {
+            assert_eq!(b.judge(&p), if forwarded { Verdict::Drop } else { Verdict::Foreign { worker: OTHER_WORKER } });
+        }
+    }
+}
+
+#[test]
+fn successors_take_what_would_begin_a_connection_and_nothing_else() {
+    let mut b = Bench::new();
+    b.crowd.alive.insert((1, 2));
+    b.gate.succeed(vec![20, 21, 22]);
+    let old = initial(&[9; 8], &SCID, &[], 1200);
+    b.crowd.young.insert((b.from, vec![9; 8]), 6);
+    assert_eq!(b.judge(&old), Verdict::Deliver { slot: 6 });
+    let id = b.codec.encode(1, 2, 3);
+    assert_eq!(b.judge(&short(&id, 60)), Verdict::Deliver { slot: 1 });
+    // All of one attempt go to one worker: early data and handshake packets under the client's first id as well.
+    let Verdict::Foreign { worker } = b.judge(&hello()) else { panic!("not handed over") };
+    for first in [0xd0, 0xe0] {
+        assert_eq!(b.judge(&long(first, 1, &DCID, &SCID, &REST)), Verdict::Foreign { worker });
+    }
+    // Clients are spread, by their ports as well as by their ids.
+    let mut seen = std::collections::HashMap::new();
+    for i in 0..3_000_u16 {
+        if i < 1_500 {
+            b.from.set_port(1_000 + i);
+        }
+        let mut dcid = DCID;
+        dcid[..2].copy_from_slice(&i.to_be_bytes());
+        let Verdict::Foreign { worker } = b.judge(&initial(if i < 1_500 { &DCID } else { &dcid }, &SCID, &[], 1200)) else { panic!() };
+        *seen.entry(worker).or_insert(0) += 1;
+    }
+    assert!([20, 21, 22].iter().all(|w| seen[w] > 850), "{seen:?}");
+    // A short header is for a connection that there is, or for nobody.
+    assert!(matches!(b.judge(&short(&[0x1f; 17], 60)), Verdict::Answer(_)));
+    // What came to us from others begins here, and so does everything when nobody takes it any more, or we are the one.
+    b.forwarded = true;
+    assert!(matches!(b.judge(&hello()), Verdict::Begin(_)));
+    b.forwarded = false;
+    for workers in [vec![], vec![WORKER]] {
+        b.gate.succeed(workers);
+        assert!(matches!(b.judge(&hello()), Verdict::Begin(_)));
+    }
+}
+
+#[test]
+fn a_retry_of_ours_is_answered_at_a_successor() {
+    let mut b = Bench::with(|o| o.retry = RetryMode::Always);
+    let (id, token) = read_retry(&b.answer(&hello()));
+    b.gate.succeed(vec![20]);
+    b.gate.drain();
+    assert_eq!(b.judge(&initial(&id, &SCID, &token, 1200)), Verdict::Foreign { worker: 20 });
+    b.counted(|c| c.answered.retry = 1);
+}
+
+#[test]
+fn u6_clients_of_a_worker_that_is_gone_are_reset_at_the_same_rate() {
+    let mut b = Bench::new();
+    let id = CidCodec::new(&CID_KEY, NODE, OTHER_WORKER).unwrap().encode(1, 2, 3);
+    let orphan = |b: &mut Bench, p: &[u8]| b.gate.orphan(p, &mut b.counters, b.now, &mut b.out);
+    for p in [long(0xe0, 1, &id, &SCID, &REST), initial(&id, &SCID, &[], 1200), short(&id, 21), vec![], vec![0x40]] {
+        assert_eq!(orphan(&mut b, &p), Verdict::Drop);
+    }
+    b.counted(|c| c.dropped.unknown_connection = 5);
+    for size in [22, 60, 1200] {
+        let Verdict::Answer(n) = orphan(&mut b, &short(&id, size)) else { panic!("not answered") };
+        assert!(n < size);
+        assert_eq!(b.out[n - 16..n], reset_of(&id));
+    }
+    assert_eq!((0..1_000).filter(|_| orphan(&mut b, &short(&id, 50)) != Verdict::Drop).count(), 247);
+}
+
+#[test]
 fn what_another_worker_hands_over_reaches_its_connection() {
     let mut b = Bench::new();
     b.crowd.alive.insert((1, 2));
@@ -476,7 +558,7 @@ fn u9_a_turn_begins_so_many_handshakes_and_the_rest_waits_with_its_token() {
     let mut waiting = Waiting::new();
     for p in [&second, &hello()] {
         assert_eq!(b.judge(p), Verdict::Wait);
-        waiting.push(p, b.from, b.from, &mut b.counters);
+        waiting.push(p, b.from, b.from, false, &mut b.counters);
     }
     b.counted(|_| {});
     b.gate.start_turn();

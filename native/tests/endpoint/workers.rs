@@ -1,7 +1,343 @@
 //! Datagrams of other workers' connections.
+//!
+//! Of two sockets on one port, the one that is bound to the address itself gets what comes to it, not the one that is bound to all: so
+//! a test says which worker the kernel brings a datagram to.
 
 use crate::kit::*;
 use crate::raw::Raw;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const NAME: &str = "0123456789abcdef";
+const RESET: u32 = 3;
+
+/// A folder of the test's own, where its workers meet.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("spooky-workers-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn name(&self, worker: u8) -> PathBuf {
+        self.0.join(format!("{worker}-{NAME}"))
+    }
+
+    fn worker(&self, number: u8, host: &str, port: u16, change: impl FnOnce(&mut Value)) -> Side {
+        server(|o| {
+            (o["cid"]["workerId"], o["hosts"], o["port"], o["reusePort"]) = (number.into(), json!([host]), port.into(), true.into());
+            o["handover"] = json!({ "folder": self.0, "name": NAME });
+            change(o);
+        })
+    }
+
+    /// Gets what comes to any address, as long as nobody has that one.
+    fn everywhere(&self, number: u8, port: u16) -> Side {
+        self.worker(number, "0.0.0.0", port, |_| {})
+    }
+
+    /// Gets what comes to `MEETING`.
+    fn first(&self, number: u8, port: u16) -> Side {
+        self.worker(number, MEETING, port, |_| {})
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Where clients ask.
+const MEETING: &str = "127.0.0.2";
+
+fn meeting(port: u16) -> SocketAddr {
+    SocketAddr::new(MEETING.parse().unwrap(), port)
+}
+
+/// sent, received, delivered, lost, refused.
+fn handed(s: &mut Side) -> [u64; 5] {
+    let h = &s.stats()["handover"];
+    ["sent", "received", "delivered", "lost", "refused"].map(|k| h[k].as_u64().unwrap())
+}
+
+/// A client that knows the worker which gets what comes to `MEETING`.
+fn known(workers: &mut [&mut Side], port: u16) -> (Side, Who) {
+    let mut c = client(meeting(port));
+    let mut sides: Vec<&mut Side> = workers.iter_mut().map(|s| &mut **s).collect();
+    let before: usize = sides.iter().map(|s| s.conns.len()).sum();
+    sides.push(&mut c);
+    drive(&mut sides, "a handshake", |x| x.iter().map(|s| s.conns.len()).sum::<usize>() == before + 2);
+    let cw = c.conns[0];
+    (c, cw)
+}
+
+/// `text` there and back on a stream.
+fn ask(workers: &mut [&mut Side], c: &mut Side, cw: Who, id: u64, bytes: &[u8]) {
+    c.out.send(cw, id, bytes, true);
+    let mut sides: Vec<&mut Side> = workers.iter_mut().map(|s| &mut **s).collect();
+    sides.push(c);
+    drive(&mut sides, "an echo", |x| x.last().unwrap().seen(cw, id).fin);
+    assert_eq!(c.seen(cw, id).bytes, bytes);
+}
+
+#[test]
+fn a_worker_that_joins_brings_the_owner_what_is_its() {
+    let folder = Folder::new();
+    let mut owner = folder.everywhere(3, 0).reacting(echo);
+    let port = owner.address().port();
+    let (mut c, cw) = known(&mut [&mut owner], port);
+    ask(&mut [&mut owner], &mut c, cw, 0, b"alone");
+    let mut other = folder.first(4, port).reacting(echo);
+    // What came before it did.
+    owner.turn(true);
+    let before = owner.stats()["datagrams"][0].as_u64().unwrap();
+    ask(&mut [&mut owner, &mut other], &mut c, cw, 4, &pattern(300_000, 5));
+    drive(&mut [&mut owner, &mut other], "the last ones", |x| handed(x[0])[1] == handed(x[1])[0]);
+    let [sent, received, ..] = handed(&mut other);
+    assert!(sent > 200, "{sent}");
+    assert_eq!((received, handed(&mut owner)), (0, [0, sent, sent, 0, 0]));
+    // Nothing came to it in another way, and JavaScript heard nothing of it.
+    assert_eq!(owner.stats()["datagrams"][0].as_u64().unwrap() - before, sent);
+    assert_eq!((other.events.len(), other.conns.len(), owner.conns.len()), (0, 0, 1));
+    // A newcomer is the joined one's own, and each keeps theirs.
+    let (mut d, dw) = known(&mut [&mut owner, &mut other], port);
+    ask(&mut [&mut owner, &mut other], &mut d, dw, 0, b"new");
+    ask(&mut [&mut owner, &mut other], &mut c, cw, 8, b"old");
+    assert_eq!((other.conns.len(), owner.conns.len()), (1, 1));
+    assert_eq!(handed(&mut owner)[0], 0);
+}
+
+#[test]
+fn what_an_owner_has_no_room_for_is_lost_and_sent_again() {
+    let folder = Folder::new();
+    let mut owner = folder.everywhere(3, 0).reacting(echo);
+    let port = owner.address().port();
+    let (mut c, cw) = known(&mut [&mut owner], port);
+    let mut other = folder.first(4, port);
+    // The owner is busy elsewhere: one message waits for it for each turn of the other one.
+    let body = pattern(20_000, 5);
+    for id in 0..90 {
+        c.out.send(cw, id * 4, &body[..200], true);
+        drive(&mut [&mut c, &mut other], "its next datagram", |x| handed(x[1]).iter().step_by(3).sum::<u64>() > id);
+        if handed(&mut other)[3] > 3 {
+            break;
+        }
+    }
+    assert!(handed(&mut other)[3] > 3);
+    ask(&mut [&mut owner, &mut other], &mut c, cw, 396, &body);
+    drive(&mut [&mut owner, &mut other, &mut c], "all of it", |x| (0..4).all(|id| x[2].seen(cw, id * 4).bytes == body[..200]));
+    drive(&mut [&mut owner, &mut other], "the last ones", |x| handed(x[0])[1] == handed(x[1])[0]);
+    let [sent, _, _, lost, _] = handed(&mut other);
+    assert!(sent > 0 && lost > 3);
+    assert_eq!(handed(&mut owner), [0, sent, sent, 0, 0]);
+}
+
+#[test]
+fn the_clients_of_a_worker_that_is_gone_are_reset_by_whoever_hears_them() {
+    for killed in [false, true] {
+        let folder = Folder::new();
+        let mut owner = folder.everywhere(3, 0);
+        let port = owner.address().port();
+        let (mut c, cw) = known(&mut [&mut owner], port);
+        let mut raw = Raw::new(meeting(port), 4);
+        raw.drive(&mut owner, "a raw handshake", |s, r| r.q.is_established() && s.conns.len() == 2);
+        let mut other = folder.first(4, port);
+        drop(owner);
+        assert!(!folder.name(3).exists());
+        if killed {
+            // What is killed leaves its name.
+            drop(UnixDatagram::bind(folder.name(3)).unwrap());
+        }
+        c.out.send(cw, 0, &[7; 100], true);
+        drive(&mut [&mut other, &mut c], "a reset", |x| !x[1].closes.is_empty());
+        assert_eq!((c.closes[0].side, c.closes[0].app), (RESET, false));
+        let [sent, _, _, lost, _] = handed(&mut other);
+        assert!(sent == 0 && lost > 0);
+        assert_eq!((&other.stats()["answered"]["reset"], &other.stats()["dropped"]["unknown_connection"]), (&lost.into(), &lost.into()));
+        // A long header is nobody's any more, and is not answered.
+        raw.q.stream_send(0, &[7; 100], false).unwrap();
+        let (short, _) = raw.packets().remove(0);
+        let mut long = vec![0xe0, 0, 0, 0, 1, 17];
+        long.extend_from_slice(&short[1..18]);
+        long.extend_from_slice(&[0, 0x40, 0x20]);
+        long.extend_from_slice(&[9; 32]);
+        raw.sockets[0].send_to(&long, meeting(port)).unwrap();
+        drive(&mut [&mut other], "a long header", |x| handed(x[0])[3] == lost + 1);
+        let stats = other.stats();
+        assert_eq!((&stats["answered"]["reset"], &stats["dropped"]["unknown_connection"]), (&lost.into(), &(lost + 1).into()));
+    }
+}
+
+#[test]
+fn the_successor_of_a_dead_worker_under_its_number_resets_what_that_one_left() {
+    let folder = Folder::new();
+    let mut owner = folder.everywhere(3, 0);
+    let port = owner.address().port();
+    let (mut c, cw) = known(&mut [&mut owner], port);
+    let mut other = folder.first(4, port);
+    drop(owner);
+    let mut again = folder.everywhere(3, port).reacting(echo);
+    c.out.send(cw, 0, &[7; 100], true);
+    drive(&mut [&mut other, &mut again, &mut c], "a reset", |x| !x[2].closes.is_empty());
+    assert_eq!(c.closes[0].side, RESET);
+    drive(&mut [&mut other, &mut again], "the last ones", |x| handed(x[1])[1] == handed(x[0])[0]);
+    let sent = handed(&mut other)[0];
+    assert_eq!((handed(&mut other), handed(&mut again)), ([sent, 0, 0, 0, 0], [0, sent, 0, 0, 0]));
+    assert_eq!((&again.stats()["answered"]["reset"], &other.stats()["answered"]["reset"]), (&sent.into(), &0.into()));
+}
+
+#[test]
+fn newcomers_go_to_successors_and_whoever_has_begun_stays() {
+    let folder = Folder::new();
+    let mut new = folder.everywhere(4, 0).reacting(echo);
+    let port = new.address().port();
+    let mut old = folder.first(3, port).reacting(echo);
+    let (mut c, cw) = known(&mut [&mut old, &mut new], port);
+    // In the midst of its handshake: what it says next is answered where it has begun.
+    let mut young = Raw::new(meeting(port), 4);
+    young.turn();
+    drive(&mut [&mut old], "half a handshake", |x| x[0].stats()["halfOpen"] == 1);
+    old.ep.succeed(vec![4]).unwrap();
+    young.drive(&mut old, "the other half", |s, r| r.q.is_established() && s.conns.len() == 2);
+    assert_eq!(handed(&mut old), [0; 5]);
+    old.ep.drain();
+    let mut clients: Vec<(Side, Who)> = (0..3).map(|_| known(&mut [&mut old, &mut new], port)).collect();
+    for (d, dw) in &mut clients {
+        ask(&mut [&mut old, &mut new], d, *dw, 0, &pattern(50_000, 7));
+    }
+    ask(&mut [&mut old, &mut new], &mut c, cw, 0, b"still here");
+    assert_eq!((old.conns.len(), new.conns.len()), (2, 3));
+    drive(&mut [&mut old, &mut new], "the last ones", |x| handed(x[1])[1] == handed(x[0])[0]);
+    let sent = handed(&mut old)[0];
+    assert_eq!((handed(&mut old), handed(&mut new)), ([sent, 0, 0, 0, 0], [0, sent, sent, 0, 0]));
+    assert_eq!(old.stats()["handshakes"]["refused_draining"], 0);
+    // The last one leaves; others are still handed over, until the endpoint is closed.
+    c.out.close(cw, true, 0, "");
+    young.q.close(true, 0, b"").unwrap();
+    young.drive(&mut old, "the drain", |s, _| {
+        s.events.contains(&Event::Drained) || {
+            c.turn(true);
+            false
+        }
+    });
+    let (mut d, dw) = known(&mut [&mut old, &mut new], port);
+    ask(&mut [&mut old, &mut new], &mut d, dw, 0, b"later");
+}
+
+#[test]
+fn a_retry_before_the_change_leads_to_the_successor() {
+    let folder = Folder::new();
+    let always = |o: &mut Value| o["retry"] = "always".into();
+    let mut new = folder.worker(4, "0.0.0.0", 0, always).reacting(echo);
+    let port = new.address().port();
+    let mut old = folder.worker(3, MEETING, port, always);
+    let mut asked = Raw::new(meeting(port), 4);
+    asked.turn();
+    drive(&mut [&mut old], "a Retry", |x| x[0].stats()["answered"]["retry"] == 1);
+    old.ep.succeed(vec![4]).unwrap();
+    old.ep.drain();
+    drive_with(&mut [&mut old, &mut new], "a handshake after it", &[], |x, _| {
+        asked.turn();
+        asked.q.is_established() && x[1].conns.len() == 1
+    });
+    assert_eq!((&new.stats()["answered"]["retry"], &old.stats()["dropped"]["draining"]), (&0.into(), &0.into()));
+    // And one that has been asked by the new one, and is heard by the old one.
+    let (mut c, cw) = known(&mut [&mut old, &mut new], port);
+    ask(&mut [&mut old, &mut new], &mut c, cw, 0, b"both");
+    assert_eq!((old.conns.len(), new.conns.len(), &new.stats()["answered"]["retry"]), (0, 2, &1.into()));
+}
+
+#[test]
+fn workers_that_succeed_each_other_pass_nothing_on_twice() {
+    let folder = Folder::new();
+    let mut a = folder.everywhere(3, 0).reacting(echo);
+    let port = a.address().port();
+    let mut b = folder.first(4, port).reacting(echo);
+    a.ep.succeed(vec![4]).unwrap();
+    b.ep.succeed(vec![3]).unwrap();
+    let (mut c, cw) = known(&mut [&mut a, &mut b], port);
+    ask(&mut [&mut a, &mut b], &mut c, cw, 0, b"once");
+    assert_eq!((a.conns.len(), b.conns.len(), handed(&mut a)[0], handed(&mut b)[1]), (1, 0, 0, 0));
+    // Of a third worker: whoever handed that over was wrong.
+    let id = spooky_quic::ids::CidCodec::new(&hex("00112233445566778899aabbccddeeff"), 7, 5).unwrap().encode(1, 2, 3);
+    let mut datagram = vec![0x40];
+    datagram.extend_from_slice(&id);
+    datagram.extend_from_slice(&[0; 40]);
+    let before = handed(&mut a);
+    UnixDatagram::unbound().unwrap().send_to(&message(&[(&datagram, c.address(), meeting(port))]), folder.name(3)).unwrap();
+    drive(&mut [&mut a, &mut b], "what goes round", |x| handed(x[0])[1] == before[1] + 1);
+    assert_eq!(handed(&mut a), [0, before[1] + 1, before[2], 0, 1]);
+    assert_eq!((&a.stats()["dropped"]["foreign"], &a.stats()["answered"]["reset"]), (&1.into(), &0.into()));
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+fn message(entries: &[(&[u8], SocketAddr, SocketAddr)]) -> Vec<u8> {
+    let mut m = vec![1];
+    for (datagram, from, to) in entries {
+        m.extend_from_slice(&(datagram.len() as u16).to_be_bytes());
+        m.extend_from_slice(&spooky_quic::address::encode(from));
+        m.extend_from_slice(&spooky_quic::address::encode(to));
+        m.extend_from_slice(datagram);
+    }
+    m
+}
+
+#[test]
+fn messages_that_no_worker_sends_are_refused_and_counted() {
+    let folder = Folder::new();
+    let mut s = folder.first(3, 0).reacting(echo);
+    let here = s.address();
+    let (there, six): (SocketAddr, SocketAddr) = ("192.0.2.1:9".parse().unwrap(), "[2001:db8::1]:9".parse().unwrap());
+    let gate = UnixDatagram::unbound().unwrap();
+    let put = |m: &[u8], s: &mut Side| {
+        gate.send_to(m, folder.name(3)).unwrap();
+        s.turn(true);
+    };
+    let short = [0x41; 60];
+    let good = message(&[(&short, there, here)]);
+    let mut refused = 0;
+    for n in 0..good.len() {
+        put(&good[..n], &mut s);
+        refused += 1;
+        assert_eq!(handed(&mut s), [0, 0, 0, 0, refused], "{n}");
+    }
+    for version in [0, 2, 255] {
+        put(&[&[version][..], &good[1..]].concat(), &mut s);
+        refused += 1;
+    }
+    assert_eq!(handed(&mut s), [0, 0, 0, 0, refused]);
+    // For addresses that are not ours, or from where we cannot answer.
+    let elsewhere = SocketAddr::new(here.ip(), here.port() ^ 1);
+    put(&message(&[(&short, there, elsewhere), (&short, there, there), (&short, six, here), (&short, there, six)]), &mut s);
+    assert_eq!(handed(&mut s), [0, 4, 0, 0, refused + 4]);
+    // What is whole counts, whatever is behind it.
+    let mut tail = message(&[(&short, there, here), (b"", there, here)]);
+    tail.push(0);
+    put(&tail, &mut s);
+    assert_eq!(handed(&mut s), [0, 6, 0, 0, refused + 5]);
+    let mut r = spooky_quic::ids::Random::new();
+    for _ in 0..2_000 {
+        let mut m: Vec<u8> = (0..r.below(200)).map(|_| r.number() as u8).collect();
+        if let Some(first) = m.first_mut() {
+            *first = 1;
+        }
+        put(&m, &mut s);
+    }
+    assert_eq!(handed(&mut s)[2], 0);
+    let (mut c, cw) = known(&mut [&mut s], here.port());
+    ask(&mut [&mut s], &mut c, cw, 0, b"as before");
+}
 
 #[test]
 fn a_datagram_of_another_workers_connection_is_handed_over_and_taken_in() {

@@ -179,7 +179,7 @@ impl Life {
                 self.b.crowd.young.insert((self.b.from, n.dcid), slot);
                 self.b.begun();
             }
-            Verdict::Wait => self.waiting.push(p, self.b.from, self.b.from, &mut self.b.counters),
+            Verdict::Wait => self.waiting.push(p, self.b.from, self.b.from, self.b.forwarded, &mut self.b.counters),
             Verdict::Answer(_) | Verdict::Drop => unreachable!("counted elsewhere"),
         }
     }

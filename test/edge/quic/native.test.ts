@@ -1,6 +1,7 @@
 import { NativeEngine } from '../../../src/edge/quic/native/engine.ts';
 import { systemClock, type Clock } from '../../../src/lib/clock.ts';
 import { engineSuite, type Made, type Nature } from './conformance.ts';
+import { handoverSuite } from './handover.ts';
 import { datagramSuite } from './hostile.ts';
 import { describeNative } from './native/built.ts';
 import { nativeSuite } from './native/suite.ts';
@@ -17,5 +18,6 @@ describeNative('native', (addon) => {
   };
   engineSuite('native', () => make(systemClock), NATURE);
   datagramSuite('native', make, NATURE);
+  handoverSuite('native', () => make(systemClock));
   nativeSuite(addon);
 });

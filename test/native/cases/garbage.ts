@@ -16,6 +16,7 @@ const takers: Record<string, { json: string; call: (json: string) => unknown }> 
   setTls: { json: tlsJson(o.tls), call: (json) => addon.setTls(server.handle, json) },
   setLimits: { json: limitsJson(o.limits), call: (json) => addon.setLimits(server.handle, json) },
   setKeys: { json: keysJson(o), call: (json) => addon.setKeys(server.handle, json) },
+  succeed: { json: '[0,7,255]', call: (json) => addon.succeed(server.handle, json) },
 };
 
 /** Every copy of `value` with one place changed by `change`, and where that was. */

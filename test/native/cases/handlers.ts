@@ -60,6 +60,7 @@ async function inside(): Promise<object> {
       setRetry: () => addon.setRetry(w.handle, 'load'),
       setCongestion: () => addon.setCongestion(w.handle, 'cubic'),
       setKeys: () => addon.setKeys(w.handle, keysJson(o)),
+      succeed: () => addon.succeed(w.handle, '[]'),
       info: () => addon.info(w.handle, slot, generation),
       connStats: () => addon.connStats(w.handle, slot, generation),
       stuck: () => addon.stuck(w.handle, slot, generation, 0),

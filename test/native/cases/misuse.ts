@@ -23,6 +23,7 @@ const good: Record<keyof Addon, readonly unknown[]> = {
   setRetry: [h, 'load'],
   setCongestion: [h, 'bbr'],
   setKeys: [h, keysJson(o)],
+  succeed: [h, '[1]'],
   drain: [h],
   close: [h],
   stats: [h],

@@ -33,6 +33,8 @@ export interface Addon {
   setRetry(handle: number, mode: string): void;
   setCongestion(handle: number, name: string): void;
   setKeys(handle: number, json: string): void;
+  /** A JSON list of workers. */
+  succeed(handle: number, json: string): void;
   drain(handle: number): void;
   close(handle: number): void;
   stats(handle: number): string;

@@ -68,9 +68,9 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
     this.link.schedule();
   }
 
-  /** Until the addon does it, whoever begins a connection begins it here. */
   succeed(workers: readonly number[]): void {
     checkSuccessors(workers);
+    if (!this.link.gone) this.addon.succeed(this.link.handle, JSON.stringify(workers));
   }
 
   async drain(): Promise<void> {

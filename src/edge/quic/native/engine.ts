@@ -27,7 +27,7 @@ export class NativeEngine implements QuicEngine {
     datagram: true,
     threads: true,
     pq: true,
-    handover: false,
+    handover: true,
   };
   private readonly addon: Addon;
   private readonly clock: Clock;

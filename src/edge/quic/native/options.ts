@@ -25,6 +25,7 @@ export function listenJson(o: ListenOptions, debugging: Debugging): string {
     field('port', o.port),
     field('reusePort', o.reusePort),
     field('cid', { nodeId: o.cid.nodeId, workerId: o.cid.workerId, key: hex(o.cid.key) }),
+    ...(o.handover === undefined ? [] : [field('handover', checkedHandover(o.handover))]),
     ...keyFields(o),
     field('retry', o.retry),
     field('limits', o.limits),
@@ -35,6 +36,12 @@ export function listenJson(o: ListenOptions, debugging: Debugging): string {
     ...(keylog === undefined ? [] : [field('keylog', keylog)]),
     ...(debugging.qlog === undefined ? [] : [field('qlog', debugging.qlog)]),
   ]);
+}
+
+/** The folder is the addon's to find fault with: only the system knows. */
+function checkedHandover(h: NonNullable<ListenOptions['handover']>): { folder: string; name: string } {
+  if (!/^[0-9a-f]{16}$/.test(h.name)) throw new RangeError(`handover.name: ${JSON.stringify(h.name)} is not 16 hexadecimal digits`);
+  return { folder: h.folder, name: h.name };
 }
 
 export function keysJson(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): string {

@@ -185,6 +185,10 @@ export class FakeAddon implements Addon {
     this.at(handle, `setKeys ${json}`);
   }
 
+  succeed(handle: number, json: string): void {
+    this.at(handle, `succeed ${json}`);
+  }
+
   drain(handle: number): void {
     this.at(handle, 'drain');
   }

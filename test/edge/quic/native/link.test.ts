@@ -570,12 +570,15 @@ describe('what is asked of the addon', () => {
     ep.setRetry('always');
     ep.setCongestion?.('bbr');
     ep.setKeys({ resetKey: Buffer.alloc(32, 1), tokenKeys: [Buffer.alloc(32, 2)] });
+    ep.succeed([4, 200]);
+    expect(() => ep.succeed([4, 256])).toThrow('succeed: 256 is no worker');
     ep.forward(text('packet'), REMOTE, LOCAL);
     await nextTurn();
     expect(fake.calls).toEqual([
       'setRetry always',
       'setCongestion bbr',
       `setKeys {"resetKey":"${'01'.repeat(32)}","tokenKeys":["${'02'.repeat(32)}"]}`,
+      'succeed [4,200]',
       'forward 6',
       'flush 0',
     ]);
@@ -597,6 +600,7 @@ describe('options', () => {
   test('what is wrong is refused by name before the addon sees it', async () => {
     expect(await refused({ hosts: [] })).toBe('hosts: no interface is named');
     expect(await refused({ hosts: ['localhost'] })).toBe('hosts: "localhost" is no IP address');
+    expect(await refused({ handover: { folder: '/tmp', name: '../x' } })).toBe('handover.name: "../x" is not 16 hexadecimal digits');
     expect(await refused({ resetKey: Buffer.alloc(8) })).toBe('resetKey: at least 16 bytes wanted');
     expect(await refused({ tokenKeys: [] })).toBe('tokenKeys: at least one key wanted');
     expect(await refused({ tokenKeys: [Buffer.alloc(16)] })).toBe('tokenKeys: 32 bytes wanted');

@@ -25,6 +25,7 @@ const EXPORTS = [
   'setRetry',
   'setCongestion',
   'setKeys',
+  'succeed',
   'drain',
   'close',
   'stats',

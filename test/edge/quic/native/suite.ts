@@ -65,7 +65,7 @@ export function nativeSuite(addon: () => Addon): void {
         datagram: true,
         threads: true,
         pq: true,
-        handover: false,
+        handover: true,
       });
     });
 

@@ -1,0 +1,212 @@
+//! Datagrams of other workers' connections, to their owners and from those who got ours: a Unix socket of datagrams for each endpoint,
+//! named by its worker's number, in a folder that only this user may enter.
+//!
+//! ```text
+//! message    version u8 = 1 | entry, at least one
+//! entry      length u16 | from 18 | to 18 | datagram
+//! ```
+//!
+//! Numbers are big endian, addresses those of `address`. A message takes what one turn has for one owner: by default the kernel lets
+//! only ten messages wait (net.unix.max_dgram_qlen), but asks little of their size. What it does not take is lost, as datagrams can be.
+
+use crate::address::{self, ADDRESS_LENGTH};
+use crate::options::HandoverOptions;
+use crate::socket::send_buffer;
+use serde::Serialize;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+pub const VERSION: u8 = 1;
+/// The longest message.
+pub const MESSAGE: usize = 64 * 1024;
+const LENGTH: usize = 2;
+/// What an entry has in front of its datagram.
+pub const HEAD: usize = LENGTH + 2 * ADDRESS_LENGTH;
+/// What all messages that wait at their owners may take of the kernel's memory, as far as the system allows.
+const SEND_BUFFER: usize = 4 << 20;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Handed {
+    pub sent: u64,
+    pub received: u64,
+    /// Of those received: reached a connection, or may begin one.
+    pub delivered: u64,
+    /// The kernel took it not: the owner's queue is full, or the owner is gone.
+    pub lost: u64,
+    /// Of those received: malformed, for an address that is not ours, or for yet another worker.
+    pub refused: u64,
+}
+
+/// What waits for one owner, as the message that it becomes.
+struct Parcel {
+    worker: u8,
+    to: UnixAddress,
+    message: Vec<u8>,
+    count: u64,
+}
+
+pub struct Handover {
+    pub handed: Handed,
+    socket: UnixDatagram,
+    options: HandoverOptions,
+    /// Something waits in `parcels`.
+    waiting: bool,
+    parcels: Vec<Parcel>,
+    /// Behind the socket: whoever finds it gone must not find its name.
+    _place: Place,
+}
+
+impl Handover {
+    /// Whoever had this worker's number before is gone, and so is its socket.
+    pub fn open(o: &HandoverOptions, worker: u8) -> io::Result<Self> {
+        let path = o.path(worker);
+        let address = UnixAddress::from_pathname(&path)?;
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let socket = UnixDatagram::bind_addr(&address)?;
+        let place = Place::of(path)?;
+        fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600))?;
+        socket.set_nonblocking(true)?;
+        send_buffer(&socket, SEND_BUFFER)?;
+        Ok(Handover { handed: Handed::default(), socket, options: o.clone(), waiting: false, parcels: Vec::new(), _place: place })
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Lets a datagram wait for `send`.
+    pub fn push(&mut self, worker: u8, datagram: &[u8], from: &SocketAddr, to: &SocketAddr) {
+        let Some(parcel) = self.parcel(worker) else {
+            self.handed.lost += 1;
+            return;
+        };
+        if !parcel.add(datagram, from, to) {
+            // Full: it leaves now. Who is gone is told of at the next one.
+            self.send(|_, _, _| {});
+            let added = self.parcel(worker).is_some_and(|p| p.add(datagram, from, to));
+            self.handed.lost += u64::from(!added);
+        }
+        self.waiting = true;
+    }
+
+    fn parcel(&mut self, worker: u8) -> Option<&mut Parcel> {
+        let at = match self.parcels.iter().position(|p| p.worker == worker) {
+            Some(at) => at,
+            None => {
+                let to = UnixAddress::from_pathname(self.options.path(worker)).ok()?;
+                self.parcels.push(Parcel { worker, to, message: vec![VERSION], count: 0 });
+                self.parcels.len() - 1
+            }
+        };
+        self.parcels.get_mut(at)
+    }
+
+    /// One message for each owner that something waits for. What is for an owner that is gone, comes back.
+    pub fn send(&mut self, mut back: impl FnMut(&mut [u8], SocketAddr, SocketAddr)) {
+        if !std::mem::take(&mut self.waiting) {
+            return;
+        }
+        for p in self.parcels.iter_mut().filter(|p| p.count > 0) {
+            match self.socket.send_to_addr(&p.message, &p.to) {
+                Ok(_) => self.handed.sent += p.count,
+                Err(e) => {
+                    self.handed.lost += p.count;
+                    if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) {
+                        let mut rest = entries(&mut p.message).unwrap_or_default();
+                        while let Some((datagram, from, to)) = next(&mut rest) {
+                            back(datagram, from, to);
+                        }
+                    }
+                }
+            }
+            // Its memory stays for the next time.
+            p.message.truncate(1);
+            p.count = 0;
+        }
+    }
+
+    /// A message of another worker, if one waits: how long it is. Err: the socket is dead.
+    pub fn receive(&self, memory: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.socket.recv(memory) {
+            Ok(n) => Ok(Some(n)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Parcel {
+    /// False: it is full.
+    fn add(&mut self, datagram: &[u8], from: &SocketAddr, to: &SocketAddr) -> bool {
+        let m = &mut self.message;
+        let Ok(length) = u16::try_from(datagram.len()) else { return false };
+        if m.len() + HEAD + datagram.len() > MESSAGE {
+            return false;
+        }
+        m.extend_from_slice(&length.to_be_bytes());
+        m.extend_from_slice(&address::encode(from));
+        m.extend_from_slice(&address::encode(to));
+        m.extend_from_slice(datagram);
+        self.count += 1;
+        true
+    }
+}
+
+/// The entries of a message of our version.
+pub fn entries(message: &mut [u8]) -> Option<&mut [u8]> {
+    match message.split_first_mut() {
+        Some((&mut VERSION, rest)) => Some(rest),
+        _ => None,
+    }
+}
+
+/// The first entry of `rest`, which goes on behind it: a datagram, from, to. None: there is no whole one; what is left is in `rest`.
+pub fn next<'a>(rest: &mut &'a mut [u8]) -> Option<(&'a mut [u8], SocketAddr, SocketAddr)> {
+    let (head, _) = rest.split_at_checked(HEAD)?;
+    let length = usize::from(u16::from_be_bytes([head[0], head[1]]));
+    let (from, to) = head[LENGTH..].split_at(ADDRESS_LENGTH);
+    let (from, to) = (address::decode(from)?, address::decode(to)?);
+    if rest.len() < HEAD + length {
+        return None;
+    }
+    let (entry, behind) = std::mem::take(rest).split_at_mut(HEAD + length);
+    *rest = behind;
+    Some((&mut entry[HEAD..], from, to))
+}
+
+/// The name of our socket, given back when it goes: unless another endpoint has taken it.
+struct Place {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Place {
+    fn of(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Place { path, identity })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // Whoever finds a name without a socket behind it knows as much.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|m| (m.dev(), m.ino()))
+}
+
+#[cfg(test)]
+mod tests;

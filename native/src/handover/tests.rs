@@ -1,0 +1,219 @@
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+type Datagram = (Vec<u8>, SocketAddr, SocketAddr);
+
+/// A folder of the test's own.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("spooky-handover-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn options(&self) -> HandoverOptions {
+        HandoverOptions { folder: self.0.clone(), name: "00112233445566ff".into() }
+    }
+
+    fn open(&self, worker: u8) -> Handover {
+        Handover::open(&self.options(), worker).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ends() -> (SocketAddr, SocketAddr) {
+    ("192.0.2.1:1000".parse().unwrap(), "[2001:db8::1]:443".parse().unwrap())
+}
+
+/// What a message says, and whether it was whole.
+fn read(message: &mut [u8]) -> (Vec<Datagram>, bool) {
+    let mut out = Vec::new();
+    let Some(mut rest) = entries(message) else { return (out, false) };
+    while let Some((datagram, from, to)) = next(&mut rest) {
+        out.push((datagram.to_vec(), from, to));
+    }
+    (out, rest.is_empty())
+}
+
+/// Everything that waits.
+fn drain(h: &Handover) -> Vec<Vec<Datagram>> {
+    let mut memory = vec![0; MESSAGE];
+    let mut out = Vec::new();
+    while let Some(n) = h.receive(&mut memory).unwrap() {
+        let (datagrams, whole) = read(&mut memory[..n]);
+        assert!(whole);
+        out.push(datagrams);
+    }
+    out
+}
+
+fn send(h: &mut Handover) -> Vec<Datagram> {
+    let mut back = Vec::new();
+    h.send(|d, from, to| back.push((d.to_vec(), from, to)));
+    back
+}
+
+#[test]
+fn a_turns_datagrams_for_one_owner_are_one_message() {
+    let folder = Folder::new();
+    let (mut a, b, c) = (folder.open(1), folder.open(2), folder.open(200));
+    let (from, to) = ends();
+    for i in 0..20 {
+        a.push(2, &[i; 1200], &from, &to);
+    }
+    a.push(200, b"", &to, &from);
+    assert_eq!((drain(&b).len(), send(&mut a).len()), (0, 0));
+    let wanted: Vec<Datagram> = (0..20).map(|i| (vec![i; 1200], from, to)).collect();
+    assert_eq!(drain(&b), [wanted]);
+    assert_eq!(drain(&c), [[(Vec::new(), to, from)]]);
+    assert_eq!((a.handed.sent, a.handed.lost), (21, 0));
+    // Nothing waits any more, and nothing goes twice.
+    send(&mut a);
+    assert_eq!((drain(&b).len(), drain(&c).len(), a.handed.sent), (0, 0, 21));
+}
+
+#[test]
+fn what_does_not_fit_into_one_message_goes_in_two() {
+    let folder = Folder::new();
+    let (mut a, b) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    for _ in 0..100 {
+        a.push(2, &[7; 1400], &from, &to);
+    }
+    send(&mut a);
+    let got = drain(&b);
+    assert_eq!((got.len(), got.iter().map(Vec::len).sum::<usize>(), a.handed.sent), (3, 100, 100));
+    // The longest datagram that there is leaves no room for its head; one that just fits, does.
+    a.push(2, &[7; MESSAGE - HEAD], &from, &to);
+    a.push(2, &[7; MESSAGE], &from, &to);
+    a.push(2, &[8; MESSAGE - HEAD - 1], &from, &to);
+    send(&mut a);
+    assert_eq!(drain(&b), [[(vec![8; MESSAGE - HEAD - 1], from, to)]]);
+    assert_eq!((a.handed.sent, a.handed.lost), (101, 2));
+}
+
+#[test]
+fn a_queue_that_is_full_loses_and_goes_on() {
+    let folder = Folder::new();
+    let (mut a, b) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    for _ in 0..5_000 {
+        a.push(2, &[7; 100], &from, &to);
+        assert_eq!(send(&mut a), []);
+    }
+    assert!(a.handed.lost > 0 && a.handed.sent > 0 && a.handed.lost + a.handed.sent == 5_000);
+    assert_eq!(drain(&b).len() as u64, a.handed.sent);
+    let lost = a.handed.lost;
+    a.push(2, &[7; 100], &from, &to);
+    send(&mut a);
+    assert_eq!((drain(&b).len(), a.handed.lost), (1, lost));
+}
+
+#[test]
+fn what_is_for_an_owner_that_is_gone_comes_back() {
+    let folder = Folder::new();
+    let mut a = folder.open(1);
+    let (from, to) = ends();
+    let wanted = [(vec![1; 60], from, to), (vec![2; 70], from, to)];
+    let mut returned = |owner: u8, what: &str| {
+        for (d, from, to) in &wanted {
+            a.push(owner, d, from, to);
+        }
+        assert_eq!(send(&mut a), wanted, "{what}");
+        (a.handed.sent, a.handed.lost)
+    };
+    assert_eq!(returned(2, "never there"), (0, 2));
+    drop(folder.open(2));
+    assert!(!folder.options().path(2).exists());
+    assert_eq!(returned(2, "closed"), (0, 4));
+    // What is killed leaves its name behind.
+    drop(UnixDatagram::bind(folder.options().path(2)).unwrap());
+    assert!(folder.options().path(2).exists());
+    assert_eq!(returned(2, "killed"), (0, 6));
+}
+
+#[test]
+fn a_successor_takes_the_name_and_keeps_it() {
+    let folder = Folder::new();
+    let (mut a, old) = (folder.open(1), folder.open(2));
+    let new = folder.open(2);
+    let (from, to) = ends();
+    a.push(2, b"one", &from, &to);
+    send(&mut a);
+    drop(old);
+    a.push(2, b"two", &from, &to);
+    send(&mut a);
+    assert_eq!((drain(&new).len(), a.handed.sent), (2, 2));
+    let mode = fs::metadata(folder.options().path(2)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Something else of that name goes, but not what is in a folder.
+    drop(new);
+    fs::write(folder.options().path(2), "a file").unwrap();
+    drop(folder.open(2));
+    fs::create_dir(folder.options().path(2)).unwrap();
+    assert!(Handover::open(&folder.options(), 2).is_err());
+}
+
+#[test]
+fn a_folder_that_is_not_there_or_whose_name_is_too_long_is_an_error() {
+    let folder = Folder::new();
+    let at = |path: PathBuf| Handover::open(&HandoverOptions { folder: path, ..folder.options() }, 1).err().unwrap();
+    assert_eq!(at(folder.0.join("none")).kind(), io::ErrorKind::NotFound);
+    let deep = folder.0.join("d".repeat(100));
+    fs::create_dir(&deep).unwrap();
+    assert_eq!(at(deep).kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn every_prefix_of_a_message_gives_its_whole_entries_and_nothing_else() {
+    let (from, to) = ends();
+    let mut p = Parcel { worker: 0, to: UnixAddress::from_pathname("/x").unwrap(), message: vec![VERSION], count: 0 };
+    let wanted: Vec<Datagram> = (0..4).map(|i| (vec![i; usize::from(i) * 10], from, to)).collect();
+    for (d, from, to) in &wanted {
+        assert!(p.add(d, from, to));
+    }
+    let ends: Vec<usize> = wanted
+        .iter()
+        .scan(1, |at, (d, ..)| {
+            *at += HEAD + d.len();
+            Some(*at)
+        })
+        .collect();
+    for n in 0..=p.message.len() {
+        let whole = ends.iter().filter(|&&end| end <= n).count();
+        let (got, clean) = read(&mut p.message[..n].to_vec());
+        assert_eq!(got, wanted[..whole]);
+        assert_eq!(clean, n == 1 || ends.contains(&n), "{n}");
+    }
+    for version in [0, 2, 255] {
+        p.message[0] = version;
+        assert_eq!(read(&mut p.message.clone()), (vec![], false));
+    }
+}
+
+#[test]
+fn random_messages_are_taken_apart_without_harm() {
+    let mut r = crate::ids::Random::new();
+    for _ in 0..20_000 {
+        let mut m: Vec<u8> = (0..r.below(300)).map(|_| r.number() as u8).collect();
+        if let Some(first) = m.first_mut() {
+            *first = VERSION;
+        }
+        // Short entries, mostly.
+        if m.len() > 3 && r.below(4) > 0 {
+            (m[1], m[2]) = (0, r.below(100) as u8);
+        }
+        let length = m.len();
+        let (got, _) = read(&mut m);
+        assert!(got.iter().map(|(d, ..)| HEAD + d.len()).sum::<usize>() <= length);
+    }
+}

@@ -2,6 +2,7 @@
  * An installation without nodes: what the chart renders is applied, and the processes that its pods would be run here, with their arguments and
  * environment, and with tokens of their ServiceAccounts.
  */
+import { expect } from '@jest/globals';
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
@@ -11,7 +12,7 @@ import { systemClock } from '../../src/lib/clock.ts';
 import type { Manifest } from '../charts/manifest.ts';
 import { ENGINE } from '../kit/engine.ts';
 import { ROOT } from '../kit/peers.ts';
-import { Child, parseLine } from '../kit/process.ts';
+import { Child, eventually, parseLine } from '../kit/process.ts';
 import { Spooky, temporaryFolder } from '../kit/spooky.ts';
 import { makeCertificate } from '../kit/x509.ts';
 import type { Answer, Api } from './api.ts';
@@ -156,6 +157,9 @@ export const listener = (spec: object = {}, name = 'public', namespace = OWN): o
   spec: { port: 8443, tls: { certificateRefs: [{ name: 'edge-tls' }] }, allowedNamespaces: { from: 'All' }, ...spec },
 });
 
+/** What every story begins with: a Listener for example.com and its certificate. */
+export const entrance = (): object[] => [tlsSecret(OWN, 'edge-tls', ['*.example.com']), listener()];
+
 export const upstream = (namespace: string, name: string, host: string, service: object, more: object = {}): object => ({
   apiVersion: 'spooky.dev/v1alpha1',
   kind: 'Upstream',
@@ -231,6 +235,18 @@ export function verdicts({ metadata, status }: Read, controller = 'spooky.dev/sp
   const conditions = status?.conditions ?? status?.installations?.find((i) => i.controllerName === controller)?.conditions ?? [];
   return Object.fromEntries(conditions.map((c) => [c.type, c.observedGeneration === metadata.generation ? `${c.status} ${c.reason}` : '']));
 }
+
+/** The conditions are these, soon. */
+export const judged = (
+  api: Api,
+  plural: 'listeners' | 'upstreams',
+  namespace: string,
+  name: string,
+  wanted: Record<string, string>,
+): Promise<void> =>
+  eventually(async () => {
+    expect(verdicts(await read(api, plural, namespace, name))).toMatchObject(wanted);
+  }, 20_000);
 
 /** One request over HTTP/3 to the listener on this machine; certificates are not looked at. */
 export const ask = (host: string, path: string, port = 8443, timeoutMs = 5000): Promise<H3Response> =>

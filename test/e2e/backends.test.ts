@@ -45,7 +45,7 @@ test('nginx that ends every connection after 50 requests: no request fails', asy
   const result = await load.halt();
   expect(result).toMatchObject({ failed: 0, statuses: { 200: expect.any(Number) } });
   expect(Object.keys(result.statuses)).toEqual(['200']);
-  expect(result.statuses['200']).toBeGreaterThan(1000);
+  expect(result.statuses['200']).toBeGreaterThan(250);
 }, 30_000);
 
 describe('nginx', () => {

@@ -50,13 +50,13 @@ describe.each([
   });
   afterAll(() => (client as DriverClient | undefined)?.stop());
 
-  /** How the connection to a killed process ends when its client speaks to the next one; null: it does not within a second. */
+  /** How the connection to a killed process ends when its client speaks to the next one; null: it does not within five seconds. */
   async function ending({ spooky, dial }: Served, next: () => Promise<Spooky>): Promise<Failure | null> {
     const connection = await client.driver.open(dial);
     expect((await connection.request(small)).size).toBe(2000);
     await spooky.kill();
     const successor = await next();
-    const asked = connection.attempt({ ...small, timeoutMs: 1000 });
+    const asked = connection.attempt({ ...small, timeoutMs: 5000 });
     const how = await Promise.race([
       connection.closed().then((end) => end.how),
       asked.then((a) => (a.error?.kind === 'timeout' ? null : (a.error as Failure))),

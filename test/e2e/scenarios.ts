@@ -213,7 +213,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
         const after = await world.backend.stats();
         expect(after.active).toBe(0);
         expect(after.cancelled).toBeGreaterThan(before.cancelled);
-      }, 5000);
+      });
     }, 45_000);
 
     test('cancelled before the answer: the backend is told', async () => {
@@ -224,7 +224,7 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
         const after = await world.backend.stats();
         expect(after.active).toBe(0);
         expect(after.cancelled).toBeGreaterThan(before.cancelled);
-      }, 5000);
+      });
     });
 
     test('an answer that breaks off is not taken for complete', async () => {

@@ -12,7 +12,7 @@ import { Client, head } from '../kit/gateway.ts';
 import { bytes, concat, data, frame, headers, section, varint, varint8, type Pair } from '../kit/h3bytes.ts';
 import { frameBytes, u32, type H2Request } from '../kit/h2server.ts';
 import { ROOT } from '../kit/peers.ts';
-import { freeUdpPort } from '../kit/process.ts';
+import { Child, eventually, freeUdpPort } from '../kit/process.ts';
 import { startSpooky, type Spooky } from '../kit/spooky.ts';
 import { makeCertificate } from '../kit/x509.ts';
 
@@ -20,6 +20,8 @@ const REPETITIONS = 1000;
 const WARM_UP = 200;
 const AT_ONCE = 6;
 const HOST = 'site.example';
+/** As often as a worker looks at its loop. */
+const LOOK_MS = 250;
 const MIB = 1 << 20;
 
 const GET = head('GET', '/', HOST);
@@ -277,6 +279,37 @@ async function delays(): Promise<{ all: number; late: number }> {
   return { all, late: all - of('spooky_worker_event_loop_delay_seconds_bucket', '0.1') };
 }
 
+/** A process that does nothing but look at its loop as workers do, and says `all late` when asked: how late is the machine's, not the worker's. */
+const IDLER = `
+  let all = 0, late = 0, at = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    all++;
+    if (now - at - EVERY > 100) late++;
+    at = now;
+  }, EVERY);
+  process.stdin.on('data', () => console.log(all, late));
+`;
+
+class Idler {
+  readonly #child: Child;
+
+  constructor() {
+    this.#child = new Child(process.execPath, ['-e', `const EVERY = ${LOOK_MS};${IDLER}`]);
+  }
+
+  async delays(): Promise<{ all: number; late: number }> {
+    const heard = this.#child.stdout.length;
+    this.#child.write('');
+    const line = await eventually(() => {
+      const said = this.#child.stdout[heard];
+      return said === undefined ? Promise.reject(new Error('no answer')) : Promise.resolve(said);
+    });
+    const [all = 0, late = 0] = line.split(' ').map(Number);
+    return { all, late };
+  }
+}
+
 /** The bound must hold a minute after the last attack; it usually does at once. */
 async function untilBack(pid: number, bound: number): Promise<number> {
   const end = performance.now() + 60_000;
@@ -298,14 +331,16 @@ test.each([
     const pid = await workerPid();
     await pass(WARM_UP);
     const before = await median(pid);
-    const seen = await delays();
+    const idler = new Idler();
+    const [seen, idle] = [await delays(), await idler.delays()];
     await pass(REPETITIONS);
-    const now = await delays();
+    const [now, idled] = [await delays(), await idler.delays()];
     const bound = before + Math.max(before * 0.1, 32 * MIB);
     expect(await untilBack(pid, bound)).toBeLessThanOrEqual(bound);
     expect(now.all - seen.all).toBeGreaterThan(10);
-    // The 99th percentile is below 100 ms.
-    expect(now.late - seen.late).toBeLessThanOrEqual(Math.ceil((now.all - seen.all) / 100));
+    // The 99th percentile is below 100 ms; where an idle process is late more often than that, twice as often as it is.
+    const share = Math.max(0.01, (2 * (idled.late - idle.late)) / Math.max(1, idled.all - idle.all));
+    expect(now.late - seen.late).toBeLessThanOrEqual(Math.ceil((now.all - seen.all) * share));
     expect(await workerPid()).toBe(pid);
     expect(await spooky.metric('spooky_worker_restarts_total')).toBe(0);
     expect(await spooky.metric('spooky_internal_errors_total')).toBe(0);

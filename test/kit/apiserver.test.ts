@@ -26,7 +26,7 @@ const config = (name: string, data: Plain = {}): Plain => ({
 });
 const PATH = '/api/v1/namespaces/shop/configmaps';
 const watch = (query = ''): Promise<Watching> => wire.watch(`${PATH}?watch=true&resourceVersion=${fake.store.rv}${query}`).open();
-const status = async (path = PATH): Promise<number> => (await wire.ask('GET', path, { timeoutMs: 500 })).status;
+const status = async (path = PATH): Promise<number> => (await wire.ask('GET', path, { timeoutMs: 2000 })).status;
 
 describe('objects', () => {
   test('are made with their namespace, replaced, patched and taken away', () => {

@@ -55,6 +55,8 @@ export class Spooky {
   readonly ready: Readonly<Record<string, unknown>>;
   readonly metricsUrl: string;
   readonly adminUrl: string;
+  /** How long the start took: what the start of a worker may take is measured by it, on machines of any speed. */
+  startedMs = 0;
 
   constructor(dir: string, child: Child, ready: Readonly<Record<string, unknown>>) {
     this.dir = dir;
@@ -152,6 +154,7 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
   const fixed = ['serve', '--config', join(dir, CONFIG), '--log-format', 'json', '--metrics', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
   const args = options.args ?? [];
   if (!args.includes('--engine')) fixed.push('--engine', ENGINE.name);
+  const began = performance.now();
   const child = new Child(BIN, [...fixed, ...args], { cwd: dir, env: options.env });
   const ready = await child.waitFor(
     'stderr',
@@ -161,8 +164,14 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
     },
     options.readyMs ?? 30_000,
   );
-  return new Spooky(dir, child, ready);
+  const spooky = new Spooky(dir, child, ready);
+  // In tens, so that parts of it are whole.
+  spooky.startedMs = Math.ceil((performance.now() - began) / 10) * 10;
+  return spooky;
 }
+
+/** Within how many milliseconds a dead worker is replaced: a second, and on slow machines thrice the start of main process and worker. */
+export const replacementMs = (spooky: Spooky): number => Math.max(1000, 3 * spooky.startedMs);
 
 /** A zombie that nobody has reaped yet is dead all the same. */
 export function alive(pid: number): boolean {

@@ -31,7 +31,7 @@ export function run(name: string, addon: string, o: RunOptions = {}): Promise<En
     if (o.killAt !== undefined && stdout.includes(o.killAt)) child.kill('SIGTERM');
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const timer = setTimeout(() => child.kill('SIGKILL'), o.ms ?? 60_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), o.ms ?? 110_000);
   return new Promise((done, failed) => {
     child.on('error', failed);
     child.on('close', (code, signal) => {

@@ -2,19 +2,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { eventually } from '../../kit/process.ts';
 import type { Spooky } from '../../kit/spooky.ts';
 import { startApi, type Api } from '../api.ts';
-import {
-  apply,
-  install,
-  listener,
-  objectPath,
-  OWN,
-  read,
-  service,
-  tlsSecret,
-  upstream,
-  verdicts,
-  type Installation,
-} from '../installation.ts';
+import { apply, entrance, install, judged, objectPath, OWN, read, service, upstream, type Installation } from '../installation.ts';
 
 const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${OWN}/leases/spooky-leader`;
 
@@ -35,7 +23,7 @@ describe('two controllers', () => {
     api = await startApi();
     installation = await install(api, { controller: { mode: 'deployment' } });
     await api.namespace('web');
-    await apply(api, tlsSecret(OWN, 'edge-tls', ['*.example.com']), listener(), ...service('web', 'api', ['198.18.200.1']));
+    await apply(api, ...entrance(), ...service('web', 'api', ['198.18.200.1']));
     for (const name of ['one', 'two']) pods.set(name, await installation.start({ of: 'Deployment', name }));
   }, 180_000);
 
@@ -54,16 +42,13 @@ describe('two controllers', () => {
   const writes = (name: string): Promise<number> => (pods.get(name) as Spooky).metric('spooky_kubernetes_status_writes_total');
   const touch = (name: string, response: string): Promise<string> =>
     apply(api, upstream('web', name, `${name}.example.com`, { name: 'api', port: 'http' }, { timeouts: { response } }));
-  const judged = (name: string): Promise<void> =>
-    eventually(async () => {
-      expect(verdicts(await read(api, 'upstreams', 'web', name))).toMatchObject({ Accepted: 'True Valid' });
-    }, 20_000);
+  const accepted = (name: string): Promise<void> => judged(api, 'upstreams', 'web', name, { Accepted: 'True Valid' });
 
   test('one of them leads, and it alone writes; the record is what client-go writes', async () => {
     const first = await leader();
     const other = first === 'one' ? 'two' : 'one';
     await touch('a', '20s');
-    await judged('a');
+    await accepted('a');
     expect(await writes(first)).toBeGreaterThan(0);
     expect(await writes(other)).toBe(0);
     const { body } = await api.request('GET', LEASE);
@@ -96,7 +81,7 @@ describe('two controllers', () => {
     // Nobody renews it for the operator, so it is free after the five seconds that it was taken for.
     await touch('a', '21s');
     const next = await leader();
-    await judged('a');
+    await accepted('a');
     expect(['one', 'two']).toContain(next);
     const after = [await writes('one'), await writes('two')];
     // All of the writes are the new leader's.
@@ -111,11 +96,10 @@ describe('two controllers', () => {
     const { leaseTransitions: before = 0 } = await lease();
     await (pods.get(first) as Spooky).kill();
     pods.delete(first);
-    const killed = Date.now();
     await touch('b', '22s');
+    // Fifteen seconds until it has run out, and some.
     expect(await leader(40_000, other)).toBe(other);
-    expect(Date.now() - killed).toBeLessThan(25_000);
-    await judged('b');
+    await accepted('b');
     expect((await lease()).leaseTransitions).toBe(before + 1);
   }, 120_000);
 
@@ -124,9 +108,8 @@ describe('two controllers', () => {
     const first = await leader();
     await (pods.get(first) as Spooky).stop();
     pods.delete(first);
-    const stopped = Date.now();
-    await leader(20_000);
-    expect(Date.now() - stopped).toBeLessThan(8000);
+    // A lease that has to run out takes fifteen seconds.
+    await leader(12_000);
   }, 120_000);
 
   test('an annotation is not answered, new objects cost a few writes, and when nothing changes nothing is written', async () => {
@@ -136,9 +119,9 @@ describe('two controllers', () => {
     await api.request('PATCH', objectPath('upstreams', 'web', 'b'), { metadata: { annotations: { note: 'x' } } }, { 'content-type': 'application/merge-patch+json' }); // prettier-ignore
     expect(await version()).not.toBe(at);
     await touch('c', '20s');
-    await judged('c');
+    await accepted('c');
     await touch('d', '20s');
-    await judged('d');
+    await accepted('d');
     // Each is accepted, and then programmed; a Listener counts them.
     expect((await writes(name)) - before).toBeLessThanOrEqual(6);
     const settled = await eventually(async () => {

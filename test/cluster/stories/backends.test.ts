@@ -1,14 +1,11 @@
 /** What befalls the pods behind an Upstream, under load: as long as there is one that can answer, every request is answered by one. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import {
-  clean,
   ENTRANCES,
   eventually,
   forbidden,
-  install,
   kubectl,
   pods,
-  quickstart,
   rolledOut,
   sample,
   apply,
@@ -16,6 +13,7 @@ import {
   scrape,
   served,
   startLoad,
+  withQuickstart,
   WHOLE,
   type Pod,
 } from './kit.ts';
@@ -52,12 +50,7 @@ const since = (before: Readonly<Record<string, number>>, after: Readonly<Record<
   );
 
 describe('backends under load', () => {
-  beforeAll(async () => {
-    await clean();
-    await install();
-    await quickstart();
-  }, 400_000);
-  afterAll(() => clean(), 240_000);
+  withQuickstart();
 
   test('scaled up, and down to one', async () => {
     const load = await startLoad();

@@ -113,6 +113,10 @@ export async function clean(...namespaces: readonly string[]): Promise<void> {
   await kubectl(['delete', 'namespace', ...all, '--ignore-not-found', '--wait', '--timeout', '150s'], '', 180_000);
 }
 
+/** What a controller of load balancers would say: the addresses of our Service. */
+export const ingress = (...addresses: readonly object[]): Promise<string> =>
+  kubectl(['--namespace', OWN, 'patch', 'service', 'spooky', '--subresource=status', '--type=merge', '-p', JSON.stringify({ status: { loadBalancer: { ingress: addresses } } })]); // prettier-ignore
+
 // --- pods -----------------------------------------------------------------------------------------------------------------
 
 export interface Pod {

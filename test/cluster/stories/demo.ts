@@ -1,9 +1,10 @@
 /** The quick start of the manifests, with the image that was built here, and its certificate. */
+import { afterAll, beforeAll } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../../kit/process.ts';
 import { makeCertificate, type Issued } from '../../kit/x509.ts';
-import { apply, IMAGE, kubectl, MANIFESTS, OWN, rolledOut } from './cluster.ts';
+import { apply, clean, IMAGE, install, kubectl, MANIFESTS, OWN, rolledOut } from './cluster.ts';
 import { ENTRANCES, HOST, once } from './load.ts';
 
 /** A sample of the manifests, with our image in the place of the released one. */
@@ -26,6 +27,16 @@ export async function quickstart(): Promise<void> {
   await apply(sample('quickstart'));
   await Promise.all(['demo-v1', 'demo-v2'].map((name) => rolledOut('deployment', name, 'demo')));
   await Promise.all(ENTRANCES.map(served));
+}
+
+/** The release and the quick start, before the tests of a file and gone after them. */
+export function withQuickstart(): void {
+  beforeAll(async () => {
+    await clean();
+    await install();
+    await quickstart();
+  }, 400_000);
+  afterAll(() => clean(), 240_000);
 }
 
 /** The first 200 by this entrance. */

@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { TOOLS } from '../../kit/peers.ts';
 import {
   clean,
-  download,
   eventually,
   ENTRANCES,
   forbidden,
@@ -23,13 +22,9 @@ import {
   pods,
   quickstart,
   ready,
-  rolledOut,
-  startLoad,
   whoami,
-  WHOLE,
 } from './kit.ts';
-
-const MiB = 1024 * 1024;
+import { restartUnderLoad } from './restart.ts';
 
 describe('the first story', () => {
   let before: Set<string>;
@@ -88,21 +83,7 @@ describe('the first story', () => {
   }, 30_000);
 
   test('kubectl rollout restart under load: no request fails, and downloads that span it finish', async () => {
-    const old = await ready();
-    const load = await startLoad();
-    const downloads = await Promise.all(ENTRANCES.map((address) => download({ address, bytes: 32 * MiB })));
-    await kubectl(['--namespace', OWN, 'rollout', 'restart', 'daemonset/spooky']);
-    await rolledOut('daemonset', 'spooky', OWN);
-    const answers = await Promise.all(downloads.map(({ answer }) => answer));
-    // Each has received GOAWAY in the middle of its answer, and all of that.
-    expect(answers.map(({ status, size, error, goaways }) => ({ status, size, error, spanned: (goaways ?? []).length > 0 }))).toEqual(
-      ENTRANCES.map(() => ({ status: 200, size: 32 * MiB, error: undefined, spanned: true })),
-    );
-    await load.replaced(6, 120_000);
-    await load.more(100);
-    const counts = await load.stop();
-    expect(counts).toMatchObject(WHOLE);
-    expect(counts.statuses).toEqual({ 200: counts.begun });
+    const old = await restartUnderLoad();
     // The old pods have nothing left to wait for.
     await eventually(async () => {
       const left = (await pods()).filter(({ uid }) => old.some((pod) => pod.uid === uid));

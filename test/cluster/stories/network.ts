@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { CACHE, Driver } from '../../kit/peers.ts';
 import { eventually, run } from '../../kit/process.ts';
-import { getJson, kubectl, NODES, outside, OWN } from './cluster.ts';
+import { getJson, ingress, NODES, outside, OWN } from './cluster.ts';
 
 /** Runs what undoes a thing, whether or not that is there. */
 const undo = (command: readonly string[]): Promise<unknown> => run(command[0] ?? '', command.slice(1));
@@ -32,18 +32,7 @@ export class Balancer {
       const { spec } = await getJson<{ spec: { type: string } }>(['service', 'spooky', '--namespace', OWN]);
       if (spec.type !== 'LoadBalancer') throw new Error(spec.type);
     }, 60_000, 200); // prettier-ignore
-    const status = { loadBalancer: { ingress: [{ ip: BALANCED }] } };
-    await kubectl([
-      '--namespace',
-      OWN,
-      'patch',
-      'service',
-      'spooky',
-      '--subresource=status',
-      '--type=merge',
-      '-p',
-      JSON.stringify({ status }),
-    ]);
+    await ingress({ ip: BALANCED });
   }
 
   async close(): Promise<void> {

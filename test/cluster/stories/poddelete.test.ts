@@ -1,16 +1,11 @@
 /** One of two Spooky pods is deleted under load. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { clean, download, ENTRANCES, forbidden, install, kubectl, NODES, OWN, pods, quickstart, ready, startLoad } from './kit.ts';
+import { describe, expect, test } from '@jest/globals';
+import { download, ENTRANCES, forbidden, kubectl, NODES, OWN, pods, ready, startLoad, withQuickstart } from './kit.ts';
 
 const MiB = 1024 * 1024;
 
 describe('kubectl delete pod of a Spooky pod', () => {
-  beforeAll(async () => {
-    await clean();
-    await install();
-    await quickstart();
-  }, 400_000);
-  afterAll(() => clean(), 240_000);
+  withQuickstart();
 
   test.each(NODES.map(({ name }, i) => [name, i] as const))(
     'of %s, under load',

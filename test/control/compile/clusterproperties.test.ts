@@ -24,6 +24,7 @@ import {
   statusOf,
   upstream,
 } from './world.ts';
+import { cost } from '../../kit/cost.ts';
 
 const NAMESPACES = ['edge', 'web', 'shop', 'a', 'a-b'];
 const someNamespace = fc.constantFrom(...NAMESPACES);
@@ -389,14 +390,6 @@ test('K8: what is wrong with one object changes nothing for the others', () => {
   for (const part of [...partsOf(before, 'upstream'), ...partsOf(before, 'group'), ...partsOf(before, 'certificate')])
     expect([...after.parts.values()]).toContainEqual(part);
 });
-
-/** CPU time in milliseconds. */
-const cost = (work: () => unknown): number => {
-  const start = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
-};
 
 describe('K8: one namespace that asks for too much', () => {
   const times = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));

@@ -91,9 +91,7 @@ test('the environment names a file, secrets and logs; empty is not set', () => {
 });
 
 test('the self-test passes where an engine works, and leaves nothing behind', async () => {
-  const began = performance.now();
   await selfTest(new MatrixaiEngine());
-  expect(performance.now() - began).toBeLessThan(2000);
 });
 
 describeNative('native', () => {

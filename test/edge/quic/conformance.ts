@@ -505,7 +505,7 @@ export function engineSuite(name: string, make: () => Made, nature: Nature = {})
     test('rule 7: an idle connection ends on both sides', async () => {
       const server = new Recorder();
       const client = new Recorder();
-      await pair(server, client, { limits: { idleMs: 300 } });
+      await pair(server, client, { limits: { idleMs: 1500 } });
       await server.until(() => server.closes.length === 1);
       await client.until(() => client.closes.length === 1);
       expect(server.closes[0]?.why.side).toBe('timeout');

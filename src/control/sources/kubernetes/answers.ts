@@ -29,25 +29,21 @@ export const apiError = (kind: ApiErrorKind, message: string, status = 0): ApiEr
   retryAfterMs: null,
 });
 
-const BY_STATUS: ReadonlyMap<number, ApiErrorKind> = new Map([
-  [400, 'invalid'],
-  [401, 'unauthorized'],
-  [403, 'forbidden'],
-  [404, 'not_found'],
-  [405, 'not_found'],
-  [406, 'invalid'],
-  [409, 'conflict'],
-  [410, 'gone'],
-  [413, 'invalid'],
-  [415, 'invalid'],
-  [422, 'invalid'],
-  [429, 'throttled'],
-]);
+/** Of the 4xx that mean more than that the request is wrong. */
+const BY_STATUS: Readonly<Record<number, ApiErrorKind>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  405: 'not_found',
+  409: 'conflict',
+  410: 'gone',
+  429: 'throttled',
+};
 
 const kindOf = (status: number, reason: string): ApiErrorKind => {
   // An expired watch or list is also told as an event, whose code some servers leave out.
   if (reason === 'Expired' || reason === 'Gone') return 'gone';
-  return BY_STATUS.get(status) ?? (status >= 400 && status < 500 ? 'invalid' : 'server');
+  return BY_STATUS[status] ?? (status >= 400 && status < 500 ? 'invalid' : 'server');
 };
 
 const MAX_SECONDS = 86_400;

@@ -14,6 +14,7 @@ import {
 import { MAX_SLICE_ENDPOINTS, readSlice } from '../../../../src/control/sources/kubernetes/slice.ts';
 import { Secret } from '../../../../src/lib/secret.ts';
 import { endpoint, listener, meta, service, slice, upstream, type Raw } from './raw.ts';
+import { leastCost } from '../../../kit/cost.ts';
 
 const OURS = { className: 'spooky', controllerName: 'spooky.dev/spooky' };
 
@@ -183,11 +184,11 @@ describe('what an author can make us keep', () => {
 
   test('of a megabyte of hostnames: one fault', () => {
     const hostnames = Array.from({ length: 60_000 }, (_, i) => `h${i}.example.com`);
-    const began = performance.now();
-    expect(asUpstream(upstream('u', { hostnames })).verdict).toMatchObject({
-      object: { faults: [{ path: 'spec.hostnames', message: 'must have at most 64 items, has 60000' }] },
-    });
-    expect(performance.now() - began).toBeLessThan(2000);
+    const read = (): void =>
+      expect(asUpstream(upstream('u', { hostnames })).verdict).toMatchObject({
+        object: { faults: [{ path: 'spec.hostnames', message: 'must have at most 64 items, has 60000' }] },
+      });
+    expect(leastCost(read, 2000, 3)).toBeLessThan(2000);
   });
 
   test('nothing of it by nesting without end', () => {

@@ -23,10 +23,13 @@ export interface Facts {
   readonly stall: number;
 }
 
-/** A change of a slice, from its event to the call with its endpoints in hand; milliseconds. */
+/** A change of a slice, from its event to the call with its endpoints in hand. */
 export interface Changed {
   readonly is: 'changed';
+  /** Milliseconds by the clock. */
   readonly ms: number;
+  /** Milliseconds of processor time. */
+  readonly cpu: number;
 }
 
 const MIB = 1024 * 1024;
@@ -43,14 +46,21 @@ const watch = setInterval(() => {
 }, 5);
 let heard = false;
 
+const used = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+};
 let eventAt = 0;
+let usedAt = 0;
 const started = performance.now();
 const story = await follow(kubeconfig, {
   hooks: {
     list: () => undefined,
     reconnect: () => undefined,
     event: (kind) => {
-      if (kind === 'EndpointSlice') eventAt = performance.now();
+      if (kind !== 'EndpointSlice') return;
+      eventAt = performance.now();
+      usedAt = used();
     },
     error: () => undefined,
     heard: () => {
@@ -68,13 +78,12 @@ const compiled = compile(state.set, { standalone: false, installation: installat
 const services = [...compiled.groups.values()].flatMap((g) => g.service ?? []);
 const endpoints = services.reduce((sum, s) => sum + story.source.endpoints.endpoints(s).length, 0);
 const memory = process.memoryUsage();
-const usage = process.cpuUsage();
 send({
   is: 'ready',
   started,
   firstState,
   compiled: performance.now(),
-  cpu: (usage.user + usage.system) / 1000,
+  cpu: used(),
   upstreams: state.set.upstreams.size,
   services: state.set.cluster?.services.size ?? 0,
   groups: compiled.groups.size,
@@ -89,7 +98,7 @@ send({
 setTimeout(() => {
   story.source.endpoints.onChange((changed) => {
     for (const service of services) if (changed.has(`${service.namespace}/${service.name}`)) story.source.endpoints.endpoints(service);
-    send({ is: 'changed', ms: performance.now() - eventAt });
+    send({ is: 'changed', ms: performance.now() - eventAt, cpu: used() - usedAt });
   });
 }, 200);
 process.on('disconnect', () => process.exit(0));

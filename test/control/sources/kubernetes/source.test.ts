@@ -356,9 +356,8 @@ describe('grants', () => {
     fake.create(grant());
     await until('the grant', () => grants().length === 1);
     fake.remove('referencegrants', 'shared', 'g');
-    const began = performance.now();
+    // By its watch: nothing else would tell within the bound of `until`.
     await until('it is revoked', () => grants().length === 0);
-    expect(performance.now() - began).toBeLessThan(2000);
     fake.create(grant('other'));
     await until('another one', () => grants().length === 1);
     fake.uninstallGrants();

@@ -1,17 +1,6 @@
 /** Watches: where they begin and how they end. */
-import { MERGE, type Case, type Scene } from '../scene.ts';
-import type { Json } from '../wire.ts';
-
-const touch = (s: Scene, plural: string, name: string, change: Json): Promise<unknown> => s.patch(plural, name, MERGE, change);
-const rising = (events: readonly { object: Json }[]): boolean =>
-  events.every(
-    (e, i) =>
-      i === 0 || Number(e.object.metadata.resourceVersion) > Number((events[i - 1] as { object: Json }).object.metadata.resourceVersion),
-  );
-
-const INITIAL = 'sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
-const isMark = (event: { type: string; object: Json }): boolean =>
-  event.type === 'BOOKMARK' && event.object.metadata.annotations?.['k8s.io/initial-events-end'] === 'true';
+import type { Case } from '../scene.ts';
+import { INITIAL, isMark, rising, touch } from './watching.ts';
 
 export const WATCHES: readonly Case[] = [
   {

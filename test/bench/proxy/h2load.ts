@@ -1,5 +1,5 @@
 /** h2load: the command line of a row, and what it prints. */
-import { BODY_BYTES, type LoadRow } from './rows.ts';
+import { BODY_BYTES, type HandshakeRow, type LatencyRow, type LoadRow } from './rows.ts';
 
 export const HOST = 'bench.test';
 
@@ -24,10 +24,46 @@ const common = (port: number): string[] => ['--h3', `--connect-to=127.0.0.1:${po
 const dialsPerSecond = (connections: number): number => Math.min(500, connections);
 const PERIODS_PER_SECOND = 10;
 
-export function loadArguments(row: LoadRow, port: number, requests: number, body: string): string[] {
+/** One load generator's part of a row. */
+export interface Part {
+  readonly host: string;
+  readonly clients: number;
+  readonly requests: number;
+}
+
+export function loadArguments(row: Pick<LoadRow, 'upload' | 'streams' | 'path'>, port: number, part: Part, body: string): string[] {
   const upload = row.upload ? ['-d', body] : [];
-  const shape = ['-n', String(requests), '-c', String(row.clients), '-m', String(row.streams)];
-  return [...common(port), ...shape, ...upload, `https://${HOST}${row.path}`];
+  const shape = ['-n', String(part.requests), '-c', String(part.clients), '-m', String(row.streams)];
+  return [...common(port), ...shape, ...upload, `https://${part.host}${row.path}`];
+}
+
+export const handshakes = (row: HandshakeRow): number => Math.max(8, Math.round(row.perSecond * row.seconds));
+
+/** A request on each of so many connections, opened a hundredth of a second's worth at a time. With a file of a session all resume that one. */
+export function handshakeArguments(row: HandshakeRow, port: number, path: string, session: string | null): string[] {
+  const count = String(handshakes(row));
+  const rate = ['-r', String(Math.ceil(row.perSecond / 100)), '--rate-period=10ms'];
+  return [...common(port), '-n', count, '-c', count, ...rate, ...resumption(session), `https://${HOST}${path}`];
+}
+
+const resumption = (session: string | null): string[] => (session === null ? [] : [`--tls-session-file=${session}`]);
+
+/** One connection that leaves the session in the file. */
+export const sessionArguments = (port: number, path: string, session: string): string[] => [
+  ...common(port),
+  ...`-n 1 -c 1`.split(' '),
+  ...resumption(session),
+  `https://${HOST}${path}`,
+];
+
+/** Streams that a client may have open in an open loop: so many that none ever waits for another. */
+export const OPEN_STREAMS = 100;
+
+export function latencyArguments(row: LatencyRow, port: number, perSecond: number, path: string, log: string): string[] {
+  const each = perSecond / row.clients;
+  const count = Math.max(row.clients, Math.round(perSecond * row.seconds));
+  const shape = ['-n', String(count), '-c', String(row.clients), '-m', String(OPEN_STREAMS), `--rps=${each.toFixed(3)}`];
+  return [...common(port), ...shape, `--log-file=${log}`, `https://${HOST}${path}`];
 }
 
 /** How long connections that a script opens lie idle between their two requests. */
@@ -83,4 +119,4 @@ export function faultOf(result: LoadResult, requests: number, bodyBytes: number)
   return null;
 }
 
-export const answerBytes = (row: LoadRow, smallBytes: number): number => (row.path === '/large' ? BODY_BYTES : smallBytes);
+export const answerBytes = (row: Pick<LoadRow, 'path'>, smallBytes: number): number => (row.path === '/large' ? BODY_BYTES : smallBytes);

@@ -1,6 +1,7 @@
 /** Programs that a benchmark starts: each on a core of its own, each ended with the benchmark. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 
 const KEPT_LINES = 2_000;
@@ -137,4 +138,24 @@ export function freeUdpPort(): Promise<number> {
       socket.close(() => resolve(port));
     });
   });
+}
+
+/** The local ports of a table in /proc/net: udp, tcp. */
+export const boundPorts = (table: string): ReadonlySet<number> =>
+  new Set([...table.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)].map(([, hex = '']) => Number.parseInt(hex, 16)));
+
+/** Until somebody has bound the UDP port; an error when the program has ended before. */
+export async function udpBound(program: Program, port: number): Promise<void> {
+  const ended = program.ended.then((code): never => {
+    throw new Error(`${program.name} ended with ${code}\n${program.lines.slice(-20).join('\n')}`);
+  });
+  const bound = async (): Promise<void> => {
+    for (let i = 0; i < 1_200; i++) {
+      if (boundPorts(readFileSync('/proc/net/udp', 'utf8')).has(port)) return;
+      await wait(50);
+    }
+    throw new Error(`${program.name} did not bind its port\n${program.lines.slice(-20).join('\n')}`);
+  };
+  ended.catch(() => undefined);
+  await Promise.race([bound(), ended]);
 }

@@ -1,60 +1,123 @@
-/** What is measured: each row with its own fixed amount of work, so that every engine does the same. */
+/** What is measured. A row takes about the same CPU time of every proxy: how many requests that are is found by warming up. */
 
-export interface LoadRow {
-  readonly kind: 'load';
+interface Common {
   readonly name: string;
   readonly title: string;
+}
+
+/** Closed loop: each stream makes its next request when the last one is answered. */
+export interface LoadRow extends Common {
+  readonly kind: 'load';
   readonly path: string;
   /** Whether each request carries a body of `BODY_BYTES`. */
   readonly upload: boolean;
   readonly clients: number;
   readonly streams: number;
-  readonly requests: number;
+  readonly seconds: number;
+  /** Hosts that the proxy has a route for. */
+  readonly routes: number;
+  /** Whether these are asked, four of them at once; else the one of all other rows. */
+  readonly byHost: boolean;
+  /** Only Spooky, once with each of these numbers of workers; null: every proxy with one. */
+  readonly workers: readonly number[] | null;
 }
 
-export interface IdleRow {
+/** New connections at a steady rate, each with one request. */
+export interface HandshakeRow extends Common {
+  readonly kind: 'handshake';
+  readonly resumed: boolean;
+  readonly perSecond: number;
+  readonly seconds: number;
+}
+
+/** A closed loop through a relay that gives every client another port all the time. */
+export interface RebindRow extends Common {
+  readonly kind: 'rebind';
+  readonly clients: number;
+  readonly streams: number;
+  readonly seconds: number;
+  /** Datagrams of a client after which it has another port. */
+  readonly every: number;
+}
+
+/** Open loop: requests begin when it is their time, whatever became of those before. */
+export interface LatencyRow extends Common {
+  readonly kind: 'latency';
+  readonly clients: number;
+  readonly seconds: number;
+}
+
+export interface IdleRow extends Common {
   readonly kind: 'idle';
-  readonly name: string;
-  readonly title: string;
   readonly connections: number;
 }
 
-export type Row = LoadRow | IdleRow;
+export type Row = LoadRow | HandshakeRow | RebindRow | LatencyRow | IdleRow;
 
 export const BODY_BYTES = 1024 * 1024;
 export const SMALL_BYTES = 100;
 export const PATHS = { small: '/small', large: '/large', upload: '/upload' } as const;
 
-const small = (streams: number, requests: number): LoadRow => ({
-  kind: 'load',
+/** CPU seconds of the proxy; of the clock where connections or requests come at a pace of their own. */
+const SECONDS = 2;
+const load = { kind: 'load', upload: false, clients: 32, streams: 8, seconds: SECONDS, routes: 1, byHost: false, workers: null } as const;
+
+const small = (streams: number): LoadRow => ({
+  ...load,
   name: `m${streams}`,
   title: `100 B, 32 x ${streams}`,
   path: PATHS.small,
-  upload: false,
-  clients: 32,
   streams,
-  requests,
 });
 
-const bulk = (name: string, path: string, requests: number): LoadRow => ({
-  kind: 'load',
+const bulk = (name: string, path: string): LoadRow => ({
+  ...load,
   name,
   title: `1 MiB ${name}, 32 x 1`,
   path,
   upload: name === 'upload',
-  clients: 32,
   streams: 1,
-  requests,
+});
+
+const routes = (count: number): LoadRow => ({
+  ...load,
+  name: `routes${count}`,
+  title: `${count.toLocaleString('en-US')} route${count === 1 ? '' : 's'}, 32 x 8`,
+  path: PATHS.small,
+  routes: count,
+  byHost: true,
+});
+
+const handshake = (name: string, title: string, resumed: boolean): HandshakeRow => ({
+  kind: 'handshake',
+  name,
+  title,
+  resumed,
+  perSecond: 800,
+  seconds: SECONDS,
 });
 
 export const ROWS: readonly Row[] = [
-  small(1, 120_000),
-  small(8, 300_000),
-  small(32, 400_000),
-  bulk('download', PATHS.large, 1_200),
-  bulk('upload', PATHS.upload, 800),
+  small(1),
+  small(8),
+  small(32),
+  bulk('download', PATHS.large),
+  bulk('upload', PATHS.upload),
+  handshake('full', 'new connections', false),
+  handshake('resumed', 'resumed connections', true),
+  routes(1),
+  routes(100),
+  routes(10_000),
+  { kind: 'rebind', name: 'rebind', title: 'rebinding storm, 32 x 8', clients: 32, streams: 8, seconds: SECONDS, every: 64 },
+  { kind: 'latency', name: 'latency', title: 'latency at half load', clients: 32, seconds: 4 },
+  { ...load, name: 'workers', title: '256 x 8 on workers', path: PATHS.small, clients: 256, seconds: 3, workers: [1, 2] },
   { kind: 'idle', name: 'idle', title: 'idle connection', connections: 4_000 },
 ];
+
+/** Hosts with a route of their own, of which the first, the last and two between are asked. */
+export const routeHost = (i: number, host: string): string => `r${i}.${host}`;
+export const askedHosts = (routes: number, host: string): readonly string[] =>
+  [0, 1, 2, 3].map((quarter) => routeHost(Math.floor(((routes - 1) * quarter) / 3), host));
 
 /** The rows of a list of names, in the order of the table; null with a name that there is not. */
 export function pickRows(names: string | undefined): readonly Row[] | null {
@@ -64,11 +127,11 @@ export function pickRows(names: string | undefined): readonly Row[] | null {
   return ROWS.filter((row) => wanted.includes(row.name));
 }
 
-/** The row with its amount of work multiplied, never below one request for each stream. */
-export function scaled(row: Row, factor: number): Row {
-  if (row.kind === 'idle') return { ...row, connections: Math.max(1, Math.round(row.connections * factor)) };
-  return { ...row, requests: Math.max(row.clients * row.streams, Math.round(row.requests * factor)) };
-}
+/** The row with its time or its connections multiplied. */
+export const scaled = (row: Row, factor: number): Row =>
+  row.kind === 'idle'
+    ? { ...row, connections: Math.max(1, Math.round(row.connections * factor)) }
+    : { ...row, seconds: Math.max(0.05, row.seconds * factor) };
 
 /** A list as people write it: commas, blanks or both between the words. */
 export const words = (text: string | undefined): readonly string[] => (text ?? '').split(/[\s,]+/).filter((word) => word !== '');

@@ -1,4 +1,4 @@
-/** Where a run happens: its folder, its cores, the certificate and the bodies. */
+/** Where a run happens: its folder, its cores, the certificate and the bodies; and what is measured there. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,8 +13,11 @@ export const CPU = { proxy: 0, load: 1 } as const;
 
 export interface Setting {
   readonly dir: string;
+  /** ECDSA P-256, for `HOST` and the hosts below it. */
   readonly cert: string;
   readonly key: string;
+  /** Both in one file. */
+  readonly pem: string;
   /** A file of `BODY_BYTES`. */
   readonly body: string;
   remove(): void;
@@ -26,12 +29,13 @@ export function makeSetting(): Setting {
     writeFileSync(join(dir, name), content);
     return join(dir, name);
   };
-  const leaf = makeLeaf(makeCa('bench'), { names: [HOST] });
+  const leaf = makeLeaf(makeCa('bench'), { names: [HOST, `*.${HOST}`] });
   mkdirSync(join(dir, 'files'));
   return {
     dir,
     cert: file('cert.pem', leaf.cert),
     key: file('key.pem', leaf.key),
+    pem: file('both.pem', Buffer.concat([leaf.cert, Buffer.from('\n'), leaf.key])),
     // Bytes of no pattern: nothing on the way can make less of them.
     body: file('files/large', Buffer.from(Array.from({ length: BODY_BYTES }, (_, i) => (Math.imul(i, 2654435761) >>> 13) & 255))),
     remove: () => rmSync(dir, { recursive: true, force: true }),
@@ -43,9 +47,28 @@ export interface Subject {
   readonly name: string;
   readonly version: string;
   readonly port: number;
-  /** The processes whose CPU and memory count. */
+  /** It and all its descendants are what CPU is counted of. */
+  readonly root: number;
+  /** The processes that serve: their memory counts, and what the others use is a column apart. */
   readonly workers: readonly number[];
-  /** The process that supervises them, counted apart; null when it does nothing. */
-  readonly main: number | null;
   stop(): Promise<void>;
+}
+
+/** How a subject is to be started. */
+export interface Ask {
+  /** A name in the folder of the run that nothing else has. */
+  readonly folder: string;
+  /** Where the backend is. */
+  readonly backend: string;
+  /** Hosts with a route of their own, beside the one that all other rows ask. */
+  readonly routes: number;
+  readonly workers: number;
+}
+
+/** One that takes part. */
+export interface Contestant {
+  readonly name: string;
+  /** Whether it is Spooky: some rows ask what only Spooky has. */
+  readonly ours: boolean;
+  start(s: Setting, ask: Ask): Promise<Subject>;
 }

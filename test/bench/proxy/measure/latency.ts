@@ -1,0 +1,99 @@
+/** How long answers take when requests come at their own pace. */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { percentile, type Delays } from '../figures.ts';
+import { faultOf, latencyArguments, OPEN_STREAMS } from '../h2load.ts';
+import { PATHS, SMALL_BYTES, type LatencyRow, type LoadRow } from '../rows.ts';
+import type { Setting, Subject } from '../setting.ts';
+import { countFor, load, runH2load } from './load.ts';
+
+/** The beginning, with its handshakes, does not count. */
+const SKIPPED = 0.2;
+
+const CAPACITY: LoadRow = {
+  kind: 'load',
+  name: 'capacity',
+  title: 'capacity',
+  path: PATHS.small,
+  upload: false,
+  clients: 32,
+  streams: 8,
+  seconds: 1,
+  routes: 1,
+  byHost: false,
+  workers: null,
+};
+
+/** Requests per second of the slowest of these, in a closed loop of 32 x 8. */
+export async function slowest(s: Setting, subjects: readonly Subject[]): Promise<number> {
+  let least = Infinity;
+  for (const { port } of subjects) {
+    // Of the clock here: what it can do with what the machine leaves it.
+    const count = await countFor(CAPACITY, (n) => load(s, port, CAPACITY, n));
+    least = Math.min(least, count / (await load(s, port, CAPACITY, count)));
+  }
+  return least;
+}
+
+interface Line {
+  readonly start: number;
+  readonly micros: number;
+}
+
+/** h2load's log: microseconds since 1970 at which a request began, its status, microseconds until the end of its answer. */
+export function parseLog(text: string): readonly Line[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [start = NaN, status = NaN, micros = NaN] = line.split('\t').map(Number);
+      if (!(status >= 200 && status < 300)) throw new Error(`a request ended with status ${status}`);
+      return { start, micros };
+    });
+}
+
+/** The most requests that were open at one time. */
+export function mostOpen(lines: readonly Line[]): number {
+  const moments = lines.flatMap(({ start, micros }) => [[start, 1] as const, [start + micros, -1] as const]);
+  // What ends in the moment in which another begins is not open together with it.
+  moments.sort(([a, up], [b, alsoUp]) => a - b || up - alsoUp);
+  let open = 0;
+  let most = 0;
+  for (const [, change] of moments) most = Math.max(most, (open += change));
+  return most;
+}
+
+/** Of all the streams that clients may have open, those that may be: far from where one of them, with its equal part, has none left. */
+const ALLOWED = 1 / 8;
+/** Of the requests that were to begin. */
+const MADE = 0.95;
+
+/**
+ * Delays by the log of a run. As long as no client has as many requests open as it may have, each begins at its time, however long the
+ * others take: nothing is left out of what clients would have waited. A run that came near to that is an error, not a figure.
+ */
+export function delaysOf(lines: readonly Line[], perSecond: number, clients: number): Delays {
+  const most = mostOpen(lines);
+  if (most > OPEN_STREAMS * clients * ALLOWED)
+    throw new Error(`${most} requests were open at one time: more than it can serve at this pace`);
+  const starts = Float64Array.from(lines, (l) => l.start).sort();
+  const [first = NaN, last = NaN] = [starts[0], starts[starts.length - 1]];
+  const offered = ((lines.length - 1) * 1e6) / (last - first);
+  if (!(offered > perSecond * MADE))
+    throw new Error(`${offered.toFixed(0)} requests a second were made instead of ${perSecond.toFixed(0)}`);
+  const from = first + (last - first) * SKIPPED;
+  const counted = Float64Array.from(
+    lines.filter((l) => l.start >= from),
+    (l) => l.micros,
+  ).sort();
+  return { p50: percentile(counted, 50), p99: percentile(counted, 99) };
+}
+
+export async function measureLatency(s: Setting, subject: Subject, row: LatencyRow, perSecond: number): Promise<Delays> {
+  const log = join(s.dir, `latency-${subject.port}.log`);
+  rmSync(log, { force: true });
+  const result = await runH2load(latencyArguments(row, subject.port, perSecond, PATHS.small, log));
+  const fault = faultOf(result, result.done, SMALL_BYTES);
+  if (fault !== null) throw new Error(fault);
+  return delaysOf(parseLog(readFileSync(log, 'utf8')), perSecond, row.clients);
+}

@@ -235,7 +235,7 @@ const receive = (message: ToWorker): void => {
 const heartbeat = (planned: number): void => {
   const delayMs = Math.max(0, performance.now() - planned);
   cells.observe(delayRow, delayMs / 1000);
-  send({ type: 'heartbeat', delayMs });
+  send({ type: 'heartbeat', delayMs, memory: process.memoryUsage.rss() });
   setTimeout(heartbeat, HEARTBEAT_MS, performance.now() + HEARTBEAT_MS);
 };
 

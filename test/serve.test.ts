@@ -153,7 +153,7 @@ describe(`serving on ${ENGINE.name}`, () => {
     expect(spooky.ready).toMatchObject({ workers: 2 });
     const answers = await Promise.all(Array.from({ length: 12 }, () => ask(port, '/')));
     expect(answers.map((a) => a.status)).toEqual(answers.map(() => 200));
-    expect(await spooky.metric('spooky_requests_total', { code: '200' })).toBe(12);
+    expect(await spooky.metricAbove('spooky_requests_total', { code: '200' }, 11)).toBe(12);
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   });
 
@@ -191,7 +191,8 @@ describe(`workers on ${ENGINE.name}`, () => {
     process.kill(worker?.pid ?? 0, 'SIGSTOP');
     await eventually(() => ask(port, '/', {}, replacementMs(spooky) / 5), 30_000, 20);
     expect(performance.now() - stopped).toBeLessThan(2000 + replacementMs(spooky));
-    expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'hung' }]);
+    expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'hung', signal: 'SIGKILL', quickEnds: 1, restartInMs: 0 }]);
+    expect(await spooky.metric('spooky_worker_restarts_total', { reason: 'hung' })).toBe(1);
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   }, 60_000);
 

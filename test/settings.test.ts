@@ -19,6 +19,7 @@ const problems = (...args: Parameters<typeof read>): string[] => {
 test('the defaults are those of the documentation', () => {
   expect(good()).toEqual({
     workers: 'auto',
+    workerMemory: 'auto',
     metrics: { host: '127.0.0.1', port: 9901 },
     admin: { host: '127.0.0.1', port: 9902 },
     adminTokenFile: null,
@@ -111,6 +112,7 @@ describe('precedence, for every setting', () => {
   // Three values that differ from each other and from the default.
   const VALUES: Record<string, readonly [string, string, string]> = {
     workers: ['2', '3', '4'],
+    workerMemory: ['1Gi', 'off', '64Mi'],
     metrics: ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:3'],
     admin: ['127.0.0.1:4', '127.0.0.1:5', '127.0.0.1:6'],
     adminTokenFile: ['/a', '/b', '/c'],

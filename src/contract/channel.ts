@@ -89,7 +89,8 @@ export type FromWorker =
       readonly problems: readonly LoadProblem[];
     }
   | { readonly type: 'switched'; readonly version: number }
-  | { readonly type: 'heartbeat'; readonly delayMs: number }
+  /** Resident memory, in bytes. */
+  | { readonly type: 'heartbeat'; readonly delayMs: number; readonly memory: number }
   /** Rows since the start of the process, in slices; complete with `last`. */
   | { readonly type: 'cells'; readonly id: number; readonly rows: readonly RowReading[]; readonly last: boolean }
   | { readonly type: 'activity'; readonly id: number; readonly endpoints: readonly EndpointActivity[]; readonly last: boolean }

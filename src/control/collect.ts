@@ -18,15 +18,25 @@ class Collector<Item> {
   private ids = 0;
   private round: Round<Item> | null = null;
   private under: Promise<void> | null = null;
+  private following: Promise<void> | null = null;
 
   constructor(clock: Clock, ask: (workerId: number, id: number) => void) {
     this.clock = clock;
     this.ask = ask;
   }
 
-  /** Whoever asks while a round is under way shares it. */
-  collect(workers: readonly number[], onItems: (workerId: number, items: readonly Item[]) => void): Promise<void> {
-    this.under ??= new Promise<void>((resolve) => {
+  /** Whoever asks while a round is under way shares the one after it: a worker's answer may be older than the question otherwise. */
+  collect(workers: () => readonly number[], onItems: (workerId: number, items: readonly Item[]) => void): Promise<void> {
+    if (this.under === null) return this.begin(workers(), onItems);
+    this.following ??= this.under.then(() => {
+      this.following = null;
+      return this.begin(workers(), onItems);
+    });
+    return this.following;
+  }
+
+  private begin(workers: readonly number[], onItems: (workerId: number, items: readonly Item[]) => void): Promise<void> {
+    const under = new Promise<void>((resolve) => {
       const id = ++this.ids;
       const cancel = this.clock.after(COLLECT_MS, () => this.round?.finish());
       const finish = (): void => {
@@ -36,10 +46,11 @@ class Collector<Item> {
         resolve();
       };
       this.round = { id, missing: new Set(workers), onItems, finish };
-      if (workers.length === 0) finish();
-      else for (const worker of workers) this.ask(worker, id);
+      if (workers.length > 0) for (const worker of workers) this.ask(worker, id);
+      else queueMicrotask(finish);
     });
-    return this.under;
+    this.under = under;
+    return under;
   }
 
   receive(workerId: number, id: number, items: readonly Item[], last: boolean): void {
@@ -65,11 +76,11 @@ export class Collectors {
     this.endpoints = new Collector(clock, (worker, id) => send(worker, { type: 'activity', id }));
   }
 
-  cells(workers: readonly number[], fold: (workerId: number, rows: readonly RowReading[]) => void): Promise<void> {
+  cells(workers: () => readonly number[], fold: (workerId: number, rows: readonly RowReading[]) => void): Promise<void> {
     return this.rows.collect(workers, fold);
   }
 
-  activity(workers: readonly number[], add: (workerId: number, endpoints: readonly EndpointActivity[]) => void): Promise<void> {
+  activity(workers: () => readonly number[], add: (workerId: number, endpoints: readonly EndpointActivity[]) => void): Promise<void> {
     return this.endpoints.collect(workers, add);
   }
 

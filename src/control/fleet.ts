@@ -8,13 +8,18 @@ import type { Families } from './admin/families.ts';
 import { Collectors } from './collect.ts';
 import { Publisher, type Published, type PublishState, type WorkerLoad } from './publish.ts';
 import { Shares } from './share.ts';
-import { HUNG_MS, Supervisor, type Spawn, type WorkerEnd, type WorkerFacts } from './supervise.ts';
+import type { Spawn } from './life.ts';
+import type { MemoryLimits } from './memorywatch.ts';
+import type { Numbers } from './numbers.ts';
+import { HUNG_MS, Supervisor, type MemoryEvent, type WorkerEnd, type WorkerFacts } from './supervise.ts';
 
 const SHARE_MS = 1000;
 /** Beyond a drain's own time-out, before a worker that does not answer is left behind. */
 const DRAIN_GRACE_MS = 2000;
 const ENGINE_EXIT = 4;
 const MAX_FAILED_STARTS = 3;
+/** Ends in a row from which on a worker is in a loop. */
+const LOOP_ENDS = 3;
 
 export interface FleetOptions {
   readonly clock: Clock;
@@ -23,12 +28,18 @@ export interface FleetOptions {
   readonly cells: Cells;
   readonly families: Families;
   readonly count: number;
+  readonly numbers: Numbers;
+  readonly memory: MemoryLimits;
+  /** How long open requests may take once a worker drains. */
+  readonly drainTimeout: () => number;
   readonly start: Omit<WorkerStart, 'workerId'>;
   readonly maxConnections: number;
   readonly spawn: Spawn;
   readonly access: (lines: string) => void;
   readonly onLoaded: (load: WorkerLoad) => void;
-  readonly onLost: (workerId: number) => void;
+  /** A process has ended; its number is still its own. */
+  readonly onGone: (number: number) => void;
+  readonly onLost: (number: number) => void;
   /** Workers end before they have begun. */
   readonly onFailedStart: (kind: 'engine' | 'failed', why: string) => void;
   readonly listeners: () => readonly ListenerPart[];
@@ -42,8 +53,9 @@ export class Fleet {
   private readonly publisher: Publisher;
   private readonly collectors: Collectors;
   private readonly shares: Shares;
-  /** What names a worker's process among all that there ever were. */
+  /** By number: what names a process among all that there ever were. */
   private readonly processes = new Map<number, string>();
+  private started = 0;
   private failedStarts = 0;
   private fallbackSaid = false;
   private stopping = false;
@@ -62,16 +74,21 @@ export class Fleet {
     this.supervisor = new Supervisor({
       clock: o.clock,
       count: o.count,
+      numbers: o.numbers,
+      memory: o.memory,
       spawn: o.spawn,
       start: (workerId) => ({ ...o.start, workerId, logLevel: o.log.level() }),
       busy: (worker) => this.publisher.loading(worker),
       onUp: (worker, send) => this.up(worker, send),
+      onGone: o.onGone,
       onDown: (worker, reason, end) => this.down(worker, reason, end),
       onMessage: (worker, message) => this.receive(worker, message),
+      onOutput: (number, line) => o.log.warn('worker output', { worker: this.supervisor.slotOf(number), line }),
+      onMemory: (event) => this.tooMuch(event),
     });
     this.shares = new Shares({
       total: o.maxConnections,
-      workers: () => this.supervisor.up().map((id) => ({ id, process: this.processes.get(id) ?? '' })),
+      workers: () => this.supervisor.present().map((id) => ({ id, process: this.processes.get(id) ?? '' })),
       used: (process, listener) => o.families.last(process, 'connections_active', [listener]),
       send: (worker, listener, connections) => this.supervisor.send(worker, { type: 'share', listener, connections }),
     });
@@ -100,22 +117,31 @@ export class Fleet {
     return this.supervisor.facts();
   }
 
-  phaseOf(workerId: number): { readonly phase: string; readonly version: number; readonly serves: boolean } {
-    return this.publisher.phaseOf(workerId);
+  phaseOf(number: number): { readonly phase: string; readonly version: number; readonly serves: boolean } {
+    return this.publisher.phaseOf(number);
+  }
+
+  /** Client connections that a process had open when it was asked last. */
+  connections(number: number): number {
+    const source = this.processes.get(number);
+    if (source === undefined) return 0;
+    return this.o
+      .listeners()
+      .reduce((sum, part) => sum + this.o.families.last(source, 'connections_active', [`${part.namespace}/${part.name}`]), 0);
   }
 
   /** Workers that cannot be counted on, in words. */
   unwell(): string[] {
-    return this.facts().flatMap((w) => {
+    return this.own().flatMap((w) => {
       if (w.state !== 'up') return [`worker ${w.workerId} is ${w.state}`];
       return w.heartbeatAgeMs < HUNG_MS ? [] : [`worker ${w.workerId} is silent`];
     });
   }
 
   unready(): string[] {
-    return this.facts().flatMap((w) => {
-      const { phase, serves } = this.phaseOf(w.workerId);
-      return serves ? [] : [`worker ${w.workerId} is ${phase}`];
+    return this.own().flatMap((w) => {
+      const { phase, serves } = this.phaseOf(w.number);
+      return serves ? [] : [`worker ${w.workerId} is ${phase === 'absent' ? w.state : phase}`];
     });
   }
 
@@ -125,22 +151,28 @@ export class Fleet {
 
   /** Brings the families up to date; never for long. */
   async collect(): Promise<void> {
-    await this.collectors.cells(this.supervisor.up(), (worker, rows) => {
-      const source = this.processes.get(worker);
-      if (source !== undefined) this.o.families.fold(source, rows);
-    });
+    await this.collectors.cells(
+      () => this.supervisor.present(),
+      (worker, rows) => {
+        const source = this.processes.get(worker);
+        if (source !== undefined) this.o.families.fold(source, rows);
+      },
+    );
     this.o.families.fold('main', this.o.cells.read());
   }
 
   activity(add: (activity: EndpointActivity) => void): Promise<void> {
-    return this.collectors.activity(this.supervisor.up(), (_, endpoints) => endpoints.forEach(add));
+    return this.collectors.activity(
+      () => this.supervisor.present(),
+      (_, endpoints) => endpoints.forEach(add),
+    );
   }
 
   /** GOAWAY and the rest is the workers'; resolves when all are done or late. The dead stay dead from now on. */
   drain(timeoutMs: number): Promise<void> {
     this.stopping = true;
     this.supervisor.stop();
-    const waits = new Set(this.supervisor.up());
+    const waits = new Set(this.supervisor.present());
     this.drainWaits = waits;
     if (waits.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -149,7 +181,7 @@ export class Fleet {
         cancel();
         resolve();
       };
-      this.supervisor.broadcast({ type: 'drain', timeoutMs });
+      for (const number of this.supervisor.up()) this.supervisor.send(number, { type: 'drain', timeoutMs });
     });
   }
 
@@ -168,56 +200,132 @@ export class Fleet {
     this.supervisor.killAll();
   }
 
-  private up(workerId: number, send: (message: ToWorker) => void): void {
-    this.processes.set(workerId, `${workerId}:${this.facts()[workerId]?.pid ?? 0}`);
-    this.o.families.set('worker_up', [String(workerId)], 1);
-    this.publisher.attach({ workerId, send });
+  /** What the slots have; without the processes beside. */
+  private own(): WorkerFacts[] {
+    return this.facts().slice(0, this.count);
   }
 
-  private down(workerId: number, reason: string, end: WorkerEnd): void {
-    const { families, log } = this.o;
-    this.publisher.detach(workerId);
-    this.collectors.gone(workerId);
-    this.o.onLost(workerId);
-    const source = this.processes.get(workerId);
+  private up(number: number, send: (message: ToWorker) => void): void {
+    this.processes.set(number, `process ${++this.started}`);
+    this.o.families.set('worker_up', [String(this.supervisor.slotOf(number))], 1);
+    this.publisher.attach({ workerId: number, send });
+  }
+
+  private down(number: number, reason: string, end: WorkerEnd): void {
+    const { families } = this.o;
+    this.publisher.detach(number);
+    this.collectors.gone(number);
+    this.o.onLost(number);
+    const source = this.processes.get(number);
     if (source !== undefined) families.forget(source);
-    this.processes.delete(workerId);
-    families.set('worker_up', [String(workerId)], 0);
-    this.drained(workerId);
+    this.processes.delete(number);
+    if (end.role === 'serving') this.slotLost(end.worker);
+    this.drained(number);
     if (this.stopping) return;
     families.add('worker_restarts_total', [reason]);
-    const { pid, code, signal, fault, pauseMs } = end;
-    log.error('worker ended', { worker: workerId, pid, reason, code, signal, fault, restartInMs: pauseMs });
+    this.sayEnd(number, reason, end);
     if (!end.wasUp) this.failedStart(reason, end);
+  }
+
+  /** A replacement under way may have taken the place already. */
+  private slotLost(worker: number): void {
+    const up = this.own()[worker]?.state === 'up';
+    this.o.families.set('worker_up', [String(worker)], up ? 1 : 0);
+    if (!up) this.o.families.remove('worker_memory_bytes', [String(worker)]);
+  }
+
+  private sayEnd(number: number, reason: string, end: WorkerEnd): void {
+    const { log } = this.o;
+    const { worker, pid, code, signal, memory, fault, output, quickEnds, pauseMs } = end;
+    if (reason === 'memory_soft') {
+      log.info('worker relieved', { worker, number, pid, reason, memory });
+      return;
+    }
+    // Nobody but the replacement itself had to do with it.
+    const restart = end.role === 'serving' ? { restartInMs: pauseMs } : { role: end.role };
+    log.error('worker ended', { worker, number, pid, reason, code, signal, memory, fault, output, quickEnds, ...restart });
+    if (quickEnds >= LOOP_ENDS && end.role === 'serving') {
+      log.error('worker ends again and again', {
+        worker,
+        times: quickEnds,
+        means: this.unready().length < this.count ? 'the other workers serve' : 'nobody serves',
+        todo: 'reason, code, signal, fault and output of "worker ended" say why',
+        restartInMs: pauseMs,
+      });
+    }
   }
 
   private failedStart(reason: string, end: WorkerEnd): void {
     this.failedStarts++;
     if (end.code === ENGINE_EXIT) this.o.onFailedStart('engine', end.fault);
     else if (this.failedStarts >= MAX_FAILED_STARTS) {
-      this.o.onFailedStart('failed', `worker processes end before they have begun (${reason}, code ${end.code})`);
+      const last = end.fault === '' ? end.output : end.fault;
+      const said = last === '' ? '' : `: ${last}`;
+      this.o.onFailedStart(
+        'failed',
+        `worker processes end before they have begun (${reason}, code ${end.code}, signal ${end.signal})${said}`,
+      );
     }
   }
 
-  private receive(workerId: number, message: FromWorker): void {
-    if (this.collectors.receive(workerId, message)) return;
+  private tooMuch(event: MemoryEvent): void {
+    const { log, memory } = this.o;
+    const { worker, number, pid } = event;
+    const figures = { worker, number, pid, memory: event.memory, softLimit: memory.soft, hardLimit: memory.hard };
+    if (event.kind === 'kill') log.error('worker over its hard memory limit: killed', figures);
+    else if (event.kind === 'wait') {
+      const [why, more] =
+        event.ms < 0
+          ? ['it is the only one, and datagrams cannot be handed over', {}]
+          : ['the last replacement is not long ago', { waitMs: event.ms }];
+      log.warn('worker over its soft memory limit: not replaced yet', { ...figures, why, ...more });
+    } else {
+      const { successor, pauseMs } = event;
+      const what = successor < 0 ? 'not replaced, no number is free' : 'a replacement starts';
+      log.warn(`worker over its soft memory limit: ${what}`, { ...figures, successor, nextNotBeforeMs: pauseMs });
+    }
+  }
+
+  /** One that started as a replacement serves: the one that it replaces accepts nothing new and finishes what it has. */
+  private switched(number: number, version: number): void {
+    this.publisher.switched(number, version);
+    if (this.stopping || !this.phaseOf(number).serves) return;
+    const timeoutMs = this.o.drainTimeout();
+    const old = this.supervisor.succeed(number, timeoutMs + DRAIN_GRACE_MS);
+    if (old === null) return;
+    this.publisher.detach(old);
+    this.supervisor.send(old, { type: 'succeed', workers: [number] });
+    this.supervisor.send(old, { type: 'drain', timeoutMs });
+    this.o.log.info('worker drains', { worker: this.supervisor.slotOf(old), number: old, successor: number, timeoutMs });
+  }
+
+  /** What it has counted since the last time is asked for before it goes. */
+  private relieved(number: number): void {
+    this.collect()
+      .catch((e: unknown) => this.o.log.error('internal error', { where: 'collect', error: e }))
+      .finally(() => this.supervisor.dismiss(number));
+  }
+
+  private receive(number: number, message: FromWorker): void {
+    if (this.collectors.receive(number, message)) return;
     switch (message.type) {
       case 'hello':
         return this.greeted(message);
       case 'heartbeat':
-        return this.publisher.heard(workerId);
+        return this.heartbeat(number, message.memory);
       case 'loaded':
-        return this.publisher.loaded(workerId, message.version, message.bound, message.problems);
+        return this.publisher.loaded(number, message.version, message.bound, message.problems);
       case 'switched':
-        return this.publisher.switched(workerId, message.version);
+        return this.switched(number, message.version);
       case 'log':
-        return this.o.log.at(message.level, message.msg, { worker: workerId, ...message.fields });
+        return this.o.log.at(message.level, message.msg, { worker: this.supervisor.slotOf(number), ...message.fields });
       case 'access':
         return this.o.access(message.lines);
       case 'drained':
-        return this.drained(workerId);
+        if (this.drainWaits === null) this.relieved(number);
+        return this.drained(number);
       case 'fault':
-        return this.o.log.error('worker fault', { worker: workerId, fault: message.message });
+        return this.o.log.error('worker fault', { worker: this.supervisor.slotOf(number), fault: message.message });
       case 'cells':
       case 'activity':
         return;
@@ -239,8 +347,13 @@ export class Fleet {
     this.fallbackSaid ||= hello.fallback;
   }
 
-  private drained(workerId: number): void {
-    if (this.drainWaits === null || !this.drainWaits.delete(workerId) || this.drainWaits.size > 0) return;
+  private heartbeat(number: number, memory: number): void {
+    this.publisher.heard(number);
+    if (this.supervisor.serving(number)) this.o.families.set('worker_memory_bytes', [String(this.supervisor.slotOf(number))], memory);
+  }
+
+  private drained(number: number): void {
+    if (this.drainWaits === null || !this.drainWaits.delete(number) || this.drainWaits.size > 0) return;
     this.onDrained?.();
   }
 

@@ -4,26 +4,28 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { FromWorker } from '../contract/channel.ts';
-import type { Spawn } from './supervise.ts';
+import type { Spawn } from './life.ts';
 
 const MAX_LINE = 2000;
+/** How long the last lines of a process that has ended are waited for. */
+const LAST_LINES_MS = 100;
 
 const relay = (stream: Readable | null, onLine: (line: string) => void): void => {
   if (stream === null) return;
   createInterface({ input: stream }).on('line', (line) => onLine(line.slice(0, MAX_LINE)));
 };
 
-/** `script` is worker.js, or worker.ts where Node strips the types. `onOutput` gets what a worker prints: crash messages of V8 or native code. */
+/** `script` is worker.js, or worker.ts where Node strips the types. */
 export const forkWorkers =
-  (script: URL, onOutput: (workerId: number, line: string) => void): Spawn =>
-  (workerId, events) => {
+  (script: URL): Spawn =>
+  (_number, events) => {
     const child = fork(fileURLToPath(script), [], {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--no-warnings'],
     });
-    relay(child.stdout, (line) => onOutput(workerId, line));
-    relay(child.stderr, (line) => onOutput(workerId, line));
+    relay(child.stdout, events.onOutput);
+    relay(child.stderr, events.onOutput);
     let ended = false;
     const end = (code: number | null, signal: string | null): void => {
       if (ended) return;
@@ -31,7 +33,9 @@ export const forkWorkers =
       events.onExit(code, signal);
     };
     child.on('message', (message) => events.onMessage(message as FromWorker));
-    child.on('exit', end);
+    child.on('close', end);
+    // Somebody else may hold its streams open.
+    child.on('exit', (code, signal) => setTimeout(end, LAST_LINES_MS, code, signal));
     // The process could not be started, or a message could not be sent: `exit` follows in the second case only.
     child.on('error', () => {
       if (child.pid === undefined) end(null, null);

@@ -21,7 +21,9 @@ import { APPLY_RESULTS, logProblems, ReadModel, type ApplyResult } from './repor
 import type { Resolve } from './sources/dns.ts';
 import type { ServiceEndpoints } from './sources/services.ts';
 import type { SourceState } from './sources/source.ts';
-import type { Spawn } from './supervise.ts';
+import type { Spawn } from './life.ts';
+import type { MemoryLimits } from './memorywatch.ts';
+import type { Numbers } from './numbers.ts';
 import { Targets } from './targets.ts';
 
 const POLL_MS = 5;
@@ -37,6 +39,11 @@ export interface ServiceOptions {
   readonly workers: number;
   /** Why so many. */
   readonly workersWhy: string;
+  readonly numbers: Numbers;
+  readonly memory: MemoryLimits & { readonly why: string };
+  readonly drainTimeout: () => number;
+  /** A worker's process has ended; its number is still its own. */
+  readonly onGone: (number: number) => void;
   readonly start: Omit<WorkerStart, 'workerId'>;
   readonly maxConnections: number;
   /** CIDRs that no endpoint may have. */
@@ -129,11 +136,15 @@ export class Service implements AdminView {
       cells: o.cells,
       families: this.families,
       count: o.workers,
+      numbers: o.numbers,
+      memory: o.memory,
+      drainTimeout: o.drainTimeout,
       start: o.start,
       maxConnections: o.maxConnections,
       spawn: o.spawn,
       access: o.access,
       onLoaded: (load) => this.loaded(load),
+      onGone: o.onGone,
       onLost: (worker) => this.model.lost(worker),
       onFailedStart: (kind, why) => this.fatal?.({ ok: false, kind, why }),
       listeners: () => this.model.listenerParts(),
@@ -215,8 +226,9 @@ export class Service implements AdminView {
 
   health(): Verdict {
     // In a drain workers end one after the other, as they should; before the first state there are none.
-    const reasons = this.isDraining || !this.begun ? [] : this.fleet.unwell();
-    return { ok: reasons.length === 0, reasons };
+    const unwell = this.isDraining || !this.begun ? [] : this.fleet.unwell();
+    // The dead and the hung are replaced from here: ending the process would end the other workers' connections as well.
+    return { ok: unwell.length < Math.max(this.fleet.count, 1), reasons: unwell };
   }
 
   ready(): Verdict {
@@ -227,10 +239,10 @@ export class Service implements AdminView {
     return { ok: reasons.length === 0, reasons };
   }
 
-  /** In a cluster one worker that serves is enough: the others' clients are lost either way, and an unready pod loses its own as well. */
+  /** One worker that serves is enough: the others' clients are lost either way, and those who stop sending here would lose its own as well. */
   private unready(): string[] {
     const unready = this.fleet.unready();
-    return this.o.perObject && unready.length < this.fleet.count ? [] : unready;
+    return unready.length < this.fleet.count ? [] : unready;
   }
 
   draining(): boolean {
@@ -258,7 +270,7 @@ export class Service implements AdminView {
     return this.documents.certificates();
   }
 
-  workers(): Document {
+  workers(): Promise<Document> {
     return this.documents.workers();
   }
 
@@ -272,7 +284,10 @@ export class Service implements AdminView {
       check: (group, endpoint) => targets.checks.facts(group, endpoint),
       workers: () => fleet.facts(),
       workersWhy: o.workersWhy,
-      phase: (worker) => fleet.phaseOf(worker),
+      memory: o.memory,
+      phase: (number) => fleet.phaseOf(number),
+      connections: (number) => fleet.connections(number),
+      collect: () => fleet.collect(),
       activity: (add) => fleet.activity(add),
       now: () => o.clock.now(),
       wall: () => o.clock.wall(),

@@ -1,6 +1,12 @@
-/** Keeps the workers alive: a dead one is replaced at once, a hung one in under three seconds, a crash loop with growing pauses. */
+/**
+ * Keeps the workers alive: a dead one is replaced at once, a hung one in under three seconds, a crash loop with growing pauses, and one that has
+ * too much memory by another one that starts before it leaves. Processes are known by their numbers, slots by their index.
+ */
 import type { FromWorker, ToWorker, WorkerStart } from '../contract/channel.ts';
 import type { Clock } from '../lib/clock.ts';
+import { Life, Slot, type Role, type Spawn } from './life.ts';
+import { MemoryWatch, type Judgement, type MemoryLimits, type Watched } from './memorywatch.ts';
+import type { Numbers } from './numbers.ts';
 
 export const HEARTBEAT_MS = 250;
 /** Silence after which a worker counts as hung. */
@@ -9,25 +15,18 @@ const START_MS = 15_000;
 /** A process that lived this long is not part of a crash loop. */
 const HEALTHY_MS = 30_000;
 const BACKOFF_MS = [0, 200, 400, 800, 1600, 3200, 6400, 10_000] as const;
-
-export interface WorkerProcess {
-  readonly pid: number;
-  send(message: ToWorker): void;
-  /** SIGKILL: a hung process hears nothing else. */
-  kill(): void;
-}
-
-export interface ProcessEvents {
-  onMessage(message: FromWorker): void;
-  onExit(code: number | null, signal: string | null): void;
-}
-
-export type Spawn = (workerId: number, events: ProcessEvents) => WorkerProcess;
+/** Another process tree has every number: until it gives some back. */
+const NUMBERLESS_MS = 1000;
+/** How long a process that is done may take to end. */
+const EXIT_MS = 2000;
 
 export interface WorkerFacts {
+  /** The slot's index. */
   readonly workerId: number;
+  /** -1 while there is no process. */
+  readonly number: number;
   readonly pid: number;
-  readonly state: 'starting' | 'up' | 'waiting' | 'stopped';
+  readonly state: 'starting' | 'up' | 'draining' | 'waiting' | 'stopped';
   readonly engine: string;
   readonly engineVersion: string;
   readonly restarts: number;
@@ -35,118 +34,150 @@ export interface WorkerFacts {
   readonly startedAt: number;
   readonly heartbeatAgeMs: number;
   readonly loopDelayMs: number;
+  /** Bytes, resident. */
+  readonly memory: number;
 }
+
+/** Of a process that has too much memory. */
+export type MemoryEvent = Exclude<Judgement, { readonly kind: 'keep' }> & {
+  readonly worker: number;
+  readonly pid: number;
+  readonly memory: number;
+  /** The replacement's number, and how long the next replacement waits at least; -1 where there is none. */
+  readonly successor: number;
+  readonly pauseMs: number;
+};
 
 export interface SupervisorOptions {
   readonly clock: Clock;
   readonly count: number;
+  readonly numbers: Numbers;
+  readonly memory: MemoryLimits;
   readonly spawn: Spawn;
-  readonly start: (workerId: number) => WorkerStart;
+  readonly start: (number: number) => WorkerStart;
   /** Whether the worker has work that may silence it: somebody else waits for it then. */
-  readonly busy: (workerId: number) => boolean;
+  readonly busy: (number: number) => boolean;
   /** A process has said hello. */
-  readonly onUp: (workerId: number, send: (message: ToWorker) => void) => void;
-  readonly onDown: (workerId: number, reason: string, detail: WorkerEnd) => void;
-  readonly onMessage: (workerId: number, message: FromWorker) => void;
+  readonly onUp: (number: number, send: (message: ToWorker) => void) => void;
+  /** A process has ended; its number is still its own. */
+  readonly onGone: (number: number) => void;
+  readonly onDown: (number: number, reason: string, end: WorkerEnd) => void;
+  readonly onMessage: (number: number, message: FromWorker) => void;
+  readonly onOutput: (number: number, line: string) => void;
+  readonly onMemory: (event: MemoryEvent) => void;
 }
 
 export interface WorkerEnd {
+  /** The slot's index. */
+  readonly worker: number;
+  readonly role: Role;
   readonly pid: number;
   readonly code: number | null;
   readonly signal: string | null;
   /** What the worker said last about itself. */
   readonly fault: string;
+  /** What it printed last. */
+  readonly output: string;
+  readonly memory: number;
   readonly wasUp: boolean;
+  /** Ends in a row, this one included, that came soon after the start. */
+  readonly quickEnds: number;
   /** Before the next start; -1 when there is none. */
   readonly pauseMs: number;
-}
-
-class Slot {
-  readonly workerId: number;
-  process: WorkerProcess | null = null;
-  state: WorkerFacts['state'] = 'stopped';
-  engine = '';
-  engineVersion = '';
-  fault = '';
-  reason = '';
-  restarts = 0;
-  quickEnds = 0;
-  startedAt = 0;
-  heardAt = 0;
-  loopDelayMs = 0;
-  /** Counts processes: messages of an earlier one are not taken for this one's. */
-  life = 0;
-  cancelPause: (() => void) | null = null;
-
-  constructor(workerId: number) {
-    this.workerId = workerId;
-  }
 }
 
 export class Supervisor {
   private readonly o: SupervisorOptions;
   private readonly slots: readonly Slot[];
+  /** By number. */
+  private readonly lives = new Map<number, Life>();
+  private readonly memory: MemoryWatch;
   private stopping = false;
   private cancelTick: (() => void) | null = null;
   private tickedAt = 0;
 
   constructor(o: SupervisorOptions) {
     this.o = o;
+    this.memory = new MemoryWatch(o.memory);
     this.slots = Array.from({ length: o.count }, (_, i) => new Slot(i));
   }
 
   start(): void {
     this.tickedAt = this.o.clock.now();
-    for (const slot of this.slots) this.spawn(slot);
+    for (const slot of this.slots) this.fill(slot);
     this.tick();
   }
 
-  /** Ends a worker's process; its successor comes by itself. */
-  replace(workerId: number, reason: string): void {
-    const slot = this.slots[workerId];
-    if (slot === undefined || slot.process === null) return;
-    slot.reason = reason;
-    slot.process.kill();
+  /** Ends a process; its successor comes by itself. */
+  replace(number: number, reason: string): void {
+    const life = this.lives.get(number);
+    if (life === undefined || life.process === null) return;
+    life.reason = reason;
+    life.process.kill();
   }
 
-  send(workerId: number, message: ToWorker): void {
-    this.slots[workerId]?.process?.send(message);
+  send(number: number, message: ToWorker): void {
+    this.lives.get(number)?.process?.send(message);
   }
 
   broadcast(message: ToWorker): void {
-    for (const slot of this.slots) if (slot.state === 'up') slot.process?.send(message);
+    for (const number of this.present()) this.send(number, message);
   }
 
-  /** The ids of workers that are up. */
+  /** The numbers of processes that are up and stay. */
   up(): number[] {
-    return this.slots.filter((slot) => slot.state === 'up').map((slot) => slot.workerId);
+    return [...this.lives.values()].filter((life) => life.up && life.role !== 'leaving').map((life) => life.number);
   }
 
+  /** The numbers of all processes that are up, those that leave included. */
+  present(): number[] {
+    return [...this.lives.values()].filter((life) => life.up).map((life) => life.number);
+  }
+
+  /** Whether the process is its slot's own. */
+  serving(number: number): boolean {
+    return this.lives.get(number)?.role === 'serving';
+  }
+
+  /** The slot of a process. */
+  slotOf(number: number): number {
+    return this.lives.get(number)?.slot.index ?? -1;
+  }
+
+  /** Every slot, then the processes beside: replacements that start, and those that leave. */
   facts(): WorkerFacts[] {
-    const now = this.o.clock.now();
-    return this.slots.map((slot) => ({
-      workerId: slot.workerId,
-      pid: slot.process?.pid ?? 0,
-      state: slot.state,
-      engine: slot.engine,
-      engineVersion: slot.engineVersion,
-      restarts: slot.restarts,
-      startedAt: slot.startedAt,
-      heartbeatAgeMs: slot.state === 'up' ? now - slot.heardAt : -1,
-      loopDelayMs: slot.loopDelayMs,
-    }));
-  }
-
-  /** Whether this worker has been heard from within a few heartbeats. */
-  lively(workerId: number): boolean {
-    const slot = this.slots[workerId];
-    return slot?.state === 'up' && this.o.clock.now() - slot.heardAt < 4 * HEARTBEAT_MS;
+    const own = this.slots.map((slot) => (slot.current === null ? this.emptyFacts(slot) : this.lifeFacts(slot.current)));
+    const beside = [...this.lives.values()].filter((life) => life.role !== 'serving');
+    return [...own, ...beside.map((life) => this.lifeFacts(life))];
   }
 
   /** Every worker is up and has been heard from lately. */
   fresh(): boolean {
     const now = this.o.clock.now();
-    return this.slots.every((slot) => slot.state === 'up' && now - slot.heardAt < HUNG_MS);
+    return this.slots.every(({ current }) => current?.up === true && now - current.heardAt < HUNG_MS);
+  }
+
+  /** A replacement serves: it takes over, and answers whom it relieves, who is to drain within `ms` and then be dismissed. Else null. */
+  succeed(number: number, ms: number): number | null {
+    const life = this.lives.get(number);
+    if (life?.role !== 'next') return null;
+    const { slot } = life;
+    const old = slot.current;
+    this.takeOver(slot, life);
+    if (old === null) return null;
+    old.role = 'leaving';
+    old.cancelDeadline = this.o.clock.after(ms, () => this.dismiss(old.number));
+    return old.number;
+  }
+
+  /** A process that leaves has nothing more to do. */
+  dismiss(number: number): void {
+    const life = this.lives.get(number);
+    if (life?.role !== 'leaving' || life.reason !== '') return;
+    life.reason = 'memory_soft';
+    life.process?.send({ type: 'exit' });
+    life.cancelDeadline?.();
+    life.cancelDeadline = this.o.clock.after(EXIT_MS, () => life.process?.kill());
   }
 
   /** From now on the dead stay dead. */
@@ -155,73 +186,143 @@ export class Supervisor {
     this.cancelTick?.();
     for (const slot of this.slots) {
       slot.cancelPause?.();
-      if (slot.state === 'waiting') slot.state = 'stopped';
+      slot.cancelPause = null;
     }
+    for (const life of this.lives.values()) life.cancelDeadline?.();
   }
 
   killAll(): void {
     this.stop();
-    for (const slot of this.slots) slot.process?.kill();
+    for (const life of this.lives.values()) life.process?.kill();
   }
 
-  private spawn(slot: Slot): void {
-    const life = ++slot.life;
-    slot.state = 'starting';
-    slot.engine = '';
-    slot.engineVersion = '';
-    slot.fault = '';
-    slot.reason = '';
-    slot.loopDelayMs = 0;
-    slot.startedAt = this.o.clock.now();
-    slot.heardAt = slot.startedAt;
-    slot.process = this.o.spawn(slot.workerId, {
+  private lifeFacts(life: Life): WorkerFacts {
+    return {
+      workerId: life.slot.index,
+      number: life.number,
+      pid: life.pid,
+      state: life.role === 'leaving' ? 'draining' : life.up ? 'up' : 'starting',
+      engine: life.engine,
+      engineVersion: life.engineVersion,
+      restarts: life.slot.restarts,
+      startedAt: life.startedAt,
+      heartbeatAgeMs: life.up ? this.o.clock.now() - life.heardAt : -1,
+      loopDelayMs: life.loopDelayMs,
+      memory: life.memory,
+    };
+  }
+
+  private emptyFacts(slot: Slot): WorkerFacts {
+    return {
+      workerId: slot.index,
+      number: -1,
+      pid: 0,
+      state: slot.cancelPause === null ? 'stopped' : 'waiting',
+      engine: '',
+      engineVersion: '',
+      restarts: slot.restarts,
+      startedAt: 0,
+      heartbeatAgeMs: -1,
+      loopDelayMs: 0,
+      memory: 0,
+    };
+  }
+
+  private fill(slot: Slot): void {
+    const number = this.o.numbers.take(slot.number);
+    if (number === null) this.plan(slot, NUMBERLESS_MS);
+    else slot.current = this.spawn(slot, number, 'serving');
+  }
+
+  private spawn(slot: Slot, number: number, role: Role): Life {
+    const life = new Life(slot, number, role, this.o.clock.now());
+    slot.number = number;
+    this.lives.set(number, life);
+    const present = (): boolean => life.process !== null;
+    life.process = this.o.spawn(number, {
       onMessage: (message) => {
-        if (slot.life === life && slot.process !== null) this.receive(slot, message);
+        if (present()) this.receive(life, message);
+      },
+      onOutput: (line) => {
+        life.output = line;
+        this.o.onOutput(number, line);
       },
       onExit: (code, signal) => {
-        if (slot.life === life && slot.process !== null) this.ended(slot, code, signal);
+        if (present()) this.ended(life, code, signal);
       },
     });
-    slot.process.send({ type: 'start', start: this.o.start(slot.workerId) });
+    life.process.send({ type: 'start', start: this.o.start(number) });
+    return life;
   }
 
-  private receive(slot: Slot, message: FromWorker): void {
-    slot.heardAt = this.o.clock.now();
+  private receive(life: Life, message: FromWorker): void {
+    life.heardAt = this.o.clock.now();
     if (message.type === 'heartbeat') {
-      slot.loopDelayMs = message.delayMs;
+      life.loopDelayMs = message.delayMs;
+      life.memory = message.memory;
     }
-    if (message.type === 'fault') slot.fault = message.message;
+    if (message.type === 'fault') life.fault = message.message;
     if (message.type === 'hello') {
-      slot.state = 'up';
-      slot.engine = message.engine;
-      slot.engineVersion = message.engineVersion;
-      const process = slot.process;
-      this.o.onMessage(slot.workerId, message);
-      this.o.onUp(slot.workerId, (m) => process?.send(m));
+      life.up = true;
+      life.engine = message.engine;
+      life.engineVersion = message.engineVersion;
+      const { process } = life;
+      this.o.onMessage(life.number, message);
+      this.o.onUp(life.number, (m) => process?.send(m));
       return;
     }
-    this.o.onMessage(slot.workerId, message);
+    this.o.onMessage(life.number, message);
   }
 
-  private ended(slot: Slot, code: number | null, signal: string | null): void {
-    const pid = slot.process?.pid ?? 0;
-    const wasUp = slot.state === 'up';
-    const lived = this.o.clock.now() - slot.startedAt;
-    slot.process = null;
-    slot.state = 'stopped';
-    slot.quickEnds = lived < HEALTHY_MS ? slot.quickEnds + 1 : 1;
-    const pauseMs = this.stopping ? -1 : (BACKOFF_MS[Math.min(slot.quickEnds, BACKOFF_MS.length) - 1] as number);
-    if (!this.stopping) this.plan(slot, pauseMs);
-    const reason = slot.reason !== '' ? slot.reason : signal === null ? 'exit' : 'signal';
-    this.o.onDown(slot.workerId, reason, { pid, code, signal, fault: slot.fault, wasUp, pauseMs });
+  private ended(life: Life, code: number | null, signal: string | null): void {
+    const { slot } = life;
+    const { pid } = life;
+    life.process = null;
+    life.cancelDeadline?.();
+    this.lives.delete(life.number);
+    this.memory.forget(life.number);
+    this.o.onGone(life.number);
+    this.o.numbers.give(life.number);
+    const quick = this.o.clock.now() - life.startedAt < HEALTHY_MS;
+    if (life.role !== 'leaving') slot.quickEnds = quick ? slot.quickEnds + 1 : 0;
+    const pauseMs = this.fillAfter(life);
+    const reason = life.reason !== '' ? life.reason : signal === null ? 'exit' : 'signal';
+    const { fault, output, memory, role } = life;
+    const quickEnds = role === 'leaving' ? 0 : slot.quickEnds;
+    const end: WorkerEnd = { worker: slot.index, role, pid, code, signal, fault, output, memory, wasUp: life.up, quickEnds, pauseMs };
+    this.o.onDown(life.number, reason, end);
+  }
+
+  /** What comes in place of one that has ended: how long that takes, -1 for nothing. */
+  private fillAfter(life: Life): number {
+    const { slot } = life;
+    if (slot.next === life) slot.next = null;
+    if (slot.current !== life) return -1;
+    slot.current = null;
+    slot.number = life.number;
+    if (this.stopping) return -1;
+    slot.restarts++;
+    if (slot.next !== null) {
+      this.takeOver(slot, slot.next);
+      return 0;
+    }
+    const step = Math.min(Math.max(slot.quickEnds, 1), BACKOFF_MS.length) - 1;
+    const pauseMs = BACKOFF_MS[step] as number;
+    this.plan(slot, pauseMs);
+    return pauseMs;
+  }
+
+  private takeOver(slot: Slot, next: Life): void {
+    if (slot.current !== null) slot.restarts++;
+    next.role = 'serving';
+    slot.current = next;
+    slot.next = null;
   }
 
   private plan(slot: Slot, pauseMs: number): void {
-    slot.state = 'waiting';
-    slot.restarts++;
     slot.cancelPause = this.o.clock.after(pauseMs, () => {
       slot.cancelPause = null;
-      if (!this.stopping) this.spawn(slot);
+      if (!this.stopping) this.fill(slot);
     });
   }
 
@@ -231,14 +332,46 @@ export class Supervisor {
       // When this process itself was held up, heartbeats lie unread: nobody is judged by them.
       const late = now - this.tickedAt > 2 * HEARTBEAT_MS;
       this.tickedAt = now;
-      for (const slot of this.slots) {
-        if (slot.process === null) continue;
-        if (late) slot.heardAt = Math.max(slot.heardAt, now - HEARTBEAT_MS);
-        if (slot.state === 'up' && this.o.busy(slot.workerId)) slot.heardAt = Math.max(slot.heardAt, now - HEARTBEAT_MS);
-        const limit = slot.state === 'starting' ? START_MS : HUNG_MS;
-        if (now - slot.heardAt > limit) this.replace(slot.workerId, slot.state === 'starting' ? 'start' : 'hung');
-      }
+      for (const life of this.lives.values()) this.judge(life, now, late);
+      this.watchMemory(now);
       this.tick();
     });
   }
+
+  private judge(life: Life, now: number, late: boolean): void {
+    if (late || (life.up && this.o.busy(life.number))) life.heardAt = Math.max(life.heardAt, now - HEARTBEAT_MS);
+    const limit = life.up ? HUNG_MS : START_MS;
+    if (now - life.heardAt > limit) this.replace(life.number, life.up ? 'hung' : 'start');
+  }
+
+  private watchMemory(now: number): void {
+    const all = [...this.lives.values()].filter((life) => life.reason === '').map(watched);
+    const free = all.every((w) => w.settled);
+    const judgement = this.memory.judge(now, all, free);
+    if (judgement.kind === 'keep') return;
+    const life = this.lives.get(judgement.number);
+    if (life === undefined) return;
+    let [successor, pauseMs] = [-1, -1];
+    if (judgement.kind === 'relieve') {
+      pauseMs = this.memory.began(now, watched(life));
+      successor = this.relieve(life.slot);
+    }
+    this.o.onMemory({ ...judgement, worker: life.slot.index, pid: life.pid, memory: life.memory, successor, pauseMs });
+    if (judgement.kind === 'kill') this.replace(life.number, 'memory_hard');
+  }
+
+  /** Another process for a slot that has one; -1 when there is no number for it. */
+  private relieve(slot: Slot): number {
+    const number = this.o.numbers.take();
+    if (number === null) return -1;
+    slot.next = this.spawn(slot, number, 'next');
+    return number;
+  }
 }
+
+const watched = (life: Life): Watched => ({
+  number: life.number,
+  memory: life.memory,
+  startedAt: life.startedAt,
+  settled: life.role === 'serving' && life.up && life.slot.next === null,
+});

@@ -15,7 +15,12 @@ const setUp = () => {
   const rows: [number, number][] = [];
   let done = 0;
   const collect = (...workers: number[]): void => {
-    void collectors.cells(workers, (worker, slice) => rows.push([worker, slice.length])).then(() => done++);
+    void collectors
+      .cells(
+        () => workers,
+        (worker, slice) => rows.push([worker, slice.length]),
+      )
+      .then(() => done++);
   };
   const answer = (worker: number, id: number, n: number, last: boolean): void => {
     const reading: RowReading = { metric: 'connections_active', labels: ['a/b'], values: [1] };
@@ -45,16 +50,28 @@ test('asks every worker and is done with the last slice of the last one', async 
   ]);
 });
 
-test('who asks while a round is under way shares it; the next one is new', async () => {
-  const { sent, collect, answer, done } = setUp();
+test('all that ask while a round is under way share the next one, which asks who is there by then', async () => {
+  const { sent, collect, answer, done, clock } = setUp();
   collect(0);
+  collect(0, 1);
   collect(0);
   expect(sent).toHaveLength(1);
   answer(0, 1, 1, true);
   await settle();
-  expect(done()).toBe(2);
+  expect(done()).toBe(1);
+  expect(sent.slice(1)).toEqual([
+    [0, { type: 'cells', id: 2 }],
+    [1, { type: 'cells', id: 2 }],
+  ]);
+  answer(1, 2, 1, true);
+  answer(0, 2, 1, true);
+  await settle();
+  expect(done()).toBe(3);
   collect(0);
-  expect(sent[1]).toEqual([0, { type: 'cells', id: 2 }]);
+  expect(sent[3]).toEqual([0, { type: 'cells', id: 3 }]);
+  clock.advance(COLLECT_MS);
+  await settle();
+  expect(done()).toBe(4);
 });
 
 test('a worker that does not answer, or dies, holds nobody up', async () => {

@@ -12,7 +12,8 @@ import { Service, type Report, type ServiceOptions, type Start } from '../../src
 import type { Answer } from '../../src/control/sources/dns.ts';
 import { stateOf } from '../../src/control/sources/memory.ts';
 import type { ServiceEndpoints } from '../../src/control/sources/services.ts';
-import type { ProcessEvents } from '../../src/control/supervise.ts';
+import type { ProcessEvents } from '../../src/control/life.ts';
+import { Numbers } from '../../src/control/numbers.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 import { createLog } from '../../src/lib/log.ts';
 import { gateway } from '../kit/documents.ts';
@@ -35,6 +36,7 @@ class FakeWorker {
   problems: LoadProblem[] = [];
   dieAtLoad = false;
   silentAtLoad = false;
+  drainsLater = false;
   rows: RowReading[] = [];
   ended = false;
   readonly events: ProcessEvents;
@@ -64,8 +66,8 @@ class FakeWorker {
     return this.sent.flatMap((m) => (m.type === 'endpoints' ? m.lists : [])).at(-1)?.list ?? [];
   }
 
-  beat(): void {
-    if (!this.ended) this.events.onMessage({ type: 'heartbeat', delayMs: 0 });
+  beat(memory = 0): void {
+    if (!this.ended) this.events.onMessage({ type: 'heartbeat', delayMs: 0, memory });
   }
 
   private answer(m: ToWorker): void {
@@ -80,7 +82,8 @@ class FakeWorker {
     } else if (m.type === 'switch') onMessage({ type: 'switched', version: m.version });
     else if (m.type === 'cells') onMessage({ type: 'cells', id: m.id, rows: this.rows, last: true });
     else if (m.type === 'activity') onMessage({ type: 'activity', id: m.id, endpoints: [], last: true });
-    else if (m.type === 'drain') onMessage({ type: 'drained' });
+    else if (m.type === 'drain' && !this.drainsLater) onMessage({ type: 'drained' });
+    else if (m.type === 'exit') this.exit(0, null);
   }
 }
 
@@ -104,6 +107,10 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     families: new Families(),
     workers: 1,
     workersWhy: 'as set',
+    numbers: new Numbers(),
+    memory: { soft: 0, hard: 0, relievable: true, why: 'off' },
+    drainTimeout: () => 30_000,
+    onGone: () => {},
     start: {} as Omit<WorkerStart, 'workerId'>,
     maxConnections: 1000,
     deny: [],
@@ -372,18 +379,103 @@ describe('workers', () => {
     expect(service.ready()).toEqual({ ok: true, reasons: [] });
   });
 
-  test('a worker that died makes the service unready and unwell until its successor serves', async () => {
+  test('ready and well is the service for as long as one worker is; the dead are replaced', async () => {
     const { clock, workers, service, start } = setUp({ workers: 2 });
     await start(setTo('192.0.2.1:80'));
     workers[1]?.exit(null, 'SIGKILL');
-    expect(service.ready()).toEqual({ ok: false, reasons: ['worker 1 is absent'] });
-    expect(service.health()).toEqual({ ok: false, reasons: ['worker 1 is waiting'] });
+    expect([service.ready().ok, service.health().ok]).toEqual([true, true]);
+    expect(service.families.get('worker_up', '1')).toBe(0);
+    workers[0]?.exit(null, 'SIGKILL');
+    expect(service.ready()).toEqual({ ok: false, reasons: ['worker 0 is waiting', 'worker 1 is waiting'] });
+    expect(service.health()).toEqual({ ok: false, reasons: ['worker 0 is waiting', 'worker 1 is waiting'] });
     clock.advance(0);
     await settle();
-    expect(service.ready().ok).toBe(true);
-    expect(service.families.get('worker_restarts_total', 'signal')).toBe(1);
+    expect([service.ready(), service.health()]).toEqual([
+      { ok: true, reasons: [] },
+      { ok: true, reasons: [] },
+    ]);
+    expect(service.families.get('worker_restarts_total', 'signal')).toBe(2);
     expect(service.families.get('worker_up', '1')).toBe(1);
     expect(workers[2]?.sent.map((m) => m.type)).toEqual(['start', 'parts', 'endpoints', 'load', 'switch']);
+  });
+
+  test('a loop of ends says what is known of them, and whether anybody serves', async () => {
+    const { live, workers, start, said, next } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    next.dieAtLoad = true;
+    workers[1]?.events.onOutput('out of memory');
+    workers[1]?.exit(null, 'SIGABRT');
+    await live(600);
+    expect(said('worker ended')).toMatchObject([
+      { level: 'error', worker: 1, number: 1, reason: 'signal', signal: 'SIGABRT', output: 'out of memory', quickEnds: 1, restartInMs: 0 },
+      { worker: 1, number: 1, reason: 'exit', code: 1, quickEnds: 2, restartInMs: 200 },
+      { worker: 1, number: 1, reason: 'exit', code: 1, quickEnds: 3, restartInMs: 400 },
+    ]);
+    expect(said('worker ends again and again')).toMatchObject([
+      { worker: 1, times: 3, means: 'the other workers serve', restartInMs: 400 },
+    ]);
+  });
+
+  test('one over its soft memory limit: another one serves first, then it hands over, drains, is counted and goes', async () => {
+    const limits = { soft: 100, hard: 125, relievable: true, why: 'a test' };
+    const { clock, live, workers, service, start, said, read } = setUp({ workers: 2, memory: limits });
+    await start(setTo('192.0.2.1:80'));
+    const [first, second] = workers as [FakeWorker, FakeWorker];
+    first.drainsLater = true;
+    first.rows = [{ metric: 'requests_total', labels: ['default/public', 'default/r1', '200', 'ok'], values: [5] }];
+    for (let i = 0; i < 8 && workers.length === 2; i++) {
+      first.beat(110);
+      second.beat(50);
+      clock.advance(250);
+      await settle();
+    }
+    await live(500);
+    expect(workers.map((w) => w.workerId)).toEqual([0, 1, 2]);
+    expect(first.sent.slice(-2)).toEqual([
+      { type: 'succeed', workers: [2] },
+      { type: 'drain', timeoutMs: 30_000 },
+    ]);
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
+    expect(await read(service.workers())).toMatchObject({
+      memory: { softLimitBytes: 100, hardLimitBytes: 125, chosen: 'a test' },
+      workers: [
+        { worker: 0, number: 2, state: 'up' },
+        { worker: 1, number: 1, state: 'up' },
+        { worker: 0, number: 0, state: 'draining', phase: 'absent' },
+      ],
+    });
+    // What it counts while it drains is not lost, and a new state is not for it.
+    first.rows = [{ metric: 'requests_total', labels: ['default/public', 'default/r1', '200', 'ok'], values: [9] }];
+    first.events.onMessage({ type: 'drained' });
+    await settle();
+    expect(first.sent.at(-1)).toEqual({ type: 'exit' });
+    expect(first.ended).toBe(true);
+    expect(service.families.get('requests_total', 'default/public', 'default/r1', '200', 'ok')).toBe(9);
+    expect(service.families.get('worker_restarts_total', 'memory_soft')).toBe(1);
+    expect([...service.families.rows('worker_restarts_total')].map((r) => r.labels)).toEqual([['memory_soft']]);
+    expect(service.families.get('worker_up', '0')).toBe(1);
+    expect(said('worker over its soft memory limit: a replacement starts')).toMatchObject([
+      { level: 'warn', worker: 0, number: 0, memory: 110, softLimit: 100, hardLimit: 125, successor: 2, nextNotBeforeMs: 60_000 },
+    ]);
+    expect(said('worker drains')).toMatchObject([{ worker: 0, number: 0, successor: 2, timeoutMs: 30_000 }]);
+    expect(said('worker relieved')).toMatchObject([{ level: 'info', worker: 0, number: 0, memory: 0 }]);
+    expect(said('worker ended')).toEqual([]);
+  });
+
+  test('memory is a gauge of each worker’s own process', async () => {
+    const { workers, service, start } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    workers.forEach((w, i) => w.beat(1000 + i));
+    expect(service.families.get('worker_memory_bytes', '1')).toBe(1001);
+    workers[1]?.exit(null, 'SIGKILL');
+    expect([...service.families.rows('worker_memory_bytes')].map((r) => [r.labels[0], r.values[0]])).toEqual([['0', 1000]]);
+  });
+
+  test('each says how many connections it has', async () => {
+    const { workers, service, start, read } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    (workers[1] as FakeWorker).rows = [{ metric: 'connections_active', labels: ['default/public'], values: [7] }];
+    expect(await read(service.workers())).toMatchObject({ chosen: 'as set', workers: [{ connections: 0 }, { connections: 7 }] });
   });
 
   test('several share a listener’s limit by use, each second', async () => {

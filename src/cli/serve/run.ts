@@ -12,7 +12,8 @@ import type { RuntimeFolder } from '../../control/runtime.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
 import { logProblems, problemLine } from '../../control/report.ts';
 import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
-import { machineOf, workerCount, type WorkerCount } from '../../control/size.ts';
+import { Numbers } from '../../control/numbers.ts';
+import { machineOf, workerCount, workerMemory, type WorkerCount, type WorkerMemory } from '../../control/size.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
 import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
@@ -75,6 +76,7 @@ class Run {
   private readonly families = new Families();
   private readonly feed: Feed;
   private readonly workers: WorkerCount;
+  private readonly memory: WorkerMemory;
   private readonly servers: Servers;
   private service: Service | null = null;
   private token: Secret | null = null;
@@ -86,7 +88,9 @@ class Run {
     this.logs = logs;
     this.log = logs.log;
     this.cells = cells;
-    this.workers = o.mode.serves ? workerCount(settings.workers, machineOf()) : NO_WORKERS;
+    const machine = machineOf();
+    this.workers = o.mode.serves ? workerCount(settings.workers, machine) : NO_WORKERS;
+    this.memory = workerMemory(settings.workerMemory, this.workers.count, machine);
     this.servers = new Servers({ settings, token: () => this.token, defect: (where, e) => this.defect(where, e) });
     this.feed = o.mode.open({ clock: systemClock, log: logs.log, families: this.families, defect: (where, e) => this.defect(where, e) });
   }
@@ -157,6 +161,10 @@ class Run {
       families: this.families,
       workers,
       workersWhy,
+      numbers: new Numbers(),
+      memory: { ...this.memory, relievable: this.folder !== null },
+      drainTimeout: () => this.settings.drainTimeout,
+      onGone: (number) => this.folder?.forget(number),
       start: {
         workers,
         nodeId: nodeNumber(mode.nodeId ?? settings.nodeName ?? hostname()),
@@ -175,7 +183,7 @@ class Run {
       maxConnections: settings.maxConnections,
       deny,
       metricsDetail: settings.metricsDetail,
-      spawn: forkWorkers(new URL(script, import.meta.url), (worker, line) => log.warn('worker output', { worker, line })),
+      spawn: forkWorkers(new URL(script, import.meta.url)),
       compile: (set) => this.feed.compile(set),
       resolve: systemResolve(),
       services: this.feed.endpoints,

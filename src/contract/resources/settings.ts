@@ -12,6 +12,8 @@ export type LogLevel = Level;
 /** Values as the program uses them: durations in milliseconds, sizes in bytes, `off` as null. */
 export interface SettingValues {
   readonly workers: number | 'auto';
+  /** Bytes; null: no limit. */
+  readonly workerMemory: number | 'auto' | null;
   readonly metrics: HostPort | null;
   readonly admin: HostPort | null;
   readonly adminTokenFile: string | null;
@@ -132,6 +134,17 @@ const workers: Parse<number | 'auto'> = (text) => {
   return n === null ? err(`must be auto or a whole number from 1 to 256, not ${JSON.stringify(text)}`) : ok(n);
 };
 
+const MI = 1024 ** 2;
+
+const workerMemory: Parse<number | 'auto' | null> = (text) => {
+  if (text === 'auto') return ok(text);
+  if (text === 'off') return ok(null);
+  const n = readSize(text);
+  return n !== null && n >= 32 * MI && n <= 1024 ** 4
+    ? ok(n)
+    : err(`must be auto, off or a size like 512Mi, 32Mi to 1Ti, not ${JSON.stringify(text)}`);
+};
+
 const bytes =
   (low: number, high: number): Parse<number> =>
   (text) => {
@@ -174,7 +187,6 @@ const networks: Parse<readonly string[]> = (text) => {
   return ok(list.map((s) => (isCidr(s) ? s : `${s}/${s.includes(':') ? 128 : 32}`)));
 };
 
-const MI = 1024 ** 2;
 const setting = settingsOf<SettingValues>();
 
 export const SETTINGS: readonly Setting[] = [
@@ -183,6 +195,13 @@ export const SETTINGS: readonly Setting[] = [
     'N|auto',
     'Processes that serve; auto: one per core that this process may use, by its affinity mask and the CPU quota of its control groups, rounded to the nearest whole number.',
     workers,
+    'auto',
+  ),
+  setting(
+    'workerMemory',
+    'auto|off|SIZE',
+    'Resident memory from which on a worker is drained and replaced, one at a time; from a quarter above it is killed. auto: 80 % of the memory limit of the control groups, or of the machine, without 128Mi for the main process, shared among the workers; at least 128Mi.',
+    workerMemory,
     'auto',
   ),
   setting('metrics', 'ADDR|off', 'Where /metrics, /healthz and /readyz are served.', listenOrOff, '127.0.0.1:9901'),

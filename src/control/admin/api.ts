@@ -10,7 +10,7 @@ export interface AdminView extends ProbeView {
   upstreams(): Promise<Document>;
   listeners(): Document;
   certificates(): Document;
-  workers(): Document;
+  workers(): Promise<Document>;
 }
 
 const isSequence = (value: unknown): value is Iterable<unknown> =>

@@ -28,7 +28,7 @@ export const MAIN_METRICS = {
   worker_restarts_total: {
     type: 'counter',
     labels: ['reason'],
-    help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, switch_silent.',
+    help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, switch_silent, memory_soft, memory_hard.',
   },
   kubernetes_watch_lists_total: {
     type: 'counter',
@@ -57,6 +57,7 @@ export const MAIN_METRICS = {
   kubernetes_events_total: { type: 'counter', labels: ['result'], help: 'Events about objects: written, repeated, dropped, failed.' },
   leader: { type: 'gauge', labels: [], help: '1 while this process holds the lease and writes statuses.' },
   worker_up: { type: 'gauge', labels: ['worker'], help: '1 while the worker’s process is up.' },
+  worker_memory_bytes: { type: 'gauge', labels: ['worker'], help: 'Resident memory of the worker’s process, as of its last heartbeat.' },
   build_info: { type: 'gauge', labels: ['version', 'engine', 'engine_version', 'node'], help: 'Always 1; the labels say what runs.' },
 } as const satisfies Record<string, MetricFacts>;
 

@@ -12,7 +12,7 @@ export interface ProbeView {
   health(): Verdict;
   ready(): Verdict;
   draining(): boolean;
-  /** Brings the families up to date; resolves after at most a second. */
+  /** Brings the families up to date; resolves after two seconds at most. */
   collect(): Promise<void>;
 }
 

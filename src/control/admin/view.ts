@@ -19,7 +19,12 @@ export interface ViewSources {
   readonly workers: () => readonly WorkerFacts[];
   /** Why so many. */
   readonly workersWhy: string;
-  readonly phase: (workerId: number) => { readonly phase: string; readonly version: number };
+  readonly memory: { readonly soft: number; readonly hard: number; readonly why: string };
+  readonly phase: (number: number) => { readonly phase: string; readonly version: number };
+  /** Client connections that a process has open, as it said last. */
+  readonly connections: (number: number) => number;
+  /** Has the workers say it. */
+  readonly collect: () => Promise<void>;
   readonly activity: (add: (activity: EndpointActivity) => void) => Promise<void>;
   readonly now: () => number;
   readonly wall: () => number;
@@ -30,7 +35,7 @@ export interface AdminDocuments {
   upstreams(): Promise<Document>;
   listeners(): Document;
   certificates(): Document;
-  workers(): Document;
+  workers(): Promise<Document>;
 }
 
 const iso = (ms: number): string | null => (ms > 0 ? new Date(ms).toISOString() : null);
@@ -89,21 +94,28 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
       ),
     };
   },
-  workers: () => ({
-    chosen: s.workersWhy,
-    workers: s.workers().map((w) => ({
-      worker: w.workerId,
-      pid: w.pid,
-      state: w.state,
-      ...s.phase(w.workerId),
-      engine: w.engine,
-      engineVersion: w.engineVersion,
-      restarts: w.restarts,
-      upSeconds: w.state === 'up' ? Math.round((s.now() - w.startedAt) / 100) / 10 : 0,
-      heartbeatAgeMs: Math.round(w.heartbeatAgeMs),
-      loopDelayMs: Math.round(w.loopDelayMs * 10) / 10,
-    })),
-  }),
+  workers: async () => {
+    await s.collect();
+    return {
+      chosen: s.workersWhy,
+      memory: { softLimitBytes: s.memory.soft, hardLimitBytes: s.memory.hard, chosen: s.memory.why },
+      workers: s.workers().map((w) => ({
+        worker: w.workerId,
+        number: w.number,
+        pid: w.pid,
+        state: w.state,
+        ...s.phase(w.number),
+        engine: w.engine,
+        engineVersion: w.engineVersion,
+        restarts: w.restarts,
+        upSeconds: w.state === 'up' ? Math.round((s.now() - w.startedAt) / 100) / 10 : 0,
+        heartbeatAgeMs: Math.round(w.heartbeatAgeMs),
+        loopDelayMs: Math.round(w.loopDelayMs * 10) / 10,
+        memoryBytes: w.memory,
+        connections: s.connections(w.number),
+      })),
+    };
+  },
 });
 
 function* groupDocuments(s: ViewSources, active: ReadonlyMap<string, number>): Generator<unknown> {

@@ -7,6 +7,7 @@ describe('the table of settings', () => {
   test('names, flags and variables go together', () => {
     expect(SETTINGS.map((s) => [s.name, s.flag, s.env, s.default])).toEqual([
       ['workers', '--workers', 'SPOOKY_WORKERS', 'auto'],
+      ['workerMemory', '--worker-memory', 'SPOOKY_WORKER_MEMORY', 'auto'],
       ['metrics', '--metrics', 'SPOOKY_METRICS', { host: '127.0.0.1', port: 9901 }],
       ['admin', '--admin', 'SPOOKY_ADMIN', { host: '127.0.0.1', port: 9902 }],
       ['adminTokenFile', '--admin-token-file', 'SPOOKY_ADMIN_TOKEN_FILE', null],
@@ -31,6 +32,9 @@ describe('the table of settings', () => {
   test.each<[string, string, unknown]>([
     ['workers', 'auto', 'auto'],
     ['workers', '8', 8],
+    ['workerMemory', 'auto', 'auto'],
+    ['workerMemory', 'off', null],
+    ['workerMemory', '1Gi', 1024 ** 3],
     ['metrics', 'off', null],
     ['metrics', ':0', { host: '::', port: 0 }],
     ['admin', '[::1]:9902', { host: '::1', port: 9902 }],
@@ -51,6 +55,9 @@ describe('the table of settings', () => {
     ['workers', '257'],
     ['workers', '1.5'],
     ['workers', '0x2'],
+    ['workerMemory', '31Mi'],
+    ['workerMemory', '2Ti'],
+    ['workerMemory', '50%'],
     ['metrics', '9901'],
     ['metrics', 'example.com:9901'],
     ['metrics', '127.0.0.1:65536'],

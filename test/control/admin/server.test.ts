@@ -38,7 +38,7 @@ class View implements AdminView {
   upstreams = () => Promise.resolve({ groups: [1, 2][Symbol.iterator](), names: [] });
   listeners = () => ({ listeners: [] });
   certificates = () => ({ certificates: [] });
-  workers = () => ({ workers: [{ worker: 0 }] });
+  workers = () => Promise.resolve({ workers: [{ worker: 0 }] });
 }
 
 const errors: unknown[] = [];

@@ -18,7 +18,7 @@ import type { Draft, RefFault, UpstreamDraft } from './draft.ts';
 import { knownProtocols, protocolOf, targetOf, type ServiceTarget } from './services.ts';
 
 export function backends(draft: Draft): void {
-  for (const upstream of draft.upstreams) {
+  draft.forFresh((upstream) => {
     const groups: UpstreamPart['groups'][number][] = [];
     const sources: GroupSource[] = [];
     upstream.resource.spec.backends.forEach((backend, i) => {
@@ -29,7 +29,7 @@ export function backends(draft: Draft): void {
     upstream.groups = groups;
     upstream.sources = sources;
     if (groups.every((g) => g.weight === 0)) draft.report('warning', upstream, 'spec.backends', 'every weight is 0: all requests get 503');
-  }
+  });
 }
 
 function groupOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend, index: number): GroupSource | null {
@@ -61,6 +61,8 @@ function serviceOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBacke
     draft.unresolved(upstream, `${path}.service`, { reason: 'InvalidBackend', message: 'service needs a cluster; give addresses instead' });
     return undefined;
   }
+  const key = objectKey(backend.service.namespace ?? upstream.name.namespace, backend.service.name);
+  draft.reads?.add('service', key, cluster.objects.services.get(key));
   const found = targetOf(cluster, upstream.name.namespace, backend.service);
   if (found.ok) return found.value;
   draft.unresolvedGroup(upstream, `${path}.service${found.error.at}`, found.error.fault);
@@ -153,7 +155,7 @@ function resolveTls(
       : certificateOf(draft, { kind: 'Upstream', namespace }, tls.clientCertificateRef, 'client');
   if (client !== null && !client.ok) return err({ path: `${at}.clientCertificateRef`, fault: client.error });
   if (client !== null) {
-    draft.clientCertificates.set(client.value.hash, client.value.part);
+    upstream.clients.set(client.value.hash, client.value.part);
     upstream.shown.set(client.value.hash, datesOf(client.value));
   }
   return ok({
@@ -201,6 +203,7 @@ function bundleBytes(draft: Draft, namespace: string, ref: CaRef): Result<Bundle
   const key = objectKey(namespace, ref.name ?? '');
   const source = `${ref.kind} ${key}`;
   const found = ref.kind === 'Secret' ? draft.set.secrets.get(key) : draft.set.configMaps.get(key);
+  draft.reads?.add(ref.kind === 'Secret' ? 'secret' : 'configMap', key, found);
   if (found === undefined) return invalid(`there is no ${source}`);
   const value = found.data.get('ca.crt');
   if (value === undefined) return invalid(`${source} lacks ca.crt`);

@@ -26,13 +26,14 @@ interface Ref {
 
 export function certificates(draft: Draft): void {
   for (const listener of draft.listeners) listenerCertificates(draft, listener);
-  for (const upstream of draft.upstreams) {
+  draft.forFresh((upstream) => {
     const refs = upstream.resource.spec.certificateRefs ?? [];
-    upstream.certificates = refs.map((ref, i) => {
-      const loaded = certificateOf(draft, { kind: 'Upstream', namespace: upstream.name.namespace }, { name: ref.name }, 'server');
-      return settle(draft, upstream, `spec.certificateRefs[${i}]`, loaded);
-    });
-  }
+    if (refs.length > 0)
+      upstream.certificates = refs.map((ref, i) => {
+        const loaded = certificateOf(draft, { kind: 'Upstream', namespace: upstream.name.namespace }, { name: ref.name }, 'server');
+        return settle(draft, upstream, `spec.certificateRefs[${i}]`, loaded);
+      });
+  });
 }
 
 function listenerCertificates(draft: Draft, listener: ListenerDraft): void {
@@ -112,7 +113,9 @@ function secretOf(
   namespace: string,
   name: string,
 ): Result<SecretObject | undefined, RefFault> {
-  const found = draft.set.secrets.get(objectKey(namespace, name));
+  const key = objectKey(namespace, name);
+  const found = draft.set.secrets.get(key);
+  draft.reads?.add('secret', key, found);
   const { cluster } = draft;
   if (cluster === null) return ok(found);
   const readable = cluster.readable('Secret', namespace);
@@ -128,6 +131,7 @@ function fromFiles(draft: Draft, files: Files): Result<PemPair, RefFault> {
 
 export function fileContent(draft: Draft, path: string): Result<Uint8Array, string> {
   const file: FileContent | undefined = draft.set.files.get(path);
+  draft.reads?.add('file', path, file);
   if (file === undefined) return err(`${path} was not read`);
   return file.ok ? ok(file.bytes) : err(`${path}: ${file.problem}`);
 }

@@ -1,55 +1,64 @@
 /** Step 8: of two Upstreams that want the same (listener, hostname, match) the older has it; the younger keeps its other pairs and is told. */
 import type { RouteMatch } from '../../contract/snapshot/index.ts';
-import type { Attachment, Draft, ListenerDraft, Pair, UpstreamDraft } from './draft.ts';
+import type { Attachment, Draft, Lost, UpstreamDraft } from './draft.ts';
+import { Report } from './reports.ts';
 
 /** Problems told one by one per Upstream. */
 const TOLD = 10;
 
 export function conflicts(draft: Draft): void {
-  for (const listener of draft.listeners) if (listener.refused === null) settle(draft, listener);
-  for (const upstream of draft.upstreams) tell(draft, upstream);
-}
-
-function settle(draft: Draft, listener: ListenerDraft): void {
-  // By hostname, which has no space, and match.
-  const holders = new Map<string, Attachment>();
-  for (const attachment of listener.attachments) {
-    if (!attachment.serves) continue;
-    const { facts } = attachment.upstream;
-    const all = draft.memo.slot(attachment.hosts, 'pairs', [facts], () => pairsOf(attachment));
-    const kept = all.filter((pair) => {
-      const { identity, match } = facts.matches[pair.match] as (typeof facts.matches)[number];
-      const key = `${pair.hostname} ${identity}`;
-      const holder = holders.get(key);
-      if (holder === undefined) holders.set(key, attachment);
-      else attachment.lost.push({ text: `${pair.hostname} ${describe(match)}`, match: pair.match, holder });
-      return holder === undefined;
-    });
-    attachment.kept = kept.length === all.length ? all : kept;
-    if (attachment.kept.length === 0)
-      attachment.refuse({ reason: 'Conflicted', message: 'an older Upstream has every one of its hostnames and matches' });
+  for (const upstream of draft.gone) for (const a of upstream.attachments) if (a.claims) a.listener?.claims.leave(a);
+  for (const upstream of draft.fresh) for (const a of upstream.attachments) if (a.claims) a.listener?.claims.enter(a);
+  const concerned = new Set<Attachment>();
+  for (const listener of draft.listeners) listener.claims.settle(concerned);
+  for (const attachment of concerned) {
+    judge(attachment);
+    draft.concerned.add(attachment.upstream);
   }
+  for (const upstream of draft.fresh) draft.concerned.delete(upstream);
+  for (const upstream of draft.upstreams) if (upstream.attachments.some((a) => a.losses !== null)) tell(draft, upstream);
 }
 
-const pairsOf = ({ hosts, upstream }: Attachment): readonly Pair[] =>
-  hosts.flatMap((host) => upstream.facts.matches.map((_, match) => ({ ...host, match })));
+function judge(attachment: Attachment): void {
+  const { losses, hosts, upstream } = attachment;
+  let lost = 0;
+  for (const matches of losses?.values() ?? []) lost += matches.size;
+  attachment.overruled =
+    lost > 0 && lost === hosts.length * upstream.facts.matches.length
+      ? { reason: 'Conflicted', message: 'an older Upstream has every one of its hostnames and matches' }
+      : null;
+}
+
+/** In the order in which the Upstream has them. */
+export function lostOf({ losses, hosts, upstream }: Attachment): Lost[] {
+  if (losses === null) return [];
+  const lost: Lost[] = [];
+  for (const { hostname } of hosts) {
+    const matches = losses.get(hostname);
+    if (matches === undefined) continue;
+    for (const [match, holder] of matches) {
+      const text = `${hostname} ${describe((upstream.facts.matches[match] as UpstreamDraft['facts']['matches'][number]).match)}`;
+      lost.push({ text, match, holder });
+    }
+  }
+  return lost;
+}
 
 function tell(draft: Draft, upstream: UpstreamDraft): void {
-  const lost = new Map<string, Attachment['lost'][number]>();
-  for (const attachment of upstream.attachments) for (const pair of attachment.lost) lost.set(pair.text, pair);
-  if (lost.size === 0) return;
+  const lost = new Map<string, Lost>();
+  for (const attachment of upstream.attachments) for (const pair of lostOf(attachment)) lost.set(pair.text, pair);
   // An Upstream that serves nothing any more was surely not meant so; one that overlaps may have been.
-  const severity = upstream.attachments.some((a) => a.refused?.reason === 'Conflicted') ? 'error' : 'warning';
+  const severity = upstream.attachments.some((a) => a.overruled !== null) ? 'error' : 'warning';
+  const say = (path: string, message: string): void =>
+    void draft.reports.push(new Report(draft.step, severity, 'Upstream', upstream.resource.meta, path, message, 'settled'));
   let told = 0;
   for (const { text, match, holder } of lost.values()) {
     if (told++ === TOLD) break;
     const winner = draft.options.standalone ? winnerOf(upstream, holder.upstream) : 'an older Upstream';
     const index = (upstream.facts.matches[match] as UpstreamDraft['facts']['matches'][number]).index;
-    const path = index < 0 ? 'spec.hostnames' : `spec.matches[${index}]`;
-    draft.settled.add(draft.report(severity, upstream, path, `${text} is served by ${winner}`));
+    say(index < 0 ? 'spec.hostnames' : `spec.matches[${index}]`, `${text} is served by ${winner}`);
   }
-  if (lost.size > TOLD)
-    draft.settled.add(draft.report(severity, upstream, 'spec.matches', `and ${lost.size - TOLD} more pairs of hostname and match`));
+  if (lost.size > TOLD) say('spec.matches', `and ${lost.size - TOLD} more pairs of hostname and match`);
 }
 
 /** How the holder came first, for those who may know who it is. */

@@ -24,13 +24,11 @@ export function listeners(draft: Draft): void {
     if (holder === undefined) serving.push(listener);
     else {
       const where = draft.options.standalone ? ` (Listener ${holder.name.namespace}/${holder.name.name})` : '';
-      const problem = draft.refuse(listener, 'spec.port', {
-        reason: 'PortConflict',
-        message: `port ${listener.resource.spec.port} of the same address is taken by an older Listener${where}`,
-      });
-      draft.settled.add(problem);
+      const message = `port ${listener.resource.spec.port} of the same address is taken by an older Listener${where}`;
+      draft.refuse(listener, 'spec.port', { reason: 'PortConflict', message }, 'settled');
     }
   }
+  draft.sameListeners = draft.kept.takeListeners(draft);
 }
 
 function readNames(draft: Draft, listener: ListenerDraft): void {

@@ -1,4 +1,5 @@
 /** What one compile may take over from the one before, by content: nothing here can change an outcome, only how long it takes. */
+import { Kept } from './kept.ts';
 import { encodePart, hashPart, type Part, type PartHash } from '../../contract/snapshot/index.ts';
 
 export interface Encoded {
@@ -6,7 +7,10 @@ export interface Encoded {
   readonly bytes: Uint8Array;
 }
 
-/** Remembers what was used in this compile and the one before, and forgets the rest. */
+/** Below, nothing is forgotten. */
+const SMALL = 1000;
+
+/** Remembers what was used of late, and forgets the rest. */
 class Generations<V> {
   private before = new Map<string, V>();
   private now = new Map<string, V>();
@@ -22,7 +26,9 @@ class Generations<V> {
     return value;
   }
 
+  /** What is taken over is not asked for: it is forgotten when twice as much as was in use has come together. */
   turn(): void {
+    if (this.now.size <= Math.max(SMALL, 2 * this.before.size)) return;
     this.before = this.now;
     this.now = new Map();
   }
@@ -34,11 +40,23 @@ interface Slot {
 }
 
 export class Memo {
+  private kept: Kept | null = null;
   private readonly encodings = new WeakMap<Part, Encoded>();
   private readonly owners = new WeakMap<object, object>();
   private readonly slots = new WeakMap<object, Map<string, Slot>>();
   private readonly texts = new Generations<object>();
   private readonly named = new Generations<Slot>();
+
+  /** What the compile before left; nothing when it did not come to its end. */
+  take(): Kept {
+    const { kept } = this;
+    this.kept = null;
+    return kept ?? new Kept();
+  }
+
+  leave(kept: Kept): void {
+    this.kept = kept;
+  }
 
   /** Called once, when a compile begins. */
   turn(): void {

@@ -1,9 +1,10 @@
-/** Step 9: which certificates a Listener shows for which name. The Listener's own come first, then those of Upstreams, the older before the younger. */
+/** Step 10: which certificates a Listener shows for which name. The Listener's own come first, then those of Upstreams, the older before the younger. */
 import { isIP } from 'node:net';
 import { hostMatches, patternLevel } from '../../contract/routes/host.ts';
 import type { ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';
 import { certificateNameMatches, TlsNames } from '../../contract/tls.ts';
-import type { Attachment, Draft, ListenerDraft, LoadedCertificate } from './draft.ts';
+import type { Attachment, Draft, ListenerDraft, LoadedCertificate, UpstreamDraft } from './draft.ts';
+import { Report } from './reports.ts';
 
 /** Who shows a name, and what: an ECDSA and an RSA certificate side by side, the first of each kind. */
 interface Claim {
@@ -25,35 +26,61 @@ interface Shown {
 const MAX_SHOWN = 1000;
 
 export function names(draft: Draft): void {
+  const bringing = draft.upstreams.filter((upstream) => upstream.certificates.length > 0);
+  for (const listener of draft.listeners) listener.bringers.length = 0;
+  for (const upstream of bringing)
+    for (const attachment of upstream.attachments) {
+      attachment.lostNames = [];
+      if (attachment.serves) attachment.listener?.bringers.push(attachment);
+    }
   for (const listener of draft.listeners) {
+    const { entries, fallback, lost, cut } = shownBy(draft, listener);
+    listener.tls = { entries, fallback, unmatched: listener.resource.spec.tls.unmatched };
+    for (const [attachment, lostNames] of lost) attachment.lostNames = lostNames;
+    for (const upstream of cut) warn(draft, upstream, `only ${MAX_SHOWN} names of its certificates are shown by one Listener`);
+    if (listener.refused === null) warnUncovered(draft, listener, listener.tls);
+  }
+  for (const upstream of bringing) {
+    const asked = upstream.attachments.filter((a) => a.serves && a.listener !== null);
+    if (asked.length > 0 && !asked.some((a) => a.listener?.resource.spec.tls.allowUpstreamCertificates))
+      warn(draft, upstream, 'no Listener that takes this Upstream allows certificates of Upstreams (tls.allowUpstreamCertificates)');
+    const lost = [...new Set(upstream.attachments.flatMap((a) => a.lostNames))];
+    if (lost.length > 0) warn(draft, upstream, `the Listener or an older Upstream has the certificate for ${some(lost)}`);
+  }
+}
+
+/** Of an Upstream that may have been taken over: what is told of it depends on others. */
+const warn = (draft: Draft, { resource }: UpstreamDraft, message: string): void =>
+  void draft.reports.push(new Report(draft.step, 'warning', 'Upstream', resource.meta, 'spec.certificateRefs', message, 'full'));
+
+interface ShownBy {
+  readonly entries: readonly TlsEntryPart[];
+  readonly fallback: number | null;
+  /** Names that others have. */
+  readonly lost: readonly (readonly [Attachment, readonly string[]])[];
+  /** Those with more names than are shown. */
+  readonly cut: readonly UpstreamDraft[];
+}
+
+/** A thousand certificates are put together when one of them has changed, and not with each change of a route. */
+function shownBy(draft: Draft, listener: ListenerDraft): ShownBy {
+  const { allowUpstreamCertificates, unmatched } = listener.resource.spec.tls;
+  const bringers = allowUpstreamCertificates ? listener.bringers : [];
+  const deps: unknown[] = [unmatched, ...listener.certificates.map((c) => c?.part), null];
+  for (const attachment of bringers) deps.push(attachment, ...attachment.upstream.certificates.map((c) => c?.part), null);
+  return draft.memo.slot(listener, 'shown', deps, () => {
     const claims: Claims = new Map();
     for (const certificate of listener.certificates)
       if (certificate !== null) for (const name of dnsNames(certificate)) claim(claims, listener, shownAs(name, certificate));
-    const allowed = listener.resource.spec.tls.allowUpstreamCertificates;
-    for (const attachment of listener.attachments) if (allowed && attachment.serves) claimForUpstream(draft, claims, attachment);
-    const entries = entriesOf(claims);
-    const fallback = fallbackOf(listener, entries);
-    listener.tls = { entries, fallback, unmatched: listener.resource.spec.tls.unmatched };
-    if (listener.refused === null) warnUncovered(draft, listener, listener.tls);
-  }
-  for (const upstream of draft.upstreams) {
-    const asked = upstream.attachments.filter((a) => a.serves && a.listener !== null);
-    if (
-      upstream.certificates.length > 0 &&
-      asked.length > 0 &&
-      !asked.some((a) => a.listener?.resource.spec.tls.allowUpstreamCertificates)
-    ) {
-      draft.report(
-        'warning',
-        upstream,
-        'spec.certificateRefs',
-        'no Listener that takes this Upstream allows certificates of Upstreams (tls.allowUpstreamCertificates)',
-      );
+    const lost: (readonly [Attachment, readonly string[]])[] = [];
+    const cut: UpstreamDraft[] = [];
+    for (const attachment of bringers) {
+      const names = claimForUpstream(draft, claims, attachment, cut);
+      if (names.length > 0) lost.push([attachment, names]);
     }
-    const lost = [...new Set(upstream.attachments.flatMap((a) => a.lostNames))];
-    if (lost.length > 0)
-      draft.report('warning', upstream, 'spec.certificateRefs', `the Listener or an older Upstream has the certificate for ${some(lost)}`);
-  }
+    const entries = entriesOf(claims);
+    return { entries, fallback: fallbackOf(listener, entries), lost, cut };
+  });
 }
 
 const dnsNames = (certificate: LoadedCertificate): string[] => certificate.part.names.filter((n) => isIP(n) === 0);
@@ -69,17 +96,16 @@ function claim(claims: Claims, owner: object, { name, keyType, hash }: Shown): b
   return true;
 }
 
-/** For its own hostnames only, as far as this listener has them. */
-function claimForUpstream(draft: Draft, claims: Claims, attachment: Attachment): void {
+/** For its own hostnames only, as far as this listener has them; returns the names that others have. */
+function claimForUpstream(draft: Draft, claims: Claims, attachment: Attachment, cut: UpstreamDraft[]): string[] {
   const { upstream, hosts } = attachment;
   const brought = upstream.certificates.filter((c) => c !== null);
-  if (brought.length === 0) return;
+  if (brought.length === 0) return [];
   // Dozens of certificates of a thousand names, compared with dozens of hostnames: once, and not with each change of somebody else's.
   const hashes = brought.map((c) => c.hash);
   const { shown, more } = draft.memo.slot(hosts, 'shown', hashes, () => shownOn(hosts, brought));
-  for (const one of shown) if (!claim(claims, upstream, one)) attachment.lostNames.push(one.name);
-  if (more)
-    draft.report('warning', upstream, 'spec.certificateRefs', `only ${MAX_SHOWN} names of its certificates are shown by one Listener`);
+  if (more) cut.push(upstream);
+  return shown.filter((one) => !claim(claims, upstream, one)).map((one) => one.name);
 }
 
 function shownOn(
@@ -149,15 +175,41 @@ function fallbackOf(listener: ListenerDraft, entries: TlsEntryPart[]): ListenerP
   return entries.length - 1;
 }
 
+/** By the entries of a listener, which are the very same while nothing changes in them: whether a hostname has a certificate. */
+const coverage = new WeakMap<readonly TlsEntryPart[], Coverage>();
+
+class Coverage {
+  private readonly table: TlsNames;
+  private readonly wildcards: ReadonlySet<string>;
+  private known = new Map<string, boolean>();
+
+  constructor(entries: readonly TlsEntryPart[]) {
+    this.table = new TlsNames(entries);
+    this.wildcards = new Set(entries.flatMap((e) => e.names));
+  }
+
+  uncovered(wanted: ReadonlySet<string>): string[] {
+    if (this.known.size > 2 * wanted.size + 1000) this.known = new Map();
+    return [...wanted].filter((name) => {
+      let covered = this.known.get(name);
+      if (covered === undefined) this.known.set(name, (covered = this.covers(name)));
+      return !covered;
+    });
+  }
+
+  private covers(name: string): boolean {
+    const level = patternLevel(name);
+    return level === 'any' || (level === 'exact' ? this.table.find(name) >= 0 : this.wildcards.has(name));
+  }
+}
+
 function warnUncovered(draft: Draft, listener: ListenerDraft, tls: ListenerPart['tls']): void {
   if (tls.entries.length === 0) return;
-  const table = new TlsNames(tls.entries);
-  const wildcards = new Set(tls.entries.flatMap((e) => e.names));
   const wanted = new Set(listener.hostnames);
-  for (const a of listener.attachments) if (a.serves) for (const h of a.hosts) for (const name of h.effective) wanted.add(name);
-  const uncovered = [...wanted].filter((name) =>
-    patternLevel(name) === 'exact' ? table.find(name) < 0 : patternLevel(name) === 'wildcard' && !wildcards.has(name),
-  );
+  for (const name of listener.claims.hostnames()) wanted.add(name);
+  let known = coverage.get(tls.entries);
+  if (known === undefined) coverage.set(tls.entries, (known = new Coverage(tls.entries)));
+  const uncovered = known.uncovered(wanted);
   if (uncovered.length === 0) return;
   const get = tls.fallback === null ? 'the handshake is refused' : 'clients get the default certificate, which they will not accept';
   draft.report('warning', listener, 'spec.tls.certificateRefs', `no certificate covers ${some(uncovered.sort())}: ${get}`);

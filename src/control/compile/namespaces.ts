@@ -13,9 +13,10 @@ export function admits(draft: Draft, listener: ListenerDraft, namespace: string)
     case 'Same':
       return listener.name.namespace === namespace;
     case 'Selector': {
+      const labels = draft.cluster?.objects.namespaces.get(namespace);
+      draft.reads?.add('namespace', namespace, labels);
       const known = listener.admitted.get(namespace);
       if (known !== undefined) return known;
-      const labels = draft.cluster?.objects.namespaces.get(namespace);
       // A namespace that is not known yet has no labels to go by.
       const admitted = selector !== undefined && labels !== undefined && selects(selector, labels);
       listener.admitted.set(namespace, admitted);

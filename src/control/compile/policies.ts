@@ -11,9 +11,11 @@ import type { Balancing, HashKey, ListenerPart, UpstreamPart } from '../../contr
 import type { Draft } from './draft.ts';
 
 export function policies(draft: Draft): void {
-  for (const listener of draft.listeners)
-    listener.policies = { quic: quicOf(listener.resource.spec.quic), limits: limitsOf(listener.resource.spec.limits) };
-  for (const upstream of draft.upstreams) {
+  for (const listener of draft.listeners) {
+    const { spec } = listener.resource;
+    listener.policies = draft.memo.slot(spec, 'policies', [], () => ({ quic: quicOf(spec.quic), limits: limitsOf(spec.limits) }));
+  }
+  draft.forFresh((upstream) => {
     const { spec } = upstream.resource;
     const hashes = upstream.groups.map((g) => g.group);
     upstream.part = draft.memo.slot(upstream.facts, 'part', hashes, (): UpstreamPart => ({
@@ -23,7 +25,7 @@ export function policies(draft: Draft): void {
       timeouts: timeoutsOf(spec.timeouts),
       groups: upstream.groups,
     }));
-  }
+  });
 }
 
 const keepAlive = (text: string): number => (text === 'Auto' ? -1 : text === 'Never' ? 0 : parseDuration(text));

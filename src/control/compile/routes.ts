@@ -7,13 +7,17 @@ import { admits } from './namespaces.ts';
 export function routes(draft: Draft): void {
   const byKey = new Map(draft.listeners.map((l) => [objectKey(l.name.namespace, l.name.name), l]));
   const counting = draft.listeners.filter((l) => l.counts);
-  for (const upstream of draft.upstreams) {
+  draft.forFresh((upstream) => {
     const { listeners } = upstream.resource.spec;
     if (listeners === undefined) attachEverywhere(draft, upstream, counting);
     else
       listeners.forEach((ref, i) => {
         const key = objectKey(ref.namespace, ref.name);
-        if (draft.cluster?.isForeign(key)) return;
+        if (draft.cluster !== null) {
+          const foreign = draft.cluster.isForeign(key);
+          draft.reads?.add('foreign', key, foreign);
+          if (foreign) return;
+        }
         const attachment = attach(draft, upstream, ref, byKey.get(key) ?? null);
         upstream.attachments.push(attachment);
         if (attachment.refused !== null)
@@ -24,8 +28,7 @@ export function routes(draft: Draft): void {
             attachment.refused.message,
           );
       });
-    for (const attachment of upstream.attachments) attachment.listener?.attachments.push(attachment);
-  }
+  });
 }
 
 /**

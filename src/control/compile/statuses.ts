@@ -2,6 +2,7 @@
 import type { ObjectMeta } from '../../contract/resources/index.ts';
 import type { CertificateDates, Condition, ConditionType, ObjectStatus } from './compiled.ts';
 import { datesOf } from './certificates.ts';
+import { lostOf } from './conflicts.ts';
 import { clip, clipList } from './messages.ts';
 import {
   byName,
@@ -19,11 +20,19 @@ const MAX_LISTENERS = 64;
 
 export function statuses(draft: Draft): ObjectStatus[] {
   const of = (kind: ObjectStatus['kind']): ObjectStatus[] => draft.rejected.filter((r) => r.kind === kind).map(rejectedStatus);
+  for (const listener of draft.listeners) listener.taken = 0;
+  for (const { attachments } of draft.upstreams) for (const a of attachments) if (a.listener !== null && a.serves) a.listener.taken++;
   const listeners = draft.listeners.map((listener) => listenerStatus(draft, listener));
-  return [
-    ...[...listeners, ...of('Listener')].sort(byName),
-    ...[...draft.upstreams.map((upstream) => keptStatus(draft, upstream)), ...of('Upstream')].sort(byName),
-  ];
+  return [...[...listeners, ...of('Listener')].sort(byName), ...upstreamStatuses(draft, of('Upstream'))];
+}
+
+/** By name. Most are those of the compile before. */
+function upstreamStatuses(draft: Draft, refused: readonly ObjectStatus[]): readonly ObjectStatus[] {
+  const all = draft.kept.byName.map((upstream) => {
+    if (upstream.status === null || draft.concerned.has(upstream)) upstream.status = keptStatus(draft, upstream);
+    return upstream.status;
+  });
+  return refused.length === 0 ? all : [...all, ...refused].sort(byName);
 }
 
 /** What cannot be read has no references and no Listeners either: of those nothing is said. */
@@ -53,7 +62,7 @@ function listenerStatus(draft: Draft, listener: ListenerDraft): ObjectStatus {
       programmed,
       ...(draft.cluster === null ? [] : [publishedCondition(listener)]),
     ],
-    attachedUpstreams: listener.attachments.filter((a) => a.serves).length,
+    attachedUpstreams: listener.taken,
     certificates: dates(listener.certificates),
     // Clients are sent only where they are served.
     ...(draft.cluster === null ? {} : { addresses: listener.refused === null ? (listener.publication?.addresses ?? []) : [] }),
@@ -79,7 +88,7 @@ function dates(certificates: readonly (LoadedCertificate | null)[], others: Iter
 function keptStatus(draft: Draft, upstream: UpstreamDraft): ObjectStatus {
   const { attachments, certificates, shown, sources } = upstream;
   const hasFaults = upstream.refused !== null || upstream.refFaults.length > 0 || upstream.notes.length > 0;
-  if (hasFaults || !attachments.every((a) => a.serves && a.lost.length === 0)) return upstreamStatus(upstream);
+  if (hasFaults || !attachments.every((a) => a.serves && a.losses === null)) return upstreamStatus(upstream);
   // Without faults a status says whose it is, of what, and where it serves; nulls keep the lists apart.
   const deps: unknown[] = sources.map((s) => s.group.id);
   deps.push(null, ...certificates.map((c) => c?.hash), null, ...shown.keys(), null, ...attachments.map((a) => a.listener?.resource.meta));
@@ -118,12 +127,12 @@ function attachmentConditions(upstream: UpstreamDraft, a: Attachment): Condition
   const programmed: Condition = a.serves
     ? { type: 'Programmed', status: 'True', reason: 'Programmed', message: '' }
     : { type: 'Programmed', status: 'False', reason: 'Pending', message: pending };
-  const lost = a.lost.map((l) => l.text);
+  const lost = lostOf(a).map((l) => l.text);
   const conflicted: Condition =
     lost.length === 0
       ? { type: 'Conflicted', status: 'False', reason: 'NoConflict', message: '' }
       : { type: 'Conflicted', status: 'True', reason: 'Conflict', message: clipList('an older Upstream serves ', lost) };
-  return [accepted(upstream.refused ?? a.refused), resolved(upstream.refFaults, upstream.notes), programmed, conflicted];
+  return [accepted(upstream.refused ?? a.refusal), resolved(upstream.refFaults, upstream.notes), programmed, conflicted];
 }
 
 function withoutListener(upstream: UpstreamDraft): Condition[] {

@@ -5,24 +5,50 @@ import { normalisePattern } from '../../contract/routes/host.ts';
 import { canonicalPath } from '../../contract/routes/path.ts';
 import { matchIdentity } from '../../contract/routes/rank.ts';
 import { compilePattern } from '../../contract/routes/regex.ts';
-import { byAge, UpstreamDraft, type Draft, type UpstreamFacts } from './draft.ts';
+import { byAge, byName, UpstreamDraft, type Draft, type UpstreamFacts } from './draft.ts';
+import { Library } from './reads.ts';
 
 export function upstreams(draft: Draft): void {
-  const ours = [...draft.set.upstreams.values()].filter((resource) => concernsUs(draft, resource));
-  draft.upstreams = ours
-    .map((resource) => {
+  const { kept, memo, cluster } = draft;
+  const library = new Library(draft.set, cluster);
+  const drafts = new Map<Resource<Upstream>, UpstreamDraft>();
+  const fresh: UpstreamDraft[] = [];
+  for (const resource of draft.set.upstreams.values()) {
+    if (!concernsUs(draft, resource)) continue;
+    let upstream = kept.hold(draft, resource, library);
+    if (upstream === null) {
       const { meta, spec } = resource;
       const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
-      return new UpstreamDraft(
+      upstream = new UpstreamDraft(
         resource,
-        draft.memo.of(spec, 'upstream', text, () => readUpstream(spec)),
+        memo.of(spec, 'upstream', text, () => readUpstream(spec)),
       );
-    })
-    .sort((a, b) => byAge(a.resource, b.resource));
-  for (const upstream of draft.upstreams) {
+      fresh.push(upstream);
+    }
+    drafts.set(resource, upstream);
+  }
+  draft.fresh = fresh.sort(older);
+  draft.gone = kept.upstreams.filter((upstream) => drafts.get(upstream.resource) !== upstream);
+  draft.upstreams = merged(kept.upstreams, draft, older);
+  kept.byName = merged(kept.byName, draft, (a, b) => byName(a.name, b.name));
+  kept.byResource = drafts;
+  for (const upstream of fresh) {
     for (const fault of upstream.facts.faults) draft.refuse(upstream, fault.path, { reason: 'Invalid', message: fault.message });
     for (const warning of upstream.facts.warnings) draft.report('warning', upstream, warning.path, warning.message);
   }
+}
+
+const older = (a: UpstreamDraft, b: UpstreamDraft): number => byAge(a.resource, b.resource);
+
+/** The same list while nobody came or went; sorting one that is nearly sorted costs little. */
+function merged(
+  before: readonly UpstreamDraft[],
+  { fresh, gone }: Draft,
+  compare: (a: UpstreamDraft, b: UpstreamDraft) => number,
+): readonly UpstreamDraft[] {
+  if (fresh.length === 0 && gone.length === 0) return before;
+  const left = new Set(gone);
+  return [...before.filter((upstream) => !left.has(upstream)), ...fresh].sort(compare);
 }
 
 /** One that names only Listeners of other classes is theirs: nothing is said of it. */

@@ -201,8 +201,8 @@ const plain = (c: Compiled): unknown => ({
   dump: dumpSnapshot({ root: { version: 1, listeners: c.listeners }, parts: c.parts }),
   statuses: c.statuses,
   problems: c.problems,
-  groups: [...c.groups],
-  encoded: [...c.encoded].map(([h, b]) => [h, Buffer.from(b).toString('latin1')]),
+  groups: new Map(c.groups),
+  encoded: new Map([...c.encoded].map(([h, b]) => [h, Buffer.from(b).toString('latin1')])),
 });
 
 /** The same objects in another order. */

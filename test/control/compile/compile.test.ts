@@ -476,8 +476,8 @@ describe('memo', () => {
     dump: dumpSnapshot({ root: { version: 1, listeners: c.listeners }, parts: c.parts }),
     statuses: c.statuses,
     problems: c.problems,
-    groups: [...c.groups],
-    encoded: [...c.encoded].map(([h, b]) => [h, Buffer.from(b).toString('latin1')]),
+    groups: new Map(c.groups),
+    encoded: new Map([...c.encoded].map(([h, b]) => [h, Buffer.from(b).toString('latin1')])),
   });
 
   test('it never changes an outcome, nor does the order of objects', () => {
@@ -506,7 +506,7 @@ describe('memo', () => {
     const kept = [...third.parts].filter(([hash, part]) => first.parts.get(hash) === part).map(([, part]) => part.kind);
     // Addresses are in no part: nothing has to be sent, although the second Upstream was compiled anew.
     expect([...third.parts.keys()]).toEqual([...first.parts.keys()]);
-    expect(kept.sort()).toEqual(['certificate', 'group', 'host', 'upstream']);
+    expect(kept.sort()).toEqual(['certificate', 'group', 'group', 'host', 'host', 'listener', 'upstream', 'upstream']);
   });
 
   test('a change of one route touches its own parts and no others', () => {
@@ -519,29 +519,6 @@ describe('memo', () => {
     const [first, second] = [make('/b'), make('/c')];
     const fresh = [...second.parts].filter(([hash]) => !first.parts.has(hash)).map(([, part]) => part.kind);
     expect(fresh.sort()).toEqual(['host', 'listener']);
-  });
-
-  test('10,000 Upstreams compile again in well under a second after a change of one', () => {
-    const g = base();
-    for (let i = 0; i < 10_000; i++)
-      g.host(`h${i % 2000}.example`)
-        .route(`/p${i}`)
-        .to(`127.0.0.1:${1 + (i % 60_000)}`);
-    const set = resourcesOf(g);
-    const memo = new Memo();
-    const first = compile(set, { standalone: true, memo });
-    expect(partsOf(first, 'upstream')).toHaveLength(10_000);
-    const changed = [...set.upstreams.entries()][5000] as [string, typeof set.upstreams extends ReadonlyMap<string, infer R> ? R : never];
-    const upstreams = new Map(set.upstreams);
-    upstreams.set(changed[0], { ...changed[1], spec: { ...changed[1].spec, matches: [{ path: { type: 'Prefix', value: '/changed' } }] } });
-    // CPU time: what else the machine does is none of its business.
-    const start = process.cpuUsage();
-    const second = compile({ ...set, upstreams }, { standalone: true, memo });
-    const { user, system } = process.cpuUsage(start);
-    const took = (user + system) / 1000;
-    const fresh = [...second.parts].filter(([hash]) => !first.parts.has(hash)).map(([, part]) => part.kind);
-    expect(fresh.sort()).toEqual(['host', 'listener']);
-    expect(took).toBeLessThan(1000);
   });
 });
 

@@ -35,6 +35,12 @@ const args = (name: string, more: readonly string[]): string[] => [
 
 const read = (text: string): Manifest[] => parseAllDocuments(text).flatMap((d) => (d.contents === null ? [] : [d.toJS() as Manifest]));
 
+/** Where workers find each other. */
+const RUNTIME = {
+  volume: { name: 'runtime', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+  mount: { name: 'runtime', mountPath: '/run/spooky' },
+};
+
 const NOTICE = 'helm is not here: test/cluster/build tools';
 if (helms.length === 0) {
   process.stderr.write(`test/charts/render: ${NOTICE}\n`);
@@ -144,6 +150,7 @@ describe.each(helms)('%s', (_name, helm) => {
       '--node-name=$(NODE_NAME)',
       '--engine=native',
       '--workers=1',
+      '--runtime-dir=/run/spooky',
       '--max-connections=2330',
       '--udp-receive-buffer=8Mi',
       '--udp-send-buffer=8Mi',
@@ -173,7 +180,7 @@ describe.each(helms)('%s', (_name, helm) => {
       readinessProbe: probe('/readyz', 2, 2, 2),
       livenessProbe: probe('/healthz', 10, 6, 5),
     });
-    expect([pod['volumes'], containerOf(pod)['volumeMounts']]).toEqual([undefined, undefined]);
+    expect([pod['volumes'], containerOf(pod)['volumeMounts']]).toEqual([[RUNTIME.volume], [RUNTIME.mount]]);
     expect(one(documents, 'Service', 'spooky-metrics').spec).toMatchObject({ clusterIP: 'None', ports: [{ name: 'metrics', port: 9901, targetPort: 'metrics', protocol: 'TCP' }] });
   });
 
@@ -249,8 +256,8 @@ describe.each(helms)('%s', (_name, helm) => {
     ]);
     expect(at(container, 'readinessProbe', 'httpGet')).toEqual({ path: '/readyz', port: 'metrics', host: '127.0.0.1' });
     expect(flagsOf(pod)).toEqual(expect.arrayContaining(['--metrics=127.0.0.1:9901', '--admin=off', '--topology=node', '--ports=443', '--key-file=/etc/spooky/key/key']));
-    expect(pod['volumes']).toEqual([{ name: 'key', secret: { secretName: 'shared', defaultMode: 0o440, items: [{ key: 'quic', path: 'key' }] } }]);
-    expect(container['volumeMounts']).toEqual([{ name: 'key', mountPath: '/etc/spooky/key', readOnly: true }]);
+    expect(pod['volumes']).toEqual([RUNTIME.volume, { name: 'key', secret: { secretName: 'shared', defaultMode: 0o440, items: [{ key: 'quic', path: 'key' }] } }]);
+    expect(container['volumeMounts']).toEqual([RUNTIME.mount, { name: 'key', mountPath: '/etc/spooky/key', readOnly: true }]);
     expect(at(one(documents, 'DaemonSet', 'spooky').spec, 'updateStrategy', 'rollingUpdate')).toEqual({ maxSurge: 0, maxUnavailable: 1 });
     expect(one(documents, 'Service', 'spooky').spec).toMatchObject({ type: 'ClusterIP', ports: [{ port: 443, targetPort: 443 }] });
     expect(rights(documents, 'spooky')).toContain('* core/nodes: list,watch');
@@ -376,8 +383,8 @@ describe.each(helms)('%s', (_name, helm) => {
     // 1500M are 1430 Mi.
     expect(environmentOf(pod).get('NODE_OPTIONS')).toBe('--max-old-space-size=214 --stack-trace-limit=20');
     expect(environmentOf(pod).get('TZ')).toBe('UTC');
-    expect((pod['volumes'] as Json[]).map((v) => v['name'])).toEqual(['admin-token', 'logs']);
-    expect((container['volumeMounts'] as Json[]).map((v) => v['mountPath'])).toEqual(['/etc/spooky/admin', '/logs']);
+    expect((pod['volumes'] as Json[]).map((v) => v['name'])).toEqual(['runtime', 'admin-token', 'logs']);
+    expect((container['volumeMounts'] as Json[]).map((v) => v['mountPath'])).toEqual(['/run/spooky', '/etc/spooky/admin', '/logs']);
     expect(one(documents, 'Service', 'front').spec).toMatchObject({ externalTrafficPolicy: 'Cluster', ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6'], externalIPs: ['192.0.2.9'] });
     expect(one(documents, 'NetworkPolicy', 'front').spec).toMatchObject({ policyTypes: ['Ingress', 'Egress'], egress: [{}] });
     expect(one(documents, 'ServiceAccount', 'front').metadata.annotations).toEqual({ 'example.com/role': 'edge', 'example.com/owner': 'platform' });

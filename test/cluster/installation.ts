@@ -101,7 +101,7 @@ export class Installation {
     const token = await this.api.token(`${OWN}/${serviceAccountName}`);
     writeFileSync(join(dir, 'kubeconfig'), kubeconfig(this.api, token, options.server ?? this.api.url));
     const all = [
-      ...args.map((arg) => here(arg, node, options.metrics ?? '127.0.0.1:0')),
+      ...args.map((arg) => here(arg, node, dir, options.metrics ?? '127.0.0.1:0')),
       '--kubeconfig',
       join(dir, 'kubeconfig'),
       ...(options.args ?? []),
@@ -111,7 +111,8 @@ export class Installation {
 }
 
 /** An argument of the chart, with what is of a pod alone replaced: ports that others may have, files of volumes. */
-function here(arg: string, node: string, metrics: string): string {
+function here(arg: string, node: string, dir: string, metrics: string): string {
+  if (arg.startsWith('--runtime-dir=')) return `--runtime-dir=${dir}`;
   if (arg.startsWith('--metrics=')) return `--metrics=${metrics}`;
   if (arg.startsWith('--admin=')) return '--admin=127.0.0.1:0';
   if (arg.startsWith('--log-format=')) return '--log-format=json';

@@ -66,6 +66,7 @@
 - --node-name=$(NODE_NAME)
 - --engine={{ $values.engine }}
 - --workers={{ include "spooky.workersFlag" . }}
+- --runtime-dir=/run/spooky
 {{- with include "spooky.maxConnections" . }}
 - --max-connections={{ . }}
 {{- end }}
@@ -161,8 +162,12 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 
+{{/* What workers leave in `runtime` are sockets, which take no room. */}}
 {{- define "spooky.volumes" -}}
 {{- $volumes := list -}}
+{{- if .edge -}}
+{{- $volumes = append $volumes (dict "name" "runtime" "emptyDir" (dict "medium" "Memory" "sizeLimit" "1Mi")) -}}
+{{- end -}}
 {{- if and .edge (include "spooky.keySecret" .root) -}}
 {{- $item := dict "key" (ternary .root.Values.key.secretKey "key" (ne .root.Values.key.existingSecret "")) "path" "key" -}}
 {{- $secret := dict "secretName" (include "spooky.keySecret" .root) "defaultMode" 288 "items" (list $item) -}}
@@ -184,6 +189,9 @@ livenessProbe:
 
 {{- define "spooky.volumeMounts" -}}
 {{- $mounts := list -}}
+{{- if .edge -}}
+{{- $mounts = append $mounts (dict "name" "runtime" "mountPath" "/run/spooky") -}}
+{{- end -}}
 {{- if and .edge (include "spooky.keySecret" .root) -}}
 {{- $mounts = append $mounts (dict "name" "key" "mountPath" "/etc/spooky/key" "readOnly" true) -}}
 {{- end -}}

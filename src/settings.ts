@@ -8,19 +8,6 @@ export interface ServeSettings extends Readonly<SettingValues> {
   readonly cluster: ClusterValues | null;
 }
 
-export interface LaterFlag {
-  readonly flag: string;
-  readonly env: string;
-  /** '' for a switch. */
-  readonly value: string;
-  readonly help: string;
-}
-
-/** What later steps bring: known by name, refused by name. */
-export const LATER_FLAGS: readonly LaterFlag[] = [
-  { flag: '--takeover', env: 'SPOOKY_TAKEOVER', value: 'SOCKET', help: 'Take the sockets over from a running process.' },
-];
-
 export interface SettingProblem {
   /** `--log-level` or `SPOOKY_LOG_LEVEL`. */
   readonly source: string;
@@ -47,15 +34,14 @@ const together = (s: ServeSettings): SettingProblem[] => {
   if (admin !== null && metrics !== null && admin.port !== 0 && admin.port === metrics.port && admin.host === metrics.host) {
     problems.push({ source: '--admin', message: 'must be another address than --metrics' });
   }
+  if (s.takeover !== null && s.cluster !== null) {
+    problems.push({
+      source: '--takeover',
+      message: 'not with --kubernetes: a pod has its own processes and sockets, and a rollout replaces it as a whole',
+    });
+  }
   return problems;
 };
-
-const refuseLater = (sources: SettingSources): SettingProblem[] =>
-  LATER_FLAGS.flatMap((f) => {
-    const source = sources.flags.has(f.flag) ? f.flag : sources.env[f.env] === undefined ? null : f.env;
-    if (source === null) return [];
-    return [{ source, message: 'not supported yet' }];
-  });
 
 type Given = { readonly source: string; readonly text: string } | null;
 
@@ -97,7 +83,7 @@ const strayFlags = (sources: SettingSources): SettingProblem[] =>
 
 /** Flag before environment before document before default; every problem of every source at once. */
 export const readServeSettings = (sources: SettingSources): Result<ServeSettings, readonly SettingProblem[]> => {
-  const problems = refuseLater(sources);
+  const problems: SettingProblem[] = [];
   const values = readTable(SETTINGS as readonly SettingOf<SettingValues>[], sources, sources.document ?? {}, problems);
   const cluster = readTable(CLUSTER_SETTINGS, sources, {}, problems);
   if (!cluster.kubernetes) problems.push(...strayFlags(sources));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { readSettings, SETTINGS, type SettingsDocument } from '../src/contract/resources/index.ts';
-import { changedSettings, LATER_FLAGS, readServeSettings, type ServeSettings } from '../src/settings.ts';
+import { changedSettings, readServeSettings, type ServeSettings } from '../src/settings.ts';
 
 const read = (flags: Record<string, string> = {}, env: Record<string, string> = {}, spec: Record<string, unknown> | null = null) => {
   const document: SettingsDocument | null = spec === null ? null : readSettings(spec).settings;
@@ -38,6 +38,7 @@ test('the defaults are those of the documentation', () => {
     logFile: null,
     endpointDeny: [],
     runtimeDir: null,
+    takeover: null,
     cluster: null,
   });
 });
@@ -131,6 +132,7 @@ describe('precedence, for every setting', () => {
     logFile: ['/a', '/b', '/c'],
     endpointDeny: ['10.0.0.0/8', '192.0.2.0/24', '2001:db8::/32'],
     runtimeDir: ['/a', '/b', '/c'],
+    takeover: ['/a', '/b', '/c'],
   };
 
   test.each(SETTINGS.map((s) => [s.name, s] as const))('%s: flag, then environment, then document, then default', (name, s) => {
@@ -164,9 +166,11 @@ describe('problems', () => {
     expect(found[1]).toContain('poltergeist');
   });
 
-  test.each(LATER_FLAGS.map((f) => [f.flag, f] as const))('%s is not supported yet, as a flag and from the environment', (flag, f) => {
-    expect(problems({ [flag]: '' })).toEqual([`${flag}: not supported yet`]);
-    expect(problems({}, { [f.env]: 'x' })).toHaveLength(1);
+  test('nobody takes over in a cluster, where a pod has its own processes', () => {
+    expect(problems({ '--kubernetes': '', '--takeover': '/run/spooky/takeover' })).toEqual([
+      '--takeover: not with --kubernetes: a pod has its own processes and sockets, and a rollout replaces it as a whole',
+    ]);
+    expect(problems({ '--takeover': '/run/spooky/takeover' })).toEqual([]);
   });
 
   test('the admin API binds beyond loopback only with a token', () => {

@@ -1,7 +1,7 @@
 /** `spooky serve`: settings, logs, source, servers and signals around the service. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { LATER_FLAGS, readServeSettings, type SettingProblem } from '../settings.ts';
+import { readServeSettings, type SettingProblem } from '../settings.ts';
 import { CLUSTER_SETTINGS, SETTINGS, type SettingsDocument } from '../contract/resources/index.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo, type CommandOption } from './command.ts';
 import { filesMode } from './serve/standalone.ts';
@@ -25,7 +25,6 @@ const options: readonly CommandOption[] = [
     help: `${s.help} [${s.env}]`,
     default: s.defaultText,
   })),
-  ...LATER_FLAGS.map((f) => ({ flag: f.flag, ...(f.value === '' ? {} : { value: f.value }), help: `${f.help} Not supported yet.` })),
 ];
 
 /** Flags of the command line by name; switches have the empty text. */
@@ -47,6 +46,7 @@ export const serve: Command = {
     'A flag wins over its environment variable, which is in brackets, that over a document of kind Settings, that over the default.',
     'With --kubernetes POD_NAME and POD_NAMESPACE say who and where this process is (the chart sets them), HOST_IPS and POD_IPS which addresses no backend may have, POD_ZONE the zone whose endpoints are preferred where a Service asks for that.',
     'TERM and INT drain and exit 0, a second one exits at once; HUP reads the configuration again.',
+    'With --takeover two processes share the UDP ports while one takes over from the other: connections that are open stay with the old process, which drains and exits 0, new ones are the new process’s; metrics, admin API and SOCKET move over. Until the new one serves nothing changes for the old one. They have to run as the same user.',
     'In the environment alone: SPOOKY_NATIVE=FILE, another native engine than native/spooky-quic.node; for debugging, SPOOKY_KEYLOG=FILE (TLS secrets are appended to it: whoever reads it can decrypt all traffic) and SPOOKY_QLOG=FOLDER (a log of every packet).',
   ].join('\n'),
   async run(args, io) {

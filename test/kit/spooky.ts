@@ -151,9 +151,10 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
     mkdirSync(dirname(join(dir, name)), { recursive: true });
     writeFileSync(join(dir, name), content);
   }
-  const fixed = ['serve', '--config', join(dir, CONFIG), '--log-format', 'json', '--metrics', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+  const fixed = ['serve', '--config', join(dir, CONFIG), '--log-format', 'json'];
   const args = options.args ?? [];
-  if (!args.includes('--engine')) fixed.push('--engine', ENGINE.name);
+  const usual = { '--metrics': '127.0.0.1:0', '--admin': '127.0.0.1:0', '--engine': ENGINE.name };
+  for (const [flag, value] of Object.entries(usual)) if (!args.includes(flag)) fixed.push(flag, value);
   const began = performance.now();
   const child = new Child(BIN, [...fixed, ...args], { cwd: dir, env: options.env });
   const ready = await child.waitFor(

@@ -1,6 +1,5 @@
 /** The reference page of the command line, from the commands' own tables. */
 import { SETTINGS } from '../../contract/resources/index.ts';
-import { LATER_FLAGS } from '../../settings.ts';
 import type { Command, CommandOption } from '../command.ts';
 
 const escape = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('\n', ' ');
@@ -15,14 +14,13 @@ const HEAD = `# The command line
 | exit code | means |
 |---|---|
 | 0 | done; \`serve\`: drained |
-| 1 | the configuration is invalid: nothing was bound. \`check\`: there are problems |
-| 2 | usage: an unknown flag, a value that does not fit, something that is not supported yet |
+| 1 | the configuration is invalid, a file or folder cannot be used, or a take-over failed: nothing was bound, or no longer is. \`check\`: there are problems |
+| 2 | usage: an unknown flag, a value that does not fit |
 | 3 | an address cannot be bound: which, and by whom it is held where that can be known |
 | 4 | the QUIC engine is not available |
 `;
 
 const DOCUMENT_NAMES = new Map(SETTINGS.map((s) => [s.flag, s]));
-const LATER = new Set(LATER_FLAGS.map((f) => f.flag));
 
 const flagText = (o: CommandOption): string => code(o.value === undefined ? o.flag : `${o.flag} ${o.value}`);
 
@@ -35,15 +33,12 @@ const plainTable = (options: readonly CommandOption[]): string => {
 };
 
 const serveTable = (options: readonly CommandOption[]): string => {
-  const rows = options
-    .filter((o) => !LATER.has(o.flag))
-    .map((o) => {
-      const setting = DOCUMENT_NAMES.get(o.flag);
-      const env = /\[(SPOOKY_[A-Z_]+)\]/.exec(o.help)?.[1] ?? '';
-      return `| ${flagText(o)} | ${code(env)} | ${setting === undefined ? '' : code(setting.name)} | ${code(o.default ?? '')} | ${helpOf(o)} |`;
-    });
-  const later = options.filter((o) => LATER.has(o.flag)).map((o) => code(o.flag));
-  return `| flag | environment | Settings document | default | |\n|---|---|---|---|---|\n${rows.join('\n')}\n\nKnown by name and not supported yet (exit 2): ${later.join(', ')}.\n`;
+  const rows = options.map((o) => {
+    const setting = DOCUMENT_NAMES.get(o.flag);
+    const env = /\[(SPOOKY_[A-Z_]+)\]/.exec(o.help)?.[1] ?? '';
+    return `| ${flagText(o)} | ${code(env)} | ${setting === undefined ? '' : code(setting.name)} | ${code(o.default ?? '')} | ${helpOf(o)} |`;
+  });
+  return `| flag | environment | Settings document | default | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`;
 };
 
 const section = (command: Command): string => {

@@ -19,7 +19,7 @@ import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../lib/deny.ts';
 import type { Log } from '../../lib/log.ts';
-import type { Result } from '../../lib/result.ts';
+import { err, ok, type Result } from '../../lib/result.ts';
 import type { Secret } from '../../lib/secret.ts';
 import { changedSettings, LIVE_SETTINGS, type ServeSettings, type SettingProblem } from '../../settings.ts';
 import { EXIT, type CommandIo } from '../command.ts';
@@ -29,6 +29,7 @@ import { openLogs, type Logs } from './logs.ts';
 import type { Feed, Mode } from './mode.ts';
 import { openFolder } from './place.ts';
 import { Servers } from './servers.ts';
+import { Succession, type Identity } from './takeover.ts';
 
 const NO_WORKERS = { count: 0, why: 'this role has none' } as const;
 /** How long a drain waits for what the cluster is still to be told. */
@@ -80,6 +81,9 @@ class Run {
   private readonly servers: Servers;
   private service: Service | null = null;
   private token: Secret | null = null;
+  private readonly numbers = new Numbers();
+  private readonly claims = new Claims(systemClock);
+  private readonly succession: Succession | null;
   private folder: RuntimeFolder | null = null;
 
   constructor(o: RunOptions, settings: ServeSettings, logs: Logs, cells: Cells) {
@@ -92,6 +96,18 @@ class Run {
     this.workers = o.mode.serves ? workerCount(settings.workers, machine) : NO_WORKERS;
     this.memory = workerMemory(settings.workerMemory, this.workers.count, machine);
     this.servers = new Servers({ settings, token: () => this.token, defect: (where, e) => this.defect(where, e) });
+    this.succession =
+      settings.takeover === null
+        ? null
+        : new Succession({
+            path: settings.takeover,
+            clock: systemClock,
+            log: logs.log,
+            version: packageVersion(),
+            numbers: this.numbers,
+            claims: this.claims,
+            servers: this.servers,
+          });
     this.feed = o.mode.open({ clock: systemClock, log: logs.log, families: this.families, defect: (where, e) => this.defect(where, e) });
   }
 
@@ -99,22 +115,17 @@ class Run {
     this.catchDefects();
     const stopping = this.signals();
     const { settings } = this;
-    const key = settings.keyFile === null ? { ok: true as const, value: this.o.newKey() } : readKeyFile(settings.keyFile);
-    if (!key.ok) return this.fail(EXIT.invalid, `--key-file: ${key.error}`);
     if (settings.adminTokenFile !== null) {
       const token = readTokenFile(settings.adminTokenFile);
       if (!token.ok) return this.fail(EXIT.invalid, `--admin-token-file: ${token.error}`);
       this.token = token.value;
     }
-    // A cluster may keep everybody waiting: the probes say so meanwhile. Files are judged before anything is bound: exit 1 means that nothing was.
-    if (this.workers.count > 0) {
-      const folder = await openFolder(settings.runtimeDir, this.o.io.env);
-      if (folder.ok) this.folder = folder.value;
-      else if (this.workers.count > 1 || settings.runtimeDir !== null) return this.fail(EXIT.invalid, folder.error);
-      else this.log.info('the worker stays alone', { why: folder.error });
-    }
-    const service = this.createService(key.value);
+    const identity = await this.identify();
+    if (!identity.ok) return this.fail(EXIT.invalid, identity.error);
+    this.folder = identity.value.folder;
+    const service = this.createService(identity.value);
     this.service = service;
+    // A cluster may keep everybody waiting: the probes say so meanwhile. Files are judged before anything is bound: exit 1 means that nothing was.
     if (this.o.mode.perObject) {
       const fault = await this.servers.start(service);
       if (fault !== null) return this.fail(EXIT.bind, fault);
@@ -126,29 +137,70 @@ class Run {
     const problems = problemsOf(state, compiled);
     if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.invalid(problems);
     logProblems(this.log, problems);
-    if (!this.o.mode.perObject) {
+    const takesOver = this.succession?.tookOverFrom ?? null;
+    if (!this.o.mode.perObject && takesOver === null) {
       const fault = await this.servers.start(service);
       if (fault !== null) return this.fail(EXIT.bind, fault);
     }
     const started = await Promise.race([service.start(compiled, problems, state), stopping.first]);
     if (started === null) return EXIT.ok;
     if (!started.ok) return this.startFailed(started, compiled);
-    await Promise.race([service.whenServing(), stopping.first]);
-    this.ready(service);
+    const serving = await Promise.race([service.whenServing().then(() => true), stopping.first]);
+    if (serving !== null && this.succession !== null) {
+      const refused = await this.takeOver(this.succession, service, identity.value, takesOver !== null);
+      if (refused !== null) return refused;
+    }
+    this.ready(service, takesOver);
     this.feed.serving();
-    await stopping.first;
+    await Promise.race([stopping.first, this.succession?.handed ?? stopping.first]);
     return Promise.race([this.drain(service), stopping.second]);
+  }
+
+  /** Key, number, engine and folder: as this process was told, or as the one says that it takes over from. */
+  private async identify(): Promise<Result<Identity, string>> {
+    const { settings } = this;
+    const key = settings.keyFile === null ? { ok: true as const, value: this.o.newKey() } : readKeyFile(settings.keyFile);
+    if (!key.ok) return err(`--key-file: ${key.error}`);
+    const nodeId = nodeNumber(this.o.mode.nodeId ?? settings.nodeName ?? hostname());
+    if (this.succession !== null) {
+      const offer = await this.succession.ask(this.workers.count);
+      if (!offer.ok) return offer;
+      const own = { key: settings.keyFile === null ? null : key.value, nodeId };
+      if (offer.value !== null) return this.succession.inherit(offer.value, settings, own);
+    }
+    const folder = await this.openFolder();
+    return folder.ok ? ok({ installationKey: key.value, nodeId, engine: settings.engine, folder: folder.value }) : folder;
+  }
+
+  /** One worker that nobody is to take over from does without. */
+  private async openFolder(): Promise<Result<RuntimeFolder | null, string>> {
+    const { runtimeDir } = this.settings;
+    if (this.workers.count === 0) return ok(null);
+    const folder = await openFolder(runtimeDir, this.o.io.env);
+    if (folder.ok || this.workers.count > 1 || runtimeDir !== null || this.succession !== null) return folder;
+    this.log.info('the worker stays alone', { why: folder.error });
+    return ok(null);
+  }
+
+  /** The addresses that only one process has change hands; without another process there is only the socket for the next one. */
+  private async takeOver(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
+    const free = await succession.takeAddresses();
+    if (!free.ok) return this.fail(EXIT.invalid, free.error);
+    const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.establish(service, identity));
+    return fault === null ? null : this.fail(EXIT.bind, fault);
   }
 
   async end(): Promise<void> {
     this.service?.stop();
     await Promise.all([this.feed.stop(), this.servers.close()]);
     this.service?.fleet.killAll();
+    for (const number of this.numbers.inUse()) this.folder?.forget(number);
     await this.folder?.leave();
+    this.succession?.close();
     await this.logs.flush();
   }
 
-  private createService(installationKey: Uint8Array): Service {
+  private createService(identity: Identity): Service {
     const { settings, log } = this;
     const script = import.meta.url.endsWith('.ts') ? '../../worker.ts' : '../../worker.js';
     const { mode } = this.o;
@@ -161,16 +213,16 @@ class Run {
       families: this.families,
       workers,
       workersWhy,
-      numbers: new Numbers(),
-      memory: { ...this.memory, relievable: this.folder !== null },
+      numbers: this.numbers,
+      memory: { ...this.memory, relievable: identity.folder !== null },
       drainTimeout: () => this.settings.drainTimeout,
       onGone: (number) => this.folder?.forget(number),
       start: {
         workers,
-        nodeId: nodeNumber(mode.nodeId ?? settings.nodeName ?? hostname()),
-        installationKey,
-        handover: this.folder === null ? null : { folder: this.folder.path },
-        engine: settings.engine,
+        nodeId: identity.nodeId,
+        installationKey: identity.installationKey,
+        handover: identity.folder === null ? null : { folder: identity.folder.path },
+        engine: identity.engine,
         udpReceiveBuffer: settings.udpReceiveBuffer,
         udpSendBuffer: settings.udpSendBuffer,
         maxConnections: settings.maxConnections,
@@ -195,13 +247,13 @@ class Run {
       holder: (port) => holderOf('udp', port),
       random: Math.random,
       access: (lines) => this.logs.access(lines),
-      claims: this.folder === null ? null : new Claims(systemClock),
-      onSettings: (state) => this.takeOver(state),
+      claims: identity.folder === null ? null : this.claims,
+      onSettings: (state) => this.takeUp(state),
       build: { version: packageVersion(), node: process.versions.node },
     });
   }
 
-  private ready(service: Service): void {
+  private ready(service: Service, from: number | null): void {
     const facts = service.fleet.facts()[0];
     this.log.always('ready', {
       listeners: service.model.addresses(),
@@ -213,6 +265,7 @@ class Run {
       engineVersion: facts?.engineVersion ?? '',
       version: packageVersion(),
       pid: process.pid,
+      ...(from === null ? {} : { tookOverFrom: from }),
     });
   }
 
@@ -238,7 +291,7 @@ class Run {
   }
 
   /** Takes over what can change while running, and names what cannot. */
-  private takeOver(state: SourceState): void {
+  private takeUp(state: SourceState): void {
     const next = this.o.settingsWith(state.settings);
     if (!next.ok) {
       for (const p of next.error) this.log.error('setting not taken over', { setting: p.source, why: p.message });

@@ -35,6 +35,7 @@ export interface SettingValues {
   readonly endpointDeny: readonly string[];
   /** null: the user's runtime folder, or the one for temporary files. */
   readonly runtimeDir: string | null;
+  readonly takeover: string | null;
 }
 
 export type SettingName = keyof SettingValues;
@@ -175,6 +176,14 @@ export const file: Parse<string | null> = (text) => (text === '' || text.include
 const folder: Parse<string | null> = (text) =>
   text.startsWith('/') && !text.includes('\0') ? ok(text) : err(`must be an absolute path of a folder, not ${JSON.stringify(text)}`);
 
+/** What fits into the address of a Unix socket, with its NUL. */
+const MAX_SOCKET_PATH = 107;
+
+const socketPath: Parse<string | null> = (text) => {
+  if (!text.startsWith('/') || text.includes('\0')) return err(`must be an absolute path of a socket, not ${JSON.stringify(text)}`);
+  return Buffer.byteLength(text) <= MAX_SOCKET_PATH ? ok(text) : err(`must have at most ${MAX_SOCKET_PATH} bytes`);
+};
+
 const nodeName: Parse<string | null> = (text) =>
   text.length <= 253 && matchesPattern('label', text)
     ? ok(text)
@@ -240,6 +249,14 @@ export const SETTINGS: readonly Setting[] = [
   setting('logFile', 'FILE', 'Where log lines go instead of stderr.', file, 'stderr', null),
   setting('endpointDeny', 'CIDR,...', 'Networks that no backend may be in.', networks, 'none', []),
   setting('runtimeDir', 'DIR', 'Where workers keep a folder of sockets to each other.', folder, '$XDG_RUNTIME_DIR, else /tmp', null),
+  setting(
+    'takeover',
+    'SOCKET',
+    'Take over from the process that listens at this socket, if any, and listen there for the next one.',
+    socketPath,
+    'none',
+    null,
+  ),
 ] as readonly Setting[];
 
 export const settingByName: ReadonlyMap<string, Setting> = new Map(SETTINGS.map((s) => [s.name, s]));

@@ -26,6 +26,7 @@ describe('the table of settings', () => {
       ['logFile', '--log-file', 'SPOOKY_LOG_FILE', null],
       ['endpointDeny', '--endpoint-deny', 'SPOOKY_ENDPOINT_DENY', []],
       ['runtimeDir', '--runtime-dir', 'SPOOKY_RUNTIME_DIR', null],
+      ['takeover', '--takeover', 'SPOOKY_TAKEOVER', null],
     ]);
   });
 

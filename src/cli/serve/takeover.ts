@@ -1,0 +1,167 @@
+/** `--takeover`: from a running process to this one, and from this one to the next. */
+import type { Claims } from '../../control/claims.ts';
+import { MAX_NUMBERS, type Numbers } from '../../control/numbers.ts';
+import { RuntimeFolder } from '../../control/runtime.ts';
+import type { Service } from '../../control/service.ts';
+import { askForTakeover, type Takeover } from '../../control/takeover/client.ts';
+import type { Offer } from '../../control/takeover/messages.ts';
+import { TakeoverServer, type TakeoverHost } from '../../control/takeover/server.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { err, ok, type Result } from '../../lib/result.ts';
+import type { ServeSettings } from '../../settings.ts';
+import type { Servers } from './servers.ts';
+
+/** How long handshakes whose client had a Retry from us may still begin here: their ids name our workers. */
+const GRACE_MS = 1000;
+
+/** What this process is, whether it has made that up or was told. */
+export interface Identity {
+  readonly installationKey: Uint8Array;
+  readonly nodeId: number;
+  readonly engine: ServeSettings['engine'];
+  /** null: its only worker stays alone. */
+  readonly folder: RuntimeFolder | null;
+}
+
+export interface SuccessionOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+  readonly numbers: Numbers;
+  readonly claims: Claims;
+  readonly servers: Servers;
+}
+
+export class Succession implements TakeoverHost {
+  /** Another process serves instead of this one: what is left is to drain. */
+  readonly handed: Promise<null>;
+  private readonly o: SuccessionOptions;
+  private readonly server: TakeoverServer;
+  private resolveHanded: (value: null) => void = () => {};
+  /** The tree that this one takes, or took, over from, while there is any of it. */
+  private predecessor: Takeover | null = null;
+  private identity: Identity | null = null;
+  private service: Service | null = null;
+  private over = false;
+
+  constructor(o: SuccessionOptions) {
+    this.o = o;
+    this.handed = new Promise((resolve) => (this.resolveHanded = resolve));
+    this.server = new TakeoverServer({ path: o.path, clock: o.clock, log: o.log, host: this });
+  }
+
+  // From a running process to this one
+
+  /** What a running process gives us, or null when there is none. */
+  async ask(workers: number): Promise<Result<Offer | null, string>> {
+    const { path, version, clock, log } = this.o;
+    const asked = await askForTakeover(path, { pid: process.pid, version }, clock);
+    if (!asked.ok || asked.value === null) return asked.ok ? ok(null) : err(`--takeover: ${asked.error}`);
+    const { offer } = asked.value;
+    this.predecessor = asked.value;
+    log.always(`taking over from pid ${offer.pid}`, { from: offer.pid, version: offer.version, socket: path });
+    if (offer.numbers.length + workers > MAX_NUMBERS)
+      return err(`--takeover: ${workers} workers beside ${offer.numbers.length} that run are more than ${MAX_NUMBERS}`);
+    this.o.numbers.reserve(offer.numbers);
+    this.o.claims.inherit(offer.ports);
+    asked.value.gone.then(
+      () => this.alone(),
+      () => {},
+    );
+    return ok(offer);
+  }
+
+  /** Enters the folder of a running process; its connections go on under its key, on its engine. */
+  async inherit(offer: Offer, settings: ServeSettings, own: { key: Uint8Array | null; nodeId: number }): Promise<Result<Identity, string>> {
+    const { log } = this.o;
+    if (settings.engine !== 'auto' && settings.engine !== offer.engine)
+      return err(
+        `--takeover: process ${offer.pid} serves with ${offer.engine}, and connections cannot be handed over to --engine ${settings.engine}: stop it first`,
+      );
+    if (own.key !== null && !Buffer.from(own.key).equals(offer.installationKey))
+      log.warn('--key-file has another key than the running process, whose key stays', { from: offer.pid });
+    if (own.nodeId !== offer.nodeId)
+      log.warn('this node has another name than for the running process, whose number stays', { from: offer.pid });
+    try {
+      const folder = await RuntimeFolder.join(offer.folder);
+      return ok({ installationKey: offer.installationKey, nodeId: offer.nodeId, engine: offer.engine as ServeSettings['engine'], folder });
+    } catch (e) {
+      return err(`--takeover: ${e instanceof Error ? e.message : String(e)}`);
+    }
+  }
+
+  /** All workers serve. Resolves when what only one process can have is free for us. */
+  async takeAddresses(): Promise<Result<null, string>> {
+    if (this.predecessor === null) return ok(null);
+    const released = await this.predecessor.serving(this.o.numbers.inUse());
+    return released.ok ? released : err(`--takeover: ${released.error}`);
+  }
+
+  /** From now on this process can be taken over from; the one before it may go. What is wrong, or null. */
+  async establish(service: Service, identity: Identity): Promise<string | null> {
+    this.service = service;
+    this.identity = identity;
+    try {
+      await this.server.listen();
+    } catch (e) {
+      return `--takeover: ${this.o.path} cannot be listened at: ${e instanceof Error ? e.message : String(e)}`;
+    }
+    this.predecessor?.ready();
+    return null;
+  }
+
+  get tookOverFrom(): number | null {
+    return this.predecessor?.offer.pid ?? null;
+  }
+
+  private alone(): void {
+    this.predecessor = null;
+    this.o.numbers.reserve([]);
+    this.o.claims.inherit([]);
+  }
+
+  // From this process to the next
+
+  offer(): Omit<Offer, 'type'> | null {
+    const { service, identity } = this;
+    if (this.over || service === null || service.draining() || identity === null || identity.folder === null) return null;
+    return {
+      pid: process.pid,
+      version: this.o.version,
+      installationKey: identity.installationKey,
+      nodeId: identity.nodeId,
+      folder: identity.folder.path,
+      engine: service.fleet.facts()[0]?.engine ?? '',
+      numbers: [...this.o.numbers.inUse(), ...(this.predecessor?.offer.numbers ?? [])],
+      ports: this.o.claims.ports(),
+    };
+  }
+
+  async release(): Promise<void> {
+    await this.o.servers.close();
+  }
+
+  async resume(): Promise<void> {
+    const fault = this.service === null ? null : await this.o.servers.start(this.service);
+    if (fault !== null) this.o.log.error('not bound again after a take-over that failed', { why: fault });
+  }
+
+  handedOver(_pid: number, numbers: readonly number[]): void {
+    this.over = true;
+    this.service?.beginDrain();
+    this.succeeded(numbers);
+    this.o.clock.after(GRACE_MS, () => this.resolveHanded(null));
+  }
+
+  succeeded(numbers: readonly number[]): void {
+    this.service?.fleet.succeed(numbers);
+    this.predecessor?.succeed(numbers);
+  }
+
+  close(): void {
+    this.server.close();
+    this.predecessor?.close();
+  }
+}

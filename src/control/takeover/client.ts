@@ -1,0 +1,94 @@
+/** The new tree's side. */
+import { connect, type Socket } from 'node:net';
+import type { Clock } from '../../lib/clock.ts';
+import { err, ok, type Result } from '../../lib/result.ts';
+import { Lines, type Silence } from './lines.ts';
+import { fromOld, PROTOCOL, type FromOld, type Offer } from './messages.ts';
+
+const CONNECT_MS = 5000;
+const OFFER_MS = 10_000;
+const RELEASE_MS = 15_000;
+
+export interface Who {
+  readonly pid: number;
+  readonly version: string;
+}
+
+/** What there is to take over, or null when nobody listens at the socket. */
+export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | null, string>> {
+  const socket = await reach(path, clock);
+  if (!socket.ok || socket.value === null) return socket.ok ? ok(null) : err(`${path}: ${socket.error}`);
+  const lines = new Lines(socket.value, clock, fromOld);
+  lines.send({ type: 'take', protocol: PROTOCOL, ...who });
+  const said = await lines.next(OFFER_MS);
+  if (typeof said !== 'string' && said.type === 'offer') return ok(new Takeover(said, lines));
+  lines.close();
+  return err(`${path}: ${refusalOf(said)}`);
+}
+
+export class Takeover {
+  readonly offer: Offer;
+  private readonly lines: Lines<FromOld>;
+
+  constructor(offer: Offer, lines: Lines<FromOld>) {
+    this.offer = offer;
+    this.lines = lines;
+  }
+
+  /** Resolves when the old tree, and its numbers, are gone. */
+  get gone(): Promise<void> {
+    return this.lines.closed;
+  }
+
+  /** All of ours serve. Resolves when the old one has given its addresses up; it may also have died meanwhile. */
+  async serving(numbers: readonly number[]): Promise<Result<null, string>> {
+    this.lines.send({ type: 'serving', numbers });
+    const said = await this.lines.next(RELEASE_MS);
+    if (said === 'closed' || (typeof said !== 'string' && said.type === 'released')) return ok(null);
+    return err(refusalOf(said));
+  }
+
+  ready(): void {
+    this.lines.send({ type: 'ready' });
+  }
+
+  /** A third tree takes over from us: the first one, as long as it drains, has to know. */
+  succeed(numbers: readonly number[]): void {
+    this.lines.send({ type: 'succeed', numbers });
+  }
+
+  /** Before `ready` that is to leave the old one as it was. */
+  close(): void {
+    this.lines.close();
+  }
+}
+
+const SILENCES: Readonly<Record<Silence, string>> = {
+  closed: 'whoever listens there has closed the connection',
+  broken: 'whoever listens there is no spooky that can be taken over from',
+  late: 'whoever listens there says nothing',
+};
+
+function refusalOf(said: FromOld | Silence): string {
+  if (typeof said === 'string') return SILENCES[said];
+  return said.type === 'refuse' ? said.why : `the running process said ${said.type} out of turn`;
+}
+
+function reach(path: string, clock: Clock): Promise<Result<Socket | null, string>> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const cancel = clock.after(CONNECT_MS, () => {
+      socket.destroy();
+      resolve(err('nobody answers'));
+    });
+    socket.once('connect', () => {
+      cancel();
+      resolve(ok(socket));
+    });
+    socket.once('error', (e: NodeJS.ErrnoException) => {
+      cancel();
+      // The path of a process that was killed stays.
+      resolve(e.code === 'ENOENT' || e.code === 'ECONNREFUSED' ? ok(null) : err(e.message));
+    });
+  });
+}

@@ -1,0 +1,113 @@
+/**
+ * What a running process tree and one that takes over from it say to each other, a JSON object a line:
+ *
+ *     new                                       old
+ *     take      who I am             -->
+ *                                    <--        offer      keys, numbers, folder; it goes on as before
+ *     (workers start and bind)
+ *     serving   all workers serve    -->        closes metrics, admin API and the socket
+ *                                    <--        released
+ *     (binds them)
+ *     ready                          -->        new connections are the new one's from now on; drains
+ *     succeed   other numbers        -->        (whenever another one takes over from the new one)
+ *
+ * `refuse` instead of an answer says why not. Until `ready` the end of the connection leaves the old one as it was.
+ */
+import { isAbsolute } from 'node:path';
+
+export const PROTOCOL = 1;
+export const MAX_LINE = 64 * 1024;
+
+export interface Take {
+  readonly type: 'take';
+  readonly protocol: number;
+  readonly pid: number;
+  readonly version: string;
+}
+
+export interface Offer {
+  readonly type: 'offer';
+  readonly pid: number;
+  readonly version: string;
+  readonly installationKey: Uint8Array;
+  readonly nodeId: number;
+  /** Where the workers hand datagrams to each other. */
+  readonly folder: string;
+  /** Its name: engines hand over in ways of their own. */
+  readonly engine: string;
+  /** Of all workers that still serve anybody, also those of trees before. */
+  readonly numbers: readonly number[];
+  /** UDP ports that are bound. */
+  readonly ports: readonly number[];
+}
+
+export type FromNew = Take | { readonly type: 'serving' | 'succeed'; readonly numbers: readonly number[] } | { readonly type: 'ready' };
+
+export type FromOld = Offer | { readonly type: 'refuse'; readonly why: string } | { readonly type: 'released' };
+
+type Json = Readonly<Record<string, unknown>>;
+
+const MAX_WHY = 500;
+
+export function encode(message: FromNew | FromOld): string {
+  const key = message.type === 'offer' ? { installationKey: Buffer.from(message.installationKey).toString('base64') } : {};
+  return `${JSON.stringify({ ...message, ...key })}\n`;
+}
+
+/** null: nothing that a new tree says. */
+export function fromNew(json: Json): FromNew | null {
+  switch (json['type']) {
+    case 'take': {
+      const { protocol, pid, version } = json;
+      return isWhole(protocol, 1, 1e6) && isWhole(pid, 1, 2 ** 31) && isText(version, 100)
+        ? { type: 'take', protocol, pid, version }
+        : null;
+    }
+    case 'serving':
+    case 'succeed': {
+      const { numbers } = json;
+      return isList(numbers, 255) && numbers.length > 0 ? { type: json['type'], numbers } : null;
+    }
+    case 'ready':
+      return { type: 'ready' };
+    default:
+      return null;
+  }
+}
+
+/** null: nothing that an old tree says. */
+export function fromOld(json: Json): FromOld | null {
+  switch (json['type']) {
+    case 'offer':
+      return offerOf(json);
+    case 'refuse':
+      return isText(json['why'], MAX_WHY) ? { type: 'refuse', why: json['why'] } : null;
+    case 'released':
+      return { type: 'released' };
+    default:
+      return null;
+  }
+}
+
+function offerOf(json: Json): Offer | null {
+  const { pid, version, installationKey: key, nodeId, folder, engine, numbers, ports } = json;
+  if (!isWhole(pid, 1, 2 ** 31) || !isText(version, 100) || !isWhole(nodeId, 0, 2 ** 32 - 1)) return null;
+  if (!isText(folder, 4096) || !isAbsolute(folder) || !isText(engine, 100)) return null;
+  if (!isList(numbers, 255) || !isList(ports, 65_535)) return null;
+  if (!isText(key, 8192)) return null;
+  const installationKey = new Uint8Array(Buffer.from(key, 'base64'));
+  if (installationKey.length < 32) return null;
+  return { type: 'offer', pid, version, installationKey, nodeId, folder, engine, numbers, ports };
+}
+
+function isWhole(value: unknown, low: number, high: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= low && value <= high;
+}
+
+function isText(value: unknown, most: number): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= most && !value.includes('\0');
+}
+
+function isList(value: unknown, high: number): value is number[] {
+  return Array.isArray(value) && value.length <= 65_536 && value.every((n) => isWhole(n, 0, high));
+}

@@ -1,0 +1,181 @@
+/** The running tree's side: waits at a socket for one that takes over. */
+import { lstatSync, unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Clock } from '../../lib/clock.ts';
+import type { Log } from '../../lib/log.ts';
+import { Lines, type Silence } from './lines.ts';
+import { fromNew, PROTOCOL, type FromNew, type Offer, type Take } from './messages.ts';
+
+/** For the first word. */
+const HELLO_MS = 5000;
+/** For reading a configuration, starting workers and loading it. */
+const SERVING_MS = 120_000;
+/** For binding three addresses. */
+const READY_MS = 15_000;
+const MAX_CONNECTIONS = 16;
+
+export interface TakeoverHost {
+  /** null: it is ending, and has nothing to offer. */
+  offer(): Omit<Offer, 'type'> | null;
+  /** Gives up the addresses that only one process can have. */
+  release(): Promise<void>;
+  /** Takes them again. */
+  resume(): Promise<void>;
+  /** It serves, for good; its workers have these numbers. */
+  handedOver(pid: number, numbers: readonly number[]): void;
+  /** Another one has taken over from it. */
+  succeeded(numbers: readonly number[]): void;
+}
+
+export interface TakeoverServerOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly host: TakeoverHost;
+}
+
+const SILENCES: Readonly<Record<Silence, string>> = {
+  closed: 'it has ended',
+  broken: 'it said what nobody understands',
+  late: 'it said nothing for too long',
+};
+
+export class TakeoverServer {
+  private readonly o: TakeoverServerOptions;
+  private server: Server | null = null;
+  /** The process that is about to take over. */
+  private taker: Take | null = null;
+  private readonly open = new Set<Lines<FromNew>>();
+
+  constructor(o: TakeoverServerOptions) {
+    this.o = o;
+  }
+
+  /** Rejects with the system's error. A socket that nobody listens at any more is replaced; anything else is not. */
+  async listen(): Promise<void> {
+    removeSocket(this.o.path);
+    const server = createServer((socket) => this.attend(socket));
+    server.maxConnections = MAX_CONNECTIONS;
+    await listenPrivately(server, this.o.path);
+    server.on('error', (error) => this.o.log.warn('take-over socket', { error }));
+    server.unref();
+    this.server = server;
+  }
+
+  /** Whoever is there is told nothing more; a connection of one that has taken over stays. */
+  stopListening(): void {
+    this.server?.close();
+    this.server = null;
+  }
+
+  close(): void {
+    this.stopListening();
+    for (const lines of this.open) lines.close();
+  }
+
+  private attend(socket: Socket): void {
+    const lines = new Lines(socket, this.o.clock, fromNew);
+    this.open.add(lines);
+    this.serve(lines)
+      .catch((error: unknown) => this.o.log.error('internal error', { where: 'takeover', error }))
+      .finally(() => {
+        this.open.delete(lines);
+        lines.close();
+      });
+  }
+
+  private async serve(lines: Lines<FromNew>): Promise<void> {
+    const first = await lines.next(HELLO_MS);
+    // Whoever does not know the first word is a stranger: nothing is said to it, and nobody hears of it.
+    if (typeof first === 'string' || first.type !== 'take') return;
+    const why = this.refusal(first);
+    if (why !== null) {
+      this.o.log.warn('take-over refused', { by: first.pid, version: first.version, why });
+      lines.send({ type: 'refuse', why });
+      return;
+    }
+    this.taker = first;
+    try {
+      await this.handOver(lines, first);
+    } finally {
+      this.taker = null;
+    }
+  }
+
+  private refusal(take: Take): string | null {
+    if (take.protocol !== PROTOCOL)
+      return `spooky ${take.version} speaks version ${take.protocol} of the take-over, the running process ${PROTOCOL}: stop it and start the new one`;
+    if (this.taker !== null) return `process ${this.taker.pid} takes over already`;
+    return this.o.host.offer() === null ? 'the running process is ending' : null;
+  }
+
+  private async handOver(lines: Lines<FromNew>, { pid, version }: Take): Promise<void> {
+    const { log, host } = this.o;
+    const offer = host.offer();
+    if (offer === null) return;
+    log.info('take-over begins', { by: pid, version });
+    lines.send({ type: 'offer', ...offer });
+    const serving = await lines.next(SERVING_MS);
+    if (typeof serving === 'string' || serving.type !== 'serving') return this.failed(pid, serving);
+    // A drain may have begun meanwhile: it needs these addresses until its end, and the new one finds out when it binds them.
+    if (host.offer() === null) return lines.send({ type: 'refuse', why: 'the running process is ending' });
+    this.stopListening();
+    await host.release();
+    lines.send({ type: 'released' });
+    const ready = await lines.next(READY_MS);
+    if (typeof ready === 'string' || ready.type !== 'ready') {
+      this.failed(pid, ready);
+      await this.resume();
+      return;
+    }
+    log.info(`handed over to pid ${pid}`, { by: pid, version, numbers: serving.numbers });
+    host.handedOver(pid, serving.numbers);
+    this.taker = null;
+    await this.follow(lines);
+  }
+
+  /** Until its end, or ours. */
+  private async follow(lines: Lines<FromNew>): Promise<void> {
+    for (;;) {
+      const said = await lines.next(null);
+      if (typeof said === 'string') return;
+      if (said.type === 'succeed') this.o.host.succeeded(said.numbers);
+    }
+  }
+
+  private failed(pid: number, what: FromNew | Silence): void {
+    const why = typeof what === 'string' ? SILENCES[what] : `it said ${what.type} out of turn`;
+    this.o.log.warn('take-over failed: this process goes on', { by: pid, why });
+  }
+
+  private async resume(): Promise<void> {
+    const { host, log, path } = this.o;
+    if (host.offer() === null) return;
+    await host.resume();
+    await this.listen().catch((error: unknown) => log.error('--takeover: nobody can take over any more', { path, error }));
+  }
+}
+
+function removeSocket(path: string): void {
+  try {
+    if (lstatSync(path).isSocket()) unlinkSync(path);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e;
+  }
+}
+
+/** The mask holds while `listen` binds, which it does before it returns: there is no moment in which others could connect. */
+function listenPrivately(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    const mask = process.umask(0o177);
+    try {
+      server.listen(path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    } finally {
+      process.umask(mask);
+    }
+  });
+}

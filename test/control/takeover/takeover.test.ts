@@ -1,0 +1,302 @@
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { askForTakeover, type Takeover } from '../../../src/control/takeover/client.ts';
+import { encode, fromNew, fromOld, MAX_LINE, type Offer } from '../../../src/control/takeover/messages.ts';
+import { TakeoverServer, type TakeoverHost } from '../../../src/control/takeover/server.ts';
+import { ManualClock, systemClock } from '../../../src/lib/clock.ts';
+import { createLog } from '../../../src/lib/log.ts';
+import { eventually } from '../../kit/process.ts';
+
+const OFFER: Offer = {
+  type: 'offer',
+  pid: 77,
+  version: '1.2.3',
+  installationKey: new Uint8Array(32).fill(9),
+  nodeId: 5,
+  folder: '/run/spooky-abcdef',
+  engine: 'native',
+  numbers: [0, 3],
+  ports: [443],
+};
+const WHO = { pid: 99, version: '1.2.4' };
+
+let dir: string;
+let path: string;
+const open: { close: () => unknown }[] = [];
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tk-'));
+  path = join(dir, 'takeover');
+});
+afterEach(() => {
+  for (const o of open.splice(0)) o.close();
+  rmSync(dir, { recursive: true });
+});
+
+class Host implements TakeoverHost {
+  readonly said: string[] = [];
+  ending = false;
+
+  offer(): Omit<Offer, 'type'> | null {
+    const { type: _, ...offer } = OFFER;
+    return this.ending ? null : offer;
+  }
+
+  release(): Promise<void> {
+    this.said.push('release');
+    return Promise.resolve();
+  }
+
+  resume(): Promise<void> {
+    this.said.push('resume');
+    return Promise.resolve();
+  }
+
+  handedOver(pid: number, numbers: readonly number[]): void {
+    this.said.push(`handed over to ${pid}: ${numbers.join()}`);
+    this.ending = true;
+  }
+
+  succeeded(numbers: readonly number[]): void {
+    this.said.push(`succeeded by ${numbers.join()}`);
+  }
+}
+
+const serve = async (clock = new ManualClock()): Promise<{ host: Host; server: TakeoverServer; clock: ManualClock; logged: string[] }> => {
+  const host = new Host();
+  const logged: string[] = [];
+  const log = createLog({ level: 'trace', format: 'json', write: (line) => logged.push(line), wall: Date.now });
+  const server = new TakeoverServer({ path, clock, log, host });
+  await server.listen();
+  open.push(server);
+  return { host, server, clock, logged };
+};
+
+const ask = async (): Promise<Takeover> => {
+  const asked = await askForTakeover(path, WHO, systemClock);
+  if (!asked.ok || asked.value === null) throw new Error(asked.ok ? 'nobody' : asked.error);
+  open.push(asked.value);
+  return asked.value;
+};
+
+const until = (check: () => boolean): Promise<void> =>
+  eventually(() => (check() ? Promise.resolve() : Promise.reject(new Error('not yet'))), 5000, 5);
+
+/** What a stranger gets before the connection ends, in whole. */
+const stranger = (bytes: string | Buffer, then: (socket: Socket) => void = () => {}): Promise<string> =>
+  new Promise((resolve) => {
+    let got = '';
+    const socket = connect(path, () => {
+      socket.write(bytes);
+      then(socket);
+    });
+    socket.on('data', (chunk) => (got += chunk.toString()));
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(got));
+  });
+
+test('the whole way, and a third one afterwards', async () => {
+  const { host } = await serve();
+  const takeover = await ask();
+  expect(takeover.offer).toEqual(OFFER);
+  expect(host.said).toEqual([]);
+  expect(await takeover.serving([4, 5])).toEqual({ ok: true, value: null });
+  expect([host.said, existsSync(path)]).toEqual([['release'], false]);
+  takeover.ready();
+  await until(() => host.said.length === 2);
+  takeover.succeed([6]);
+  await until(() => host.said.length === 3);
+  expect(host.said).toEqual(['release', 'handed over to 99: 4,5', 'succeeded by 6']);
+});
+
+test('the end of the old one is seen', async () => {
+  const { server } = await serve();
+  const takeover = await ask();
+  await takeover.serving([1]);
+  takeover.ready();
+  server.close();
+  await takeover.gone;
+});
+
+test('the socket is its owner’s alone', async () => {
+  await serve();
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+describe('nobody is there', () => {
+  test('no socket, or one whose process is dead', async () => {
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: true, value: null });
+    const { server } = await serve();
+    server.stopListening();
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: true, value: null });
+  });
+
+  test('what is no socket is neither asked nor replaced', async () => {
+    writeFileSync(path, 'precious');
+    await expect(serve()).rejects.toThrow(/EADDRINUSE/);
+    expect(statSync(path).size).toBe(8);
+  });
+});
+
+describe('strangers', () => {
+  test.each<[string, string | Buffer]>([
+    ['garbage', '\0\u0001 what?\n'],
+    ['another protocol', 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'],
+    ['JSON that is no object', '[1,2]\nnull\n'],
+    ['an object that is no first word', '{"type":"ready"}\n'],
+    ['a line without end', Buffer.alloc(MAX_LINE + 10, 'x')],
+    ['a hello with nonsense in it', '{"type":"take","protocol":"1","pid":-1,"version":7}\n'],
+    ['very deep JSON', `${'['.repeat(30_000)}\n`],
+  ])('%s: nothing is told, nothing changes, the next one takes over', async (_, bytes) => {
+    const { host, logged } = await serve();
+    expect(await stranger(bytes)).toBe('');
+    expect([host.said, logged]).toEqual([[], []]);
+    expect((await ask()).offer.pid).toBe(77);
+  });
+
+  test('silence: in time it is sent away, and keeps nobody from taking over', async () => {
+    const { host, clock } = await serve();
+    let connected = false;
+    const silent = stranger('', () => (connected = true));
+    await until(() => connected);
+    expect((await ask()).offer.pid).toBe(77);
+    clock.advance(10_000);
+    expect(await silent).toBe('');
+    expect(host.said).toEqual([]);
+  });
+
+  test('who listens at the path and is no spooky is named as that', async () => {
+    const listen = (serveOne: (socket: Socket) => void): Promise<Server> =>
+      new Promise((resolve) => {
+        const server = createServer((socket) => {
+          socket.on('error', () => {});
+          socket.resume();
+          serveOne(socket);
+        });
+        server.listen(path, () => resolve(server));
+      });
+    for (const [reply, said] of [
+      ['HTTP/1.1 400 Bad Request\r\n\r\n', 'is no spooky'],
+      [encode({ type: 'released' }), 'said released out of turn'],
+      [encode({ ...OFFER, folder: 'not/absolute' }), 'is no spooky'],
+      [encode({ ...OFFER, installationKey: new Uint8Array(3) }), 'is no spooky'],
+      ['', 'has closed the connection'],
+    ] as const) {
+      const server = await listen((socket) => socket.end(reply));
+      const asked = await askForTakeover(path, WHO, systemClock);
+      expect(asked.ok ? 'ok' : asked.error).toContain(said);
+      await new Promise((done) => server.close(done));
+    }
+    let heard = false;
+    const server = await listen((socket) => socket.on('data', () => (heard = true)));
+    const clock = new ManualClock();
+    const asked = askForTakeover(path, WHO, clock);
+    await until(() => heard);
+    await eventually(async () => {
+      clock.advance(60_000);
+      const late = await Promise.race([asked, Promise.resolve(null)]);
+      expect(late).toMatchObject({ ok: false, error: expect.stringContaining('says nothing') });
+    });
+    server.close();
+  });
+});
+
+describe('refusals', () => {
+  test('another version of the protocol', async () => {
+    await serve();
+    const said = await stranger('{"type":"take","protocol":2,"pid":5,"version":"9.0.0"}\n');
+    expect(JSON.parse(said)).toEqual({
+      type: 'refuse',
+      why: 'spooky 9.0.0 speaks version 2 of the take-over, the running process 1: stop it and start the new one',
+    });
+  });
+
+  test('two at once', async () => {
+    const { host } = await serve();
+    const first = await ask();
+    expect(await askForTakeover(path, { pid: 100, version: '2' }, systemClock)).toEqual({
+      ok: false,
+      error: `${path}: process 99 takes over already`,
+    });
+    await first.serving([8]);
+    first.ready();
+    await until(() => host.said.length === 2);
+  });
+
+  test('a process that is ending, from the start or meanwhile', async () => {
+    const { host } = await serve();
+    const takeover = await ask();
+    host.ending = true;
+    expect(await takeover.serving([1])).toEqual({ ok: false, error: 'the running process is ending' });
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: false, error: `${path}: the running process is ending` });
+    expect(host.said).toEqual([]);
+  });
+});
+
+describe('the new one fails: the old one goes on, and another one may try', () => {
+  const goesOn = async (host: Host, said: readonly string[]): Promise<void> => {
+    expect(host.said).toEqual(said);
+    expect((await ask()).offer.pid).toBe(77);
+  };
+
+  test('before it serves', async () => {
+    const { host, logged } = await serve();
+    (await ask()).close();
+    await until(() => logged.some((line) => line.includes('it has ended')));
+    await goesOn(host, []);
+  });
+
+  test('when it should bind what it was left', async () => {
+    const { host } = await serve();
+    const takeover = await ask();
+    await takeover.serving([1]);
+    takeover.close();
+    await until(() => host.said.length === 2);
+    await until(() => existsSync(path));
+    await goesOn(host, ['release', 'resume']);
+  });
+
+  test.each<[number, string]>([
+    [0, 'before it serves'],
+    [1, 'when it should bind'],
+  ])('it hangs (%i: %s)', async (steps) => {
+    const { host, clock, logged } = await serve();
+    const takeover = await ask();
+    if (steps === 1) await takeover.serving([1]);
+    await until(() => {
+      clock.advance(60_000);
+      return logged.some((line) => line.includes('it said nothing for too long'));
+    });
+    await until(() => existsSync(path));
+    await goesOn(host, steps === 1 ? ['release', 'resume'] : []);
+  });
+
+  test('it says things out of turn', async () => {
+    const { host, logged } = await serve();
+    const bytes = `${encode({ type: 'take', protocol: 1, ...WHO })}${encode({ type: 'ready' })}`;
+    expect(JSON.parse((await stranger(bytes)).split('\n')[0] as string)).toMatchObject({ type: 'offer' });
+    expect(logged.at(-1)).toContain('it said ready out of turn');
+    await goesOn(host, []);
+  });
+});
+
+test('the old one dies meanwhile: the new one goes on by itself', async () => {
+  const { server } = await serve();
+  const takeover = await ask();
+  server.close();
+  await takeover.gone;
+  expect(await takeover.serving([1])).toEqual({ ok: true, value: null });
+});
+
+test.each<[string, unknown]>([
+  ['numbers that are none', { type: 'serving', numbers: [256] }],
+  ['no numbers', { type: 'succeed', numbers: [] }],
+  ['a text for a list', { type: 'serving', numbers: '1' }],
+  ['an unknown type', { type: 'please' }],
+  ['a prototype', { type: '__proto__' }],
+])('%s is nothing that a new one says', (_, json) => {
+  expect(fromNew(json as Record<string, unknown>)).toBeNull();
+  expect(fromOld(json as Record<string, unknown>)).toBeNull();
+});

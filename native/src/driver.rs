@@ -264,10 +264,11 @@ impl Driver {
             Some(Injected::SocketError) => return Err(Stop::from(String::from("injected: EBADF"))),
             None => {}
         }
-        if readable.is_some() {
-            self.phase(|l| l.endpoint.receive_at(readable, Instant::now()))??;
-        }
-        self.rounds(readable.is_some())?;
+        let batch = match readable {
+            Some(_) => self.phase(|l| l.endpoint.receive_at(readable, Instant::now()))??,
+            None => false,
+        };
+        self.rounds(batch)?;
         self.send()
     }
 

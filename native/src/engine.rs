@@ -327,6 +327,12 @@ impl Engine {
         }
     }
 
+    /// Datagrams that have come since the beginning, and those of them that were for other workers.
+    pub fn traffic(&self) -> (u64, u64) {
+        let handed = self.handed();
+        (self.counters.datagrams[0], handed.sent + handed.lost)
+    }
+
     pub fn handed(&self) -> Handed {
         match &self.role {
             Role::Listener(l) => l.handover.as_ref().map(|h| h.handed).unwrap_or_default(),

@@ -134,14 +134,16 @@ impl Endpoint {
         self.ports.iter().map(|p| p.socket.local()).collect()
     }
 
-    /// Reads the sockets and feeds the connections, bounded by count and time. Err: the endpoint is dead.
-    pub fn receive(&mut self, now: Instant) -> Result<(), String> {
+    /// Reads the sockets and feeds the connections, bounded by count and time. False: all that came was for other workers, and has left.
+    /// Err: the endpoint is dead.
+    pub fn receive(&mut self, now: Instant) -> Result<bool, String> {
         self.receive_at(None, now)
     }
 
     /// The same, of the one socket that is known to be readable.
-    pub fn receive_at(&mut self, only: Option<RawFd>, now: Instant) -> Result<(), String> {
+    pub fn receive_at(&mut self, only: Option<RawFd>, now: Instant) -> Result<bool, String> {
         let times = Times::at(now);
+        let before = self.engine.traffic();
         self.engine.start_turn();
         self.engine.admit(&mut self.ports, times);
         if self.handover.is_some_and(|fd| only.is_none_or(|ready| ready == fd)) {
@@ -165,7 +167,8 @@ impl Endpoint {
         }
         engine.hand_over(ports, now);
         engine.settle_all(now);
-        Ok(())
+        let (came, left) = engine.traffic();
+        Ok(came == before.0 || came - before.0 > left - before.1)
     }
 
     /// What other workers have got for us.

@@ -574,7 +574,7 @@ fn a_stream_whose_lost_bytes_arrived_after_all_does_not_keep_the_others_waiting(
     raw.q.on_timeout();
     let mut packet = [0; 1500];
     let (n, _) = raw.q.send(&mut packet).unwrap();
-    raw.send_from(0, &packet[..n].to_vec());
+    raw.send_from(0, &packet[..n]);
     raw.q.stream_send(6, b"next", false).unwrap();
     raw.drive(&mut s, "what comes after it", |s, _| s.seen(who, 6).bytes == b"next");
 }

@@ -116,6 +116,35 @@ fn a_worker_that_joins_brings_the_owner_what_is_its() {
 }
 
 #[test]
+fn a_batch_that_was_all_for_others_is_no_news_here() {
+    let folder = Folder::new();
+    let mut owner = folder.everywhere(3, 0);
+    let port = owner.address().port();
+    let mut raw = Raw::new(meeting(port), 4);
+    raw.drive(&mut owner, "a handshake", |s, r| r.q.is_established() && s.conns.len() == 1);
+    let mut other = folder.first(4, port);
+    raw.q.stream_send(0, b"to the owner", true).unwrap();
+    let packets = raw.packets();
+    let theirs: &[u8] = &packets[0].0;
+    let received = |s: &mut Side, datagrams: &[&[u8]]| {
+        for d in datagrams {
+            raw.sockets[0].send_to(d, meeting(port)).unwrap();
+        }
+        s.ep.receive(std::time::Instant::now()).unwrap()
+    };
+    assert!(!received(&mut other, &[theirs]));
+    assert!(!received(&mut other, &[theirs, theirs]));
+    assert!(received(&mut other, &[theirs, &[0x40; 30]]));
+    assert!(received(&mut other, &[]));
+    assert!(owner.ep.receive(std::time::Instant::now()).unwrap());
+    assert_eq!((handed(&mut other)[0], handed(&mut owner)[1]), (4, 4));
+    // Also when the owner has gone: the answer leaves without JavaScript.
+    drop(owner);
+    assert!(!received(&mut other, &[theirs]));
+    assert_eq!(other.stats()["answered"]["reset"], 2);
+}
+
+#[test]
 fn what_an_owner_has_no_room_for_is_lost_and_sent_again() {
     let folder = Folder::new();
     let mut owner = folder.everywhere(3, 0).reacting(echo);

@@ -1,0 +1,140 @@
+/**
+ * What it costs when the kernel brings a worker the datagrams of another one's connections: CPU of both workers, hand-over and event
+ * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns.
+ *
+ *     node --no-warnings test/bench/handover/run.ts
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { engineEnvironment } from '../../../src/edge/quic/index.ts';
+import { loadAddon } from '../../../src/edge/quic/native/binding.ts';
+import { NativeEngine } from '../../../src/edge/quic/native/engine.ts';
+import type { QuicConn } from '../../../src/edge/quic/engine.ts';
+import { connectOptions, Recorder } from '../../edge/quic/kit.ts';
+import type { Answer, Order } from './worker.ts';
+
+/** What comes to this address goes to the socket that is bound to it, if there is one, and else to the one that is bound to all. */
+const HOST = '127.0.0.2';
+const ROUNDS = 5;
+const ROWS = [
+  { connections: 1, streams: 1, requests: 4_000 },
+  { connections: 32, streams: 1, requests: 10_000 },
+  { connections: 32, streams: 8, requests: 20_000 },
+] as const;
+
+class Worker {
+  private readonly child: ChildProcess;
+
+  constructor() {
+    this.child = fork(join(import.meta.dirname, 'worker.ts'), { execArgv: ['--no-warnings'] });
+  }
+
+  async tell(order: Order): Promise<Answer> {
+    this.child.send(order);
+    const [answer] = (await once(this.child, 'message')) as [Answer];
+    return answer;
+  }
+
+  end(): void {
+    this.child.disconnect();
+  }
+}
+
+class Asking extends Recorder {
+  left = 0;
+  private next = new Map<QuicConn, number>();
+  private done: (() => void) | null = null;
+  private answered = 0;
+  private wanted = 0;
+
+  override onClose(c: QuicConn): void {
+    process.stderr.write(`a connection was lost: ${JSON.stringify(c.stats())}\n`);
+    process.exit(1);
+  }
+
+  override onTurnEnd(): void {}
+
+  override onData(c: QuicConn, _id: number, _b: Uint8Array, _s: number, _e: number, fin: boolean): void {
+    if (!fin) return;
+    this.answered++;
+    if (this.left > 0) this.ask(c);
+    if (this.answered === this.wanted) this.done?.();
+  }
+
+  run(conns: readonly QuicConn[], streams: number, requests: number): Promise<void> {
+    [this.left, this.answered, this.wanted] = [requests, 0, requests];
+    for (const c of conns) for (let i = 0; i < streams; i++) this.ask(c);
+    return new Promise((done) => (this.done = done));
+  }
+
+  private ask(c: QuicConn): void {
+    this.left--;
+    const id = this.next.get(c) ?? 0;
+    this.next.set(c, id + 4);
+    c.write(id, QUESTION, 0, QUESTION.length, true);
+  }
+}
+
+const QUESTION = Buffer.alloc(40, 0x62);
+
+interface Figure {
+  readonly cpu: number;
+  readonly handed: number;
+}
+
+async function measure(
+  row: (typeof ROWS)[number],
+  workers: readonly Worker[],
+  asking: Asking,
+  conns: readonly QuicConn[],
+): Promise<Figure> {
+  // Warm, and past what was under way.
+  await asking.run(conns, row.streams, row.requests / 4);
+  const before = await Promise.all(workers.map((w) => w.tell({ do: 'ask' })));
+  await asking.run(conns, row.streams, row.requests);
+  const after = await Promise.all(workers.map((w) => w.tell({ do: 'ask' })));
+  const sum = (of: (a: Answer) => number): number => after.reduce((n, a, i) => n + of(a) - of(before[i] as Answer), 0);
+  return { cpu: sum((a) => a.cpu), handed: sum((a) => a.handover?.sent ?? 0) };
+}
+
+const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] as number;
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'spooky-handover-'));
+  const [owner, other] = [new Worker(), new Worker()];
+  const { port } = await owner.tell({ do: 'open', number: 3, host: '0.0.0.0', port: 0, folder });
+  const addon = engineEnvironment(process.env).addon;
+  const engine = new NativeEngine({ addon: addon === undefined ? loadAddon() : loadAddon(addon) });
+  for (const row of ROWS) {
+    const asking = new Asking();
+    const conns: QuicConn[] = [];
+    for (let i = 0; i < row.connections; i++)
+      conns.push(await engine.connect({ ...connectOptions(port, { host: HOST, idleMs: 60_000 }), insecure: true }, asking));
+    const [alone, astray, each, share]: [number[], number[], number[], number[]] = [[], [], [], []];
+    for (let i = 0; i < ROUNDS; i++) {
+      const direct = await measure(row, [owner, other], asking, conns);
+      await other.tell({ do: 'open', number: 4, host: HOST, port, folder });
+      const indirect = await measure(row, [owner, other], asking, conns);
+      await other.tell({ do: 'close' });
+      alone.push(direct.cpu / row.requests);
+      astray.push(indirect.cpu / row.requests);
+      each.push((indirect.cpu - direct.cpu) / indirect.handed);
+      share.push(indirect.handed / row.requests);
+    }
+    process.stdout.write(
+      `${row.connections} x ${row.streams}: ${median(alone).toFixed(1)} us of CPU per request at the owner, ${median(astray).toFixed(1)} at both when all is astray; ` +
+        `${median(share).toFixed(2)} hand-overs per request, ${median(each).toFixed(1)} us each (${each.map((n) => n.toFixed(1)).join(' ')})\n`,
+    );
+    asking.onClose = () => {};
+    for (const c of conns) c.close(true, 0x100, '');
+  }
+  owner.end();
+  other.end();
+  rmSync(folder, { recursive: true });
+  process.exit(0);
+}
+
+await main();

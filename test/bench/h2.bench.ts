@@ -199,6 +199,9 @@ class Handler implements ResponseHandler {
   onResponse(): void {
     return;
   }
+  onKnownResponse(): void {
+    return;
+  }
   onResponseBody(): void {
     return;
   }

@@ -57,6 +57,7 @@ class SilentStream implements ServerStream {
   }
   inform(): void {}
   respond(): void {}
+  respondEncoded(): void {}
   write(): boolean {
     return true;
   }

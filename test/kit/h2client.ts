@@ -1,6 +1,7 @@
 /** The HTTP/2 client under test with everything that it tells written down, and promises for what tests wait for. */
 import { connect, type Socket } from 'node:net';
 import { Fields } from '../../src/edge/http/fields.ts';
+import type { KnownHead } from '../../src/edge/http/known.ts';
 import type { BackendFailure, ClientStream, ResponseHandler } from '../../src/edge/http/message.ts';
 import { SESSION_DEFAULTS, type SessionEvents, type SessionOptions } from '../../src/edge/http/h2/options.ts';
 import { H2Session } from '../../src/edge/http/h2/session.ts';
@@ -30,6 +31,8 @@ export class Recorder implements ResponseHandler {
   /** Calls of onResponseEnd and onResponseFailure: must come to exactly one. */
   ends = 0;
   late = 0;
+  /** Heads that the session had seen before. */
+  known = 0;
   writable = 0;
   onBody: ((n: number) => void) | null = null;
   onHead: (() => void) | null = null;
@@ -52,6 +55,11 @@ export class Recorder implements ResponseHandler {
     this.note();
     this.informs.push([status, rowsOf(fields)]);
     this.check();
+  }
+
+  onKnownResponse(known: KnownHead): void {
+    this.known++;
+    this.onResponse(known.status, known.fields);
   }
 
   onResponse(status: number, fields: Fields): void {

@@ -4,7 +4,7 @@ import { Fields } from '../../edge/http/fields.ts';
 import { dial, dialTls, type DialTls } from '../../edge/http/h2/dial.ts';
 import { SESSION_DEFAULTS } from '../../edge/http/h2/options.ts';
 import { H2Session } from '../../edge/http/h2/session.ts';
-import type { BackendFailure, ClientRequest, ClientStream, ResponseHandler } from '../../edge/http/message.ts';
+import type { BackendFailure, ClientRequest, ClientStream, KnownHead, ResponseHandler } from '../../edge/http/message.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { err, type Result } from '../../lib/result.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
@@ -215,6 +215,10 @@ class Attempt implements ResponseHandler {
 
   onResponse(status: number): void {
     this.checker.answered(this, status);
+  }
+
+  onKnownResponse(known: KnownHead): void {
+    this.onResponse(known.status);
   }
 
   onResponseBody(_buf: Uint8Array, start: number, end: number): void {

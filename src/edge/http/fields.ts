@@ -61,6 +61,12 @@ export class Fields {
     else while (this.marks.length > length) this.marks.pop();
   }
 
+  copy(): Fields {
+    const copy = new Fields();
+    for (let i = 0; i < this.names.length; i++) copy.add(this.names[i] as string, this.values[i] as string, this.isNever(i));
+    return copy;
+  }
+
   clear(): void {
     this.truncate(0);
   }

@@ -5,6 +5,9 @@
 import type { Reason } from '../../contract/reasons.ts';
 import type { ConnInfo, ConnStats } from '../quic/engine.ts';
 import type { Fields } from './fields.ts';
+import type { KnownHead } from './known.ts';
+
+export type { KnownHead } from './known.ts';
 
 /** A request head that has passed RFC 9114 s4.1-4.3: pseudo-fields apart, `host` merged into `authority`. */
 export interface RequestHead {
@@ -51,6 +54,8 @@ export interface ServerStream {
   inform(status: number, fields: Fields): void;
   /** The final head; `end` when nothing follows. */
   respond(status: number, fields: Fields, end: boolean): void;
+  /** The final head as `encodeHead` has made it; a body follows, or `end`. */
+  respondEncoded(frame: Uint8Array): void;
   /** Takes all bytes; false: wait for `onResponseWritable`. */
   write(buf: Uint8Array, start: number, end: number): boolean;
   end(trailers: Fields | null): void;
@@ -126,6 +131,8 @@ export interface ResponseHandler {
   /** 1xx, never 101. */
   onInform(status: number, fields: Fields): void;
   onResponse(status: number, fields: Fields): void;
+  /** In the place of `onResponse`: the connection has brought the same head before. */
+  onKnownResponse(known: KnownHead): void;
   onResponseBody(buf: Uint8Array, start: number, end: number): void;
   onResponseEnd(trailers: Fields | null): void;
   onResponseFailure(failure: BackendFailure): void;

@@ -14,7 +14,8 @@
 import type { Reason } from '../../contract/reasons.ts';
 import type { TimerOwner } from '../../lib/wheel.ts';
 import type { Endpoint, Waiting } from '../backends/index.ts';
-import { Fields } from '../http/fields.ts';
+import type { Fields } from '../http/fields.ts';
+import type { KnownHead } from '../http/known.ts';
 import type {
   BackendFailure,
   ClientRequest,
@@ -27,6 +28,7 @@ import type {
 import { Deadlines } from './deadlines.ts';
 import { finish } from './finish.ts';
 import { cleanRequestTrailers, cleanResponse, cleanResponseTrailers } from './headers.ts';
+import { frameOf } from './knownhead.ts';
 import type { Peer } from './peer.ts';
 import { admit } from './pipeline.ts';
 import { internalError, type Plant } from './plant.ts';
@@ -210,6 +212,15 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     }
   }
 
+  onKnownResponse(known: KnownHead): void {
+    if (this.endpoint === null || this.response !== NONE) return;
+    try {
+      this.beginKnownResponse(known);
+    } catch (e) {
+      this.fault('response', e);
+    }
+  }
+
   onResponseBody(buf: Uint8Array, start: number, end: number): void {
     if (this.endpoint === null || end === start) return;
     try {
@@ -366,21 +377,44 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
       this.answer('malformed_response');
       return;
     }
-    const now = this.deadlines.now();
-    this.backendMs = now - this.sentAt;
-    (this.groupView as GroupView).counters.answered(this.backendMs / 1000);
-    this.kept = null;
-    this.status = status;
+    const now = this.answered(status);
     cleanResponse(fields, this.plant.drops);
     this.plant.via.append(fields, this.plant.via.response);
-    if (status === 204 || status === 304 || this.stream.head.method === 'HEAD') {
+    if (this.isBodiless(status)) {
       this.response = HELD;
-      this.heldFields = copyOf(fields);
+      this.heldFields = fields.copy();
     } else {
       this.response = BEGUN;
       this.stream.respond(status, fields, false);
     }
     this.plan(now);
+  }
+
+  private beginKnownResponse(known: KnownHead): void {
+    const { status } = known;
+    const frame = frameOf(known, this.plant.via);
+    if (frame.length === 0 || this.isBodiless(status)) {
+      this.beginResponse(status, known.fields.copy());
+      return;
+    }
+    const now = this.answered(status);
+    this.response = BEGUN;
+    this.stream.respondEncoded(frame);
+    this.plan(now);
+  }
+
+  private isBodiless(status: number): boolean {
+    return status === 204 || status === 304 || this.stream.head.method === 'HEAD';
+  }
+
+  /** The backend has answered; returns the time. */
+  private answered(status: number): number {
+    const now = this.deadlines.now();
+    this.backendMs = now - this.sentAt;
+    (this.groupView as GroupView).counters.answered(this.backendMs / 1000);
+    this.kept = null;
+    this.status = status;
+    return now;
   }
 
   private endResponse(trailers: Fields | null): void {
@@ -498,11 +532,4 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     const waitsForClient = !this.requestEnded && !this.clientPaused;
     this.deadlines.wind(now, waitsForBackend ? timeouts.responseMs : 0, 0, waitsForClient ? this.view.part.limits.bodyIdleTimeoutMs : 0);
   }
-}
-
-/** What the decoder lends is the decoder's again after the call. */
-function copyOf(fields: Fields): Fields {
-  const copy = new Fields();
-  for (let i = 0; i < fields.length; i++) copy.add(fields.names[i] as string, fields.values[i] as string, fields.isNever(i));
-  return copy;
 }

@@ -118,6 +118,12 @@ export function cleanResponse(fields: Fields, drops: DropCounter): void {
   if (kept < names.length) fields.truncate(kept);
 }
 
+/** Whether `cleanResponse` would take nothing out. */
+export function isCleanResponse(fields: Fields): boolean {
+  for (const name of fields.names) if (RESPONSE_KINDS.has(name)) return false;
+  return true;
+}
+
 /** A copy of what may travel in a request's trailers, or null when nothing may: nobody is trusted to add routing or identity after the fact. */
 export function cleanRequestTrailers(trailers: Fields | null, drops: DropCounter): Fields | null {
   if (trailers === null) return null;

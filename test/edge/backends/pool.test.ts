@@ -78,6 +78,7 @@ class Caller implements ResponseHandler {
 
   onInform(): void {}
   onResponse(): void {}
+  onKnownResponse(): void {}
   onResponseBody(): void {}
   onResponseEnd(): void {}
   onRequestWritable(): void {}

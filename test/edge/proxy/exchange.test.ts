@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { KnownHead } from '../../../src/edge/http/known.ts';
 import { INFORMS_MAX } from '../../../src/edge/proxy/exchange.ts';
 import { fieldsOf, Rig, send } from './fakes.ts';
 
@@ -55,6 +56,55 @@ describe('forwarding', () => {
     expect(s.told).toEqual(['respond 200', 'write 12', 'write 34', 'end with trailers']);
     expect(s.trailers).toEqual({ 'grpc-status': '0' });
     expect(rig.counted('fields_dropped_total')).toEqual({ trailer: 2 });
+  });
+
+  test('a head that the backend repeats is passed on like any other, made once', () => {
+    const rig = new Rig();
+    const known = new KnownHead(
+      200,
+      2,
+      fieldsOf([
+        ['content-type', 'a/b'],
+        ['content-length', '2'],
+      ]),
+    );
+    const before = rig.request();
+    rig.last.handler.onResponse(200, known.fields.copy());
+    for (let i = 0; i < 2; i++) {
+      const frame = known.frame;
+      const s = rig.request();
+      rig.last.handler.onKnownResponse(known);
+      rig.last.send('ok');
+      rig.last.handler.onResponseEnd(null);
+      expect(s.told).toEqual(['respond 200', 'write ok', 'end']);
+      expect(s.heads).toEqual(before.heads);
+      expect(known.frame).toBe(frame ?? known.frame);
+      expect(known.fields.length).toBe(2);
+    }
+    const head = rig.request({ method: 'HEAD' });
+    rig.last.handler.onKnownResponse(known);
+    rig.last.handler.onResponseEnd(null);
+    expect(head.told).toEqual(['respond 200 end']);
+    expect(head.heads).toEqual(before.heads);
+  });
+
+  test('what is dropped from a head that repeats is counted each time', () => {
+    const rig = new Rig();
+    const known = new KnownHead(
+      200,
+      -1,
+      fieldsOf([
+        ['alt-svc', 'h2=":443"'],
+        ['x-a', 'b'],
+      ]),
+    );
+    for (let i = 0; i < 3; i++) {
+      const s = rig.request();
+      rig.last.handler.onKnownResponse(known);
+      rig.last.handler.onResponseEnd(null);
+      expect(s.heads[0]?.fields).toEqual({ 'x-a': 'b', via: expect.any(String) });
+    }
+    expect(rig.counted('fields_dropped_total')).toEqual({ alt_svc: 3 });
   });
 
   test('1xx are forwarded, 100 after expect too', () => {

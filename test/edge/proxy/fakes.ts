@@ -15,6 +15,9 @@ import type {
 } from '../../../src/contract/snapshot/parts.ts';
 import { Backends, Split, type BackendSession, type Connect, type SessionEvents, type Target } from '../../../src/edge/backends/index.ts';
 import { Fields } from '../../../src/edge/http/fields.ts';
+import { ResponseSink } from '../../../src/edge/http/h3/client.ts';
+import { frameHead, readFrameHead } from '../../../src/edge/http/h3/frames.ts';
+import { decodeSection } from '../../../src/edge/http/qpack/decode.ts';
 import type {
   BackendFailure,
   ClientRequest,
@@ -68,6 +71,15 @@ export class FakeConnection implements ServerConnection {
   }
 }
 
+/** What a HEADERS frame says. */
+function decodedHead(frame: Uint8Array): ResponseSink {
+  const sink = new ResponseSink();
+  const at = readFrameHead(frame, 0, frame.length);
+  if (at + frameHead.length !== frame.length) throw new Error('not one whole frame');
+  if (decodeSection(frame, at, frame.length, sink, 65_536, 100) !== 0) throw new Error('a section that does not decode');
+  return sink;
+}
+
 /** What the client's side was told, in order: `respond 200`, `write abc`, `end`, `reset 102`, ... */
 export class FakeStream implements ServerStream {
   readonly id = 0;
@@ -97,6 +109,11 @@ export class FakeStream implements ServerStream {
   }
   respond(status: number, fields: Fields, end: boolean): void {
     this.tell(`respond ${status}${end ? ' end' : ''}`);
+    this.heads.push({ status, fields: show(fields) ?? {} });
+  }
+  respondEncoded(frame: Uint8Array): void {
+    const { status, fields } = decodedHead(frame);
+    this.tell(`respond ${status}`);
     this.heads.push({ status, fields: show(fields) ?? {} });
   }
   write(buf: Uint8Array, start: number, end: number): boolean {

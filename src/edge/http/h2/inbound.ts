@@ -46,16 +46,21 @@ export class Inbound implements FrameSink {
     const stream = session.streams.get(id);
     if (stream === null && session.isIdle(id))
       return session.connectionError(ErrorCode.PROTOCOL_ERROR, `HEADERS on idle stream ${id} (s5.1)`);
-    pseudo.clear();
-    fields.clear();
     // Also for a stream that is gone: the tables of both sides must stay in step (s4.3).
-    if (!decoder.decode(buf, start, end, pseudo, fields)) {
-      return session.connectionError(ErrorCode.COMPRESSION_ERROR, 'a header block that does not decode (s4.3)');
+    const known = decoder.recall(buf, start, end);
+    if (known === null) {
+      pseudo.clear();
+      fields.clear();
+      if (!decoder.decode(buf, start, end, pseudo, fields)) {
+        return session.connectionError(ErrorCode.COMPRESSION_ERROR, 'a header block that does not decode (s4.3)');
+      }
     }
     if (stream === null) return this.onGone(id, 'HEADERS');
     session.budget.earn(4);
     session.liveness.answeredOn(id);
-    if (!stream.closed) stream.onHeaders(decoder, pseudo, fields, (flags & Flag.END_STREAM) !== 0);
+    if (stream.closed) return;
+    if (known === null) stream.onHeaders(decoder, pseudo, fields, (flags & Flag.END_STREAM) !== 0);
+    else stream.onKnownHead(known, (flags & Flag.END_STREAM) !== 0);
   }
 
   onData(id: number, flags: number, length: number): void {

@@ -23,9 +23,11 @@ export function wrongHead(decoder: HpackDecoder, pseudo: Fields): string | null 
   return wrongFields(decoder.notes);
 }
 
+export const PSEUDO_IN_TRAILERS = 'a pseudo-field in trailers (s8.1)';
+
 /** What is wrong with trailers, or null. */
 export function wrongTrailers(decoder: HpackDecoder, pseudo: Fields): string | null {
-  return pseudo.length > 0 ? 'a pseudo-field in trailers (s8.1)' : wrongFields(decoder.notes);
+  return pseudo.length > 0 ? PSEUDO_IN_TRAILERS : wrongFields(decoder.notes);
 }
 
 /** 100 to 599, or -1 (RFC 9110 s15). */

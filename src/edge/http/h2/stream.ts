@@ -1,9 +1,10 @@
 import type { Fields } from '../fields.ts';
 import type { HpackDecoder } from '../hpack/decoder.ts';
+import { KnownHead } from '../known.ts';
 import type { BackendFailure, ClientStream, ResponseHandler } from '../message.ts';
 import { ErrorCode } from './codes.ts';
 import { ByteQueue, ReceiveWindow } from './flow.ts';
-import { parseContentLength, parseStatus, wrongHead, wrongTrailers } from './response.ts';
+import { parseContentLength, parseStatus, PSEUDO_IN_TRAILERS, wrongHead, wrongTrailers } from './response.ts';
 import type { H2Session } from './session.ts';
 
 /** Body bytes held for a stream that may not send: above the first, `write` gives false; below the second, there is room again. */
@@ -13,6 +14,8 @@ const HELD_LOW = 32 * 1024;
 /** Where the response is. */
 const HEAD = 0;
 const BODY = 1;
+
+const SECOND_HEADERS = 'a second HEADERS without END_STREAM (s8.1)';
 
 /** One request and its response. Lives in the session's table until one side ends it; afterwards every call does nothing. */
 export class H2Stream implements ClientStream {
@@ -108,14 +111,32 @@ export class H2Stream implements ClientStream {
     if (status < 200) return this.onInform(status, fields, end);
     const length = decoder.contentLengthAt < 0 ? -1 : parseContentLength(fields.values[decoder.contentLengthAt] as string);
     if (length < 0 && decoder.contentLengthAt >= 0) return this.malformed('content-length is no number (RFC 9110 s8.6)');
-    // What these say of a length is not about this message (RFC 9110 s8.6, s15.3.5, s15.4.5).
-    this.bodiless = this.head || status === 204 || status === 304;
-    if (status === 204 && length > 0) return this.malformed('204 with a content-length');
-    this.expected = this.bodiless ? -1 : length;
-    this.phase = BODY;
-    if (end && this.expected > 0) return this.malformed(`content-length ${this.expected}, body 0 (s8.1.1)`);
+    if (decoder.repeats()) decoder.remember(new KnownHead(status, length, fields.copy()));
+    const doubt = this.begin(status, length, end);
+    if (doubt !== null) return this.malformed(doubt);
     this.handler.onResponse(status, fields);
     if (end) this.complete(null);
+  }
+
+  /** A head that was in order when it came before, to another stream. */
+  onKnownHead(known: KnownHead, end: boolean): void {
+    this.remoteEnded = end;
+    // It has a :status.
+    if (this.phase === BODY) return this.malformed(end ? PSEUDO_IN_TRAILERS : SECOND_HEADERS);
+    const doubt = this.begin(known.status, known.contentLength, end);
+    if (doubt !== null) return this.malformed(doubt);
+    this.handler.onKnownResponse(known);
+    if (end) this.complete(null);
+  }
+
+  /** A final head: what it says of the body. What is wrong with that, or null. */
+  private begin(status: number, length: number, end: boolean): string | null {
+    // What these say of a length is not about this message (RFC 9110 s8.6, s15.3.5, s15.4.5).
+    this.bodiless = this.head || status === 204 || status === 304;
+    if (status === 204 && length > 0) return '204 with a content-length';
+    this.expected = this.bodiless ? -1 : length;
+    this.phase = BODY;
+    return end && this.expected > 0 ? `content-length ${this.expected}, body 0 (s8.1.1)` : null;
   }
 
   private onInform(status: number, fields: Fields, end: boolean): void {
@@ -126,7 +147,7 @@ export class H2Stream implements ClientStream {
   }
 
   private onTrailers(decoder: HpackDecoder, pseudo: Fields, fields: Fields, end: boolean): void {
-    if (!end) return this.malformed('a second HEADERS without END_STREAM (s8.1)');
+    if (!end) return this.malformed(SECOND_HEADERS);
     const wrong = wrongTrailers(decoder, pseudo);
     if (wrong !== null) return this.malformed(wrong);
     this.complete(fields.length > 0 ? fields : null);

@@ -73,6 +73,11 @@ export class Outbox {
     this.end = writeFrameHead(this.buf, this.end, FRAME.DATA, length);
   }
 
+  appendAll(from: Uint8Array): void {
+    this.buf.set(from, this.end);
+    this.end += from.length;
+  }
+
   append(from: Uint8Array, start: number, end: number): void {
     const { buf } = this;
     const n = end - start;

@@ -57,6 +57,15 @@ export abstract class SendSide implements OutboxOwner {
     else this.connection.shared.schedule();
   }
 
+  respondEncoded(frame: Uint8Array): void {
+    if (this.sendState !== HEAD) return;
+    this.sendState = BODY;
+    const { shared } = this.connection;
+    shared.outbox.claim(this, frame.length);
+    shared.outbox.appendAll(frame);
+    shared.schedule();
+  }
+
   write(buf: Uint8Array, start: number, end: number): boolean {
     const n = end - start;
     if (this.sendState !== BODY || n <= 0) return this.tell();

@@ -2,6 +2,8 @@ import { huffmanDecode } from '../../../lib/bytes/huffman.ts';
 import { latin1 } from '../../../lib/bytes/latin1.ts';
 import { prefixEnd, readPrefixInt } from '../../../lib/bytes/prefixint.ts';
 import type { Fields } from '../fields.ts';
+import type { KnownHead } from '../known.ts';
+import { BlockMemory, KnownBlock } from './blocks.ts';
 import { LineMemory, lineEnd } from './lines.ts';
 import { FieldNote, noteName, noteValue } from './rules.ts';
 import { STATIC_LAST, STATIC_NAMES, STATIC_VALUES } from './static.ts';
@@ -37,11 +39,20 @@ export class HpackDecoder {
   private readonly tableLimit: number;
   private readonly limits: HeaderLimits;
   private readonly lines = new LineMemory();
+  private readonly blocks = new BlockMemory();
+  /** A known block whose entries have yet to be put into the table, and how often. */
+  private owed: KnownBlock | null = null;
+  private owedTimes = 0;
   private count = 0;
   private buf: Uint8Array = new Uint8Array(0);
+  private start = 0;
   private at = 0;
   private end = 0;
   private failed = false;
+  /** Of the last block: where its entries in the table begin, and whether it means the same when it comes again. */
+  private inserted = 0;
+  private refers = false;
+  private memorable = false;
 
   constructor(tableLimit: number, limits: HeaderLimits) {
     this.table = new DynamicTable(tableLimit);
@@ -49,9 +60,46 @@ export class HpackDecoder {
     this.limits = limits;
   }
 
+  /**
+   * What `remember` was told of this very block, or null: then it has to be decoded. Its entries are put into the table when somebody
+   * looks there, and no more of them than fit.
+   */
+  recall(buf: Uint8Array, start: number, end: number): KnownHead | null {
+    const block = this.blocks.recall(buf, start, end);
+    if (block === null) return null;
+    if (block !== this.owed) this.settle();
+    if (!block.fits(this.table)) return null;
+    if (block.names.length > 0) {
+      this.owed = block;
+      this.owedTimes++;
+    }
+    return block.head;
+  }
+
+  /** Whether the block that was just decoded has come before and is worth remembering. */
+  repeats(): boolean {
+    if (!this.memorable || this.oversize) return false;
+    const inserts = this.table.next > this.inserted;
+    return (inserts ? !this.refers && this.table.oldest <= this.inserted : true) && this.blocks.comesAgain();
+  }
+
+  /** The head that the block that was just decoded is, whenever it comes again. */
+  remember(head: KnownHead): void {
+    const bytes = Uint8Array.prototype.slice.call(this.buf, this.start, this.end);
+    this.blocks.remember(new KnownBlock(bytes, head, this.table, this.inserted, this.refers));
+  }
+
+  private settle(): void {
+    this.owed?.insert(this.table, this.owedTimes);
+    this.owed = null;
+    this.owedTimes = 0;
+  }
+
   /** Adds the block's pseudo-fields to `pseudo` and the others to `fields`; false: COMPRESSION_ERROR. */
   decode(buf: Uint8Array, start: number, end: number, pseudo: Fields, fields: Fields): boolean {
+    if (this.owedTimes > 0) this.settle();
     this.buf = buf;
+    this.start = start;
     this.at = start;
     this.end = end;
     this.notes = 0;
@@ -60,6 +108,9 @@ export class HpackDecoder {
     this.oversize = false;
     this.contentLengthAt = -1;
     this.failed = false;
+    this.inserted = this.table.next;
+    this.refers = false;
+    this.memorable = true;
     while (this.at < end && !this.failed) {
       const first = buf[this.at] as number;
       if (first >= 0x80) this.indexed(pseudo, fields);
@@ -98,7 +149,7 @@ export class HpackDecoder {
       return;
     }
     this.at = end;
-    if (insert) this.table.insert(known.name, known.value, known.notes);
+    if (insert) this.insert(known.name, known.value, known.notes);
     this.emit(known.name, known.value, known.notes, false, pseudo, fields);
   }
 
@@ -125,16 +176,25 @@ export class HpackDecoder {
     const value = this.string();
     if (this.failed) return;
     notes |= noteValue(value);
-    if (insert) this.table.insert(name, value, notes);
+    if (insert) this.insert(name, value, notes);
+    if (never) this.memorable = false;
     last.name = name;
     last.value = value;
     last.notes = notes;
     this.emit(name, value, notes, never, pseudo, fields);
   }
 
+  private insert(name: string, value: string, notes: number): void {
+    const { table } = this;
+    const empty = table.length === 0;
+    // Too large for the table: empties it (s4.4), which means nothing to an empty one.
+    if (!table.insert(name, value, notes) && !empty) this.memorable = false;
+  }
+
   /** s6.3; only at the beginning of a block (s4.2), never above what we allowed. */
   private resize(): void {
     const capacity = this.integer(5);
+    this.memorable = false;
     if (this.failed) return;
     if (this.count > 0 || capacity > this.tableLimit) this.failed = true;
     else this.table.resize(capacity);
@@ -164,7 +224,10 @@ export class HpackDecoder {
   /** The ring's slot of a dynamic index; -1, and failed, when there is no such entry (s2.3.3). */
   private slotOf(index: number): number {
     const distance = index - STATIC_LAST - 1;
-    if (distance < this.table.length) return (this.table.next - 1 - distance) & this.table.mask;
+    if (distance < this.table.length) {
+      this.refers = true;
+      return (this.table.next - 1 - distance) & this.table.mask;
+    }
     this.failed = true;
     return -1;
   }

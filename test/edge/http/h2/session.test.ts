@@ -5,7 +5,7 @@ import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHt
 import type { AddressInfo } from 'node:net';
 import { Setting } from '../../../../src/edge/http/h2/codes.ts';
 import { TestClient } from '../../../kit/h2client.ts';
-import { startH2Server, type H2Peer } from '../../../kit/h2server.ts';
+import { startH2Server, type H2Peer, type H2Request, type H2ServerOptions } from '../../../kit/h2server.ts';
 
 const closers: (() => void)[] = [];
 afterEach(() => {
@@ -294,6 +294,91 @@ test('requests of over 16 KiB of fields go out in CONTINUATIONs', async () => {
   );
   const r = await client.fetch({ fields: [['x-big', '|'.repeat(40_000)]] });
   expect(r.fields).toEqual(expect.arrayContaining([['x-length', '40000']]));
+});
+
+describe('heads that a backend repeats', () => {
+  const repeats = async (options: H2ServerOptions): Promise<TestClient> => {
+    const server = await startH2Server(options);
+    const client = await TestClient.connect(server.port);
+    closers.push(() => {
+      client.end();
+      void server.close();
+    });
+    return client.untilReady();
+  };
+  const answer = (r: H2Request): true => {
+    r.answer(200, 'hello', [['x-a', 'b']]);
+    return true;
+  };
+
+  test('are known from the third or fourth on, when the table has settled, and say all that the first one said', async () => {
+    const client = await repeats({ onRequestEnd: answer });
+    const known: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      const r = await client.fetch();
+      expect([r.status, r.body.toString(), r.failure, r.ends]).toEqual([200, 'hello', null, 1]);
+      expect(r.fields).toEqual([
+        ['x-a', 'b'],
+        ['content-length', '5'],
+      ]);
+      known.push(r.known);
+    }
+    expect(known.slice(0, 2)).toEqual([0, 0]);
+    expect(known.slice(-3)).toEqual([1, 1, 1]);
+  });
+
+  test('each stream judges for itself what such a head says of its body', async () => {
+    const client = await repeats({
+      onRequestEnd: (r) => {
+        if (r.path === '/short') {
+          r.respond(200, [
+            ['x-a', 'b'],
+            ['content-length', '5'],
+          ]);
+          r.write('hell', true);
+        } else if (r.path === '/none') {
+          r.respond(
+            200,
+            [
+              ['x-a', 'b'],
+              ['content-length', '5'],
+            ],
+            true,
+          );
+        } else return answer(r);
+        return true;
+      },
+    });
+    for (let i = 0; i < 6; i++) await client.fetch();
+    const short = await client.fetch({ path: '/short' });
+    expect([short.known, short.failure?.reason]).toEqual([1, 'malformed_response']);
+    // As an answer to GET it lacks its body, to HEAD it is complete.
+    expect((await client.fetch({ path: '/none' })).failure?.detail).toContain('content-length 5, body 0');
+    const head = await client.fetch({ path: '/none', method: 'HEAD' });
+    expect([head.known, head.failure, head.ends]).toEqual([1, null, 1]);
+  });
+
+  test('are no trailers', async () => {
+    const client = await repeats({
+      onRequestEnd: (r) => {
+        if (r.path !== '/twice') return answer(r);
+        r.respond(200, [['x-a', 'b']]);
+        r.connection.headers(
+          r.id,
+          [
+            [':status', '200'],
+            ['x-a', 'b'],
+            ['content-length', '5'],
+          ],
+          true,
+        );
+        return true;
+      },
+    });
+    for (let i = 0; i < 6; i++) await client.fetch();
+    const r = await client.fetch({ path: '/twice' });
+    expect([r.failure?.reason, r.failure?.detail, r.ends]).toEqual(['malformed_response', 'a pseudo-field in trailers (s8.1)', 1]);
+  });
 });
 
 test('shutdown: what runs is finished, then the connection closes; nothing new is taken', async () => {

@@ -260,7 +260,7 @@ impl Engine {
                 self.flights.answered(datagram, from);
             }
             Verdict::Foreign { worker } => match &mut l.handover {
-                Some(h) => h.push(worker, datagram, &from, &to),
+                Some(h) => h.push(worker, datagram, &from, &to, now),
                 None => self.tell_foreign(worker, datagram, from, to),
             },
             Verdict::Drop => {}
@@ -281,7 +281,7 @@ impl Engine {
     pub fn hand_over(&mut self, ports: &mut [Port], now: Instant) {
         let Role::Listener(l) = &mut self.role else { return };
         let Listener { handover: Some(h), gate, .. } = l.as_mut() else { return };
-        h.send(|datagram, from, to| {
+        h.send(now, |datagram, from, to| {
             let Some(port) = port_of(ports, to) else { return };
             let out = ports[port].outbox.room().unwrap_or(&mut self.scratch);
             if let Verdict::Answer(n) = gate.orphan(datagram, &mut self.counters, now, out)
@@ -329,8 +329,11 @@ impl Engine {
 
     /// Datagrams that have come since the beginning, and those of them that were for other workers.
     pub fn traffic(&self) -> (u64, u64) {
-        let handed = self.handed();
-        (self.counters.datagrams[0], handed.sent + handed.lost)
+        let pushed = match &self.role {
+            Role::Listener(l) => l.handover.as_ref().map_or(0, |h| h.pushed),
+            Role::Dialler { .. } => 0,
+        };
+        (self.counters.datagrams[0], pushed)
     }
 
     pub fn handed(&self) -> Handed {
@@ -552,11 +555,11 @@ impl Engine {
     // Time
 
     pub fn deadline(&self) -> Option<Instant> {
-        let draining = match &self.role {
-            Role::Listener(l) => l.draining.and_then(|d| d.until),
-            Role::Dialler { .. } => None,
+        let (draining, handover) = match &self.role {
+            Role::Listener(l) => (l.draining.and_then(|d| d.until), l.handover.as_ref().and_then(|h| h.deadline())),
+            Role::Dialler { .. } => (None, None),
         };
-        [self.timers.next(), draining].into_iter().flatten().min()
+        [self.timers.next(), draining, handover].into_iter().flatten().min()
     }
 
     pub fn due(&mut self, now: Instant) {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Numbers are big endian, addresses those of `address`. A message takes what one turn has for one owner: by default the kernel lets
-//! only ten messages wait (net.unix.max_dgram_qlen), but asks little of their size. What it does not take is lost, as datagrams can be.
+//! only ten messages wait (net.unix.max_dgram_qlen), but asks little of their size. What it does not take waits here, one message for
+//! each owner, and is tried again; what does not fit is lost, as datagrams can be.
 
 use crate::address::{self, ADDRESS_LENGTH};
 use crate::options::HandoverOptions;
@@ -20,6 +21,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub const VERSION: u8 = 1;
 /// The longest message.
@@ -29,6 +31,9 @@ const LENGTH: usize = 2;
 pub const HEAD: usize = LENGTH + 2 * ADDRESS_LENGTH;
 /// What all messages that wait at their owners may take of the kernel's memory, as far as the system allows.
 const SEND_BUFFER: usize = 4 << 20;
+/// Between attempts at an owner whose queue is full: twice as long each time.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(64);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Handed {
@@ -36,7 +41,7 @@ pub struct Handed {
     pub received: u64,
     /// Of those received: reached a connection, or may begin one.
     pub delivered: u64,
-    /// The kernel took it not: the owner's queue is full, or the owner is gone.
+    /// The owner's queue is full, or the owner is gone.
     pub lost: u64,
     /// Of those received: malformed, for an address that is not ours, or for yet another worker.
     pub refused: u64,
@@ -48,10 +53,15 @@ struct Parcel {
     to: UnixAddress,
     message: Vec<u8>,
     count: u64,
+    /// The owner's queue was full: not before then again.
+    again: Option<Instant>,
+    pause: Duration,
 }
 
 pub struct Handover {
     pub handed: Handed,
+    /// Datagrams that were given to `push`.
+    pub pushed: u64,
     socket: UnixDatagram,
     options: HandoverOptions,
     /// Something waits in `parcels`.
@@ -75,7 +85,15 @@ impl Handover {
         fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600))?;
         socket.set_nonblocking(true)?;
         send_buffer(&socket, SEND_BUFFER)?;
-        Ok(Handover { handed: Handed::default(), socket, options: o.clone(), waiting: false, parcels: Vec::new(), _place: place })
+        Ok(Handover {
+            handed: Handed::default(),
+            pushed: 0,
+            socket,
+            options: o.clone(),
+            waiting: false,
+            parcels: Vec::new(),
+            _place: place,
+        })
     }
 
     pub fn fd(&self) -> RawFd {
@@ -83,14 +101,15 @@ impl Handover {
     }
 
     /// Lets a datagram wait for `send`.
-    pub fn push(&mut self, worker: u8, datagram: &[u8], from: &SocketAddr, to: &SocketAddr) {
+    pub fn push(&mut self, worker: u8, datagram: &[u8], from: &SocketAddr, to: &SocketAddr, now: Instant) {
+        self.pushed += 1;
         let Some(parcel) = self.parcel(worker) else {
             self.handed.lost += 1;
             return;
         };
         if !parcel.add(datagram, from, to) {
             // Full: it leaves now. Who is gone is told of at the next one.
-            self.send(|_, _, _| {});
+            self.send(now, |_, _, _| {});
             let added = self.parcel(worker).is_some_and(|p| p.add(datagram, from, to));
             self.handed.lost += u64::from(!added);
         }
@@ -102,7 +121,7 @@ impl Handover {
             Some(at) => at,
             None => {
                 let to = UnixAddress::from_pathname(self.options.path(worker)).ok()?;
-                self.parcels.push(Parcel { worker, to, message: vec![VERSION], count: 0 });
+                self.parcels.push(Parcel { worker, to, message: vec![VERSION], count: 0, again: None, pause: SHORTEST });
                 self.parcels.len() - 1
             }
         };
@@ -110,13 +129,23 @@ impl Handover {
     }
 
     /// One message for each owner that something waits for. What is for an owner that is gone, comes back.
-    pub fn send(&mut self, mut back: impl FnMut(&mut [u8], SocketAddr, SocketAddr)) {
+    pub fn send(&mut self, now: Instant, mut back: impl FnMut(&mut [u8], SocketAddr, SocketAddr)) {
         if !std::mem::take(&mut self.waiting) {
             return;
         }
         for p in self.parcels.iter_mut().filter(|p| p.count > 0) {
+            if p.again.is_some_and(|at| at > now) {
+                self.waiting = true;
+                continue;
+            }
             match self.socket.send_to_addr(&p.message, &p.to) {
                 Ok(_) => self.handed.sent += p.count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    p.again = Some(now + p.pause);
+                    p.pause = LONGEST.min(2 * p.pause);
+                    self.waiting = true;
+                    continue;
+                }
                 Err(e) => {
                     self.handed.lost += p.count;
                     if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) {
@@ -127,10 +156,16 @@ impl Handover {
                     }
                 }
             }
-            // Its memory stays for the next time.
-            p.message.truncate(1);
-            p.count = 0;
+            p.clear();
         }
+    }
+
+    /// When `send` must be called again.
+    pub fn deadline(&self) -> Option<Instant> {
+        if !self.waiting {
+            return None;
+        }
+        self.parcels.iter().filter_map(|p| p.again).min()
     }
 
     /// A message of another worker, if one waits: how long it is. Err: the socket is dead.
@@ -144,6 +179,14 @@ impl Handover {
 }
 
 impl Parcel {
+    /// Its memory stays for the next time.
+    fn clear(&mut self) {
+        self.message.truncate(1);
+        self.count = 0;
+        self.again = None;
+        self.pause = SHORTEST;
+    }
+
     /// False: it is full.
     fn add(&mut self, datagram: &[u8], from: &SocketAddr, to: &SocketAddr) -> bool {
         let m = &mut self.message;

@@ -57,8 +57,12 @@ fn drain(h: &Handover) -> Vec<Vec<Datagram>> {
 }
 
 fn send(h: &mut Handover) -> Vec<Datagram> {
+    send_at(h, Instant::now())
+}
+
+fn send_at(h: &mut Handover, now: Instant) -> Vec<Datagram> {
     let mut back = Vec::new();
-    h.send(|d, from, to| back.push((d.to_vec(), from, to)));
+    h.send(now, |d, from, to| back.push((d.to_vec(), from, to)));
     back
 }
 
@@ -68,9 +72,9 @@ fn a_turns_datagrams_for_one_owner_are_one_message() {
     let (mut a, b, c) = (folder.open(1), folder.open(2), folder.open(200));
     let (from, to) = ends();
     for i in 0..20 {
-        a.push(2, &[i; 1200], &from, &to);
+        a.push(2, &[i; 1200], &from, &to, Instant::now());
     }
-    a.push(200, b"", &to, &from);
+    a.push(200, b"", &to, &from, Instant::now());
     assert_eq!((drain(&b).len(), send(&mut a).len()), (0, 0));
     let wanted: Vec<Datagram> = (0..20).map(|i| (vec![i; 1200], from, to)).collect();
     assert_eq!(drain(&b), [wanted]);
@@ -87,35 +91,76 @@ fn what_does_not_fit_into_one_message_goes_in_two() {
     let (mut a, b) = (folder.open(1), folder.open(2));
     let (from, to) = ends();
     for _ in 0..100 {
-        a.push(2, &[7; 1400], &from, &to);
+        a.push(2, &[7; 1400], &from, &to, Instant::now());
     }
     send(&mut a);
     let got = drain(&b);
     assert_eq!((got.len(), got.iter().map(Vec::len).sum::<usize>(), a.handed.sent), (3, 100, 100));
     // The longest datagram that there is leaves no room for its head; one that just fits, does.
-    a.push(2, &[7; MESSAGE - HEAD], &from, &to);
-    a.push(2, &[7; MESSAGE], &from, &to);
-    a.push(2, &[8; MESSAGE - HEAD - 1], &from, &to);
+    a.push(2, &[7; MESSAGE - HEAD], &from, &to, Instant::now());
+    a.push(2, &[7; MESSAGE], &from, &to, Instant::now());
+    a.push(2, &[8; MESSAGE - HEAD - 1], &from, &to, Instant::now());
     send(&mut a);
     assert_eq!(drain(&b), [[(vec![8; MESSAGE - HEAD - 1], from, to)]]);
     assert_eq!((a.handed.sent, a.handed.lost), (101, 2));
 }
 
 #[test]
-fn a_queue_that_is_full_loses_and_goes_on() {
+fn what_finds_a_full_queue_waits_and_is_tried_again_less_and_less_often() {
     let folder = Folder::new();
     let (mut a, b) = (folder.open(1), folder.open(2));
     let (from, to) = ends();
-    for _ in 0..5_000 {
-        a.push(2, &[7; 100], &from, &to);
-        assert_eq!(send(&mut a), []);
+    let mut now = Instant::now();
+    assert_eq!(a.deadline(), None);
+    for i in 0..5_000_u32 {
+        a.push(2, &i.to_be_bytes(), &from, &to, now);
+        assert_eq!(send_at(&mut a, now), []);
     }
-    assert!(a.handed.lost > 0 && a.handed.sent > 0 && a.handed.lost + a.handed.sent == 5_000);
-    assert_eq!(drain(&b).len() as u64, a.handed.sent);
-    let lost = a.handed.lost;
-    a.push(2, &[7; 100], &from, &to);
-    send(&mut a);
-    assert_eq!((drain(&b).len(), a.handed.lost), (1, lost));
+    // A few messages wait in the kernel, one here; the others are lost.
+    let (sent, lost) = (a.handed.sent, a.handed.lost);
+    let kept = 5_000 - sent - lost;
+    assert!(sent > 0 && lost > 0 && kept as usize == (MESSAGE - 1) / (HEAD + 4));
+    for pause in [1, 2, 4, 8, 16, 32, 64, 64] {
+        assert_eq!(a.deadline(), Some(now + Duration::from_millis(pause)));
+        send_at(&mut a, now + Duration::from_millis(pause - 1));
+        assert_eq!(a.deadline(), Some(now + Duration::from_millis(pause)));
+        now += Duration::from_millis(pause);
+        send_at(&mut a, now);
+    }
+    assert_eq!((a.handed.sent, a.handed.lost), (sent, lost));
+    let first = drain(&b);
+    send_at(&mut a, now);
+    assert_eq!(drain(&b).len(), 0);
+    now = a.deadline().unwrap();
+    send_at(&mut a, now);
+    let rest = drain(&b);
+    assert_eq!((rest.len(), a.handed.sent, a.handed.lost, a.deadline()), (1, sent + kept, lost, None));
+    let got: Vec<u32> = first.iter().chain(&rest).flatten().map(|(d, ..)| u32::from_be_bytes(d[..].try_into().unwrap())).collect();
+    assert_eq!(got, (0..(sent + kept) as u32).collect::<Vec<_>>());
+    // As if nothing had been.
+    a.push(2, b"more", &from, &to, now);
+    send_at(&mut a, now);
+    assert_eq!((drain(&b).len(), a.handed.lost, a.deadline()), (1, lost, None));
+}
+
+#[test]
+fn a_full_owner_holds_up_no_other_and_may_go_meanwhile() {
+    let folder = Folder::new();
+    let (mut a, b, c) = (folder.open(1), folder.open(2), folder.open(3));
+    let (from, to) = ends();
+    let now = Instant::now();
+    while a.deadline().is_none() {
+        a.push(2, b"full", &from, &to, now);
+        send_at(&mut a, now);
+    }
+    a.push(3, b"other", &from, &to, now);
+    send_at(&mut a, now);
+    assert_eq!(drain(&c), [[(b"other".to_vec(), from, to)]]);
+    drop(b);
+    a.push(2, b"late", &from, &to, now);
+    let again = a.deadline().unwrap();
+    assert_eq!(send_at(&mut a, again), [(b"full".to_vec(), from, to), (b"late".to_vec(), from, to)]);
+    assert_eq!((a.handed.lost, a.deadline()), (2, None));
 }
 
 #[test]
@@ -126,7 +171,7 @@ fn what_is_for_an_owner_that_is_gone_comes_back() {
     let wanted = [(vec![1; 60], from, to), (vec![2; 70], from, to)];
     let mut returned = |owner: u8, what: &str| {
         for (d, from, to) in &wanted {
-            a.push(owner, d, from, to);
+            a.push(owner, d, from, to, Instant::now());
         }
         assert_eq!(send(&mut a), wanted, "{what}");
         (a.handed.sent, a.handed.lost)
@@ -147,10 +192,10 @@ fn a_successor_takes_the_name_and_keeps_it() {
     let (mut a, old) = (folder.open(1), folder.open(2));
     let new = folder.open(2);
     let (from, to) = ends();
-    a.push(2, b"one", &from, &to);
+    a.push(2, b"one", &from, &to, Instant::now());
     send(&mut a);
     drop(old);
-    a.push(2, b"two", &from, &to);
+    a.push(2, b"two", &from, &to, Instant::now());
     send(&mut a);
     assert_eq!((drain(&new).len(), a.handed.sent), (2, 2));
     let mode = fs::metadata(folder.options().path(2)).unwrap().permissions().mode();
@@ -176,7 +221,8 @@ fn a_folder_that_is_not_there_or_whose_name_is_too_long_is_an_error() {
 #[test]
 fn every_prefix_of_a_message_gives_its_whole_entries_and_nothing_else() {
     let (from, to) = ends();
-    let mut p = Parcel { worker: 0, to: UnixAddress::from_pathname("/x").unwrap(), message: vec![VERSION], count: 0 };
+    let mut p =
+        Parcel { worker: 0, to: UnixAddress::from_pathname("/x").unwrap(), message: vec![VERSION], count: 0, again: None, pause: SHORTEST };
     let wanted: Vec<Datagram> = (0..4).map(|i| (vec![i; usize::from(i) * 10], from, to)).collect();
     for (d, from, to) in &wanted {
         assert!(p.add(d, from, to));

@@ -56,12 +56,17 @@ export class EndpointLane {
     this.o = o;
   }
 
-  /** The groups of the state to be published; lists of those that are not as they were follow at once. */
-  apply(sources: ReadonlyMap<GroupId, GroupSource>): void {
-    const gone = [...this.groups.keys()].filter((id) => !sources.has(id));
+  /**
+   * The groups of the state to be published; lists of those that are not as they were follow at once. `among`: only these can be other ones than in
+   * the state before; null: any.
+   */
+  apply(sources: ReadonlyMap<GroupId, GroupSource>, among: readonly GroupId[] | null = null): void {
+    const gone = [...(among ?? this.groups.keys())].filter((id) => !sources.has(id) && this.groups.has(id));
     for (const id of gone) this.forget(id);
     const changed: GroupId[] = [];
-    for (const [id, source] of sources) {
+    for (const id of among ?? sources.keys()) {
+      const source = sources.get(id);
+      if (source === undefined) continue;
       const known = this.groups.get(id);
       if (known !== undefined && sameSource(known.source, source)) continue;
       if (known !== undefined) this.unindex(known.source);

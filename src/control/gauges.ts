@@ -5,22 +5,21 @@ export type GaugeRow = readonly [readonly string[], number];
 
 /** `config_resources{kind, accepted}` */
 export const resourceCounts = (compiled: Compiled): GaugeRow[] => {
-  const counts = new Map<string, { labels: readonly string[]; n: number }>();
+  const counts = new Map<string, number>();
   for (const status of compiled.statuses) {
     const accepted = status.conditions.some((c) => c.type === 'Accepted' && c.status === 'True');
-    const labels = [status.kind, String(accepted)];
-    const entry = counts.get(labels.join()) ?? { labels, n: 0 };
-    entry.n++;
-    counts.set(labels.join(), entry);
+    const key = accepted ? `${status.kind} true` : `${status.kind} false`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
   }
-  return [...counts.values()].map(({ labels, n }) => [labels, n] as const);
+  return Array.from(counts, ([key, n]) => [key.split(' '), n] as const);
 };
 
 /** `certificate_expiry_timestamp_seconds{listener, name}` */
 export const certificateRows = (compiled: Compiled): GaugeRow[] => {
   const rows: GaugeRow[] = [];
-  for (const part of compiled.parts.values()) {
-    if (part.kind !== 'listener') continue;
+  for (const listener of compiled.listeners) {
+    const part = compiled.parts.get(listener);
+    if (part?.kind !== 'listener') continue;
     const seen = new Set<string>();
     for (const hash of part.tls.entries.flatMap((entry) => entry.certificates)) {
       const certificate = compiled.parts.get(hash);

@@ -25,9 +25,20 @@ const LOST_WORKERS = 3;
 export interface PublishState {
   readonly listeners: readonly PartHash[];
   readonly encoded: ReadonlyMap<PartHash, Uint8Array>;
-  readonly groups: ReadonlySet<GroupId>;
+  readonly groups: Pick<ReadonlySet<GroupId>, 'has' | 'keys'>;
+  /** What is not as in the state before; absent: all of it is looked at. */
+  readonly changes?: StateChanges | null;
   /** Listeners whose address somebody else has. */
   readonly taken?: readonly PartHash[];
+}
+
+export interface StateChanges {
+  /** The mark of the state before. */
+  readonly since: object | null;
+  readonly mark: object;
+  readonly added: readonly PartHash[];
+  readonly removed: readonly PartHash[];
+  readonly groups: readonly GroupId[];
 }
 
 /** One process of a worker. */
@@ -66,6 +77,8 @@ class Seat {
   /** Present when the version under way was begun: the barrier waits for it. */
   awaited = false;
   known = new Set<PartHash>();
+  /** Of the state that `known` is; null: of none that could be named. */
+  mark: object | null = null;
   readonly sequences = new Map<GroupId, number>();
   cancelSilence: (() => void) | null = null;
   askedAt = 0;
@@ -143,6 +156,10 @@ export const partMessages = (parts: Iterable<readonly [PartHash, Uint8Array]>): 
   return messages;
 };
 
+/** Whether the worker has the state before, and no more. */
+const follows = (seat: Seat, changes: StateChanges | null | undefined): changes is StateChanges =>
+  changes !== undefined && changes !== null && changes.since !== null && changes.since === seat.mark;
+
 export class Publisher {
   private readonly o: PublisherOptions;
   private readonly seats = new Map<number, Seat>();
@@ -151,6 +168,8 @@ export class Publisher {
   /** The last version that was switched to: where workers go back to when a newer one cannot be loaded. */
   private good: Target | null = null;
   private versions = 0;
+  /** Of the last state that everybody switched to. */
+  private mark: object | null = null;
 
   constructor(o: PublisherOptions) {
     this.o = o;
@@ -246,9 +265,17 @@ export class Publisher {
     seat.phase = 'serving';
     seat.serves = true;
     // A worker keeps what its version reaches and no more; so does our notion of it.
-    seat.known = new Set(target.state.encoded.keys());
-    for (const group of seat.sequences.keys()) if (!target.state.groups.has(group)) seat.sequences.delete(group);
+    this.forget(seat, target.state);
     this.advance(target);
+  }
+
+  /** What the state does not need any more. */
+  private forget(seat: Seat, { encoded, groups, changes }: PublishState): void {
+    if (follows(seat, changes)) for (const hash of changes.removed) seat.known.delete(hash);
+    else seat.known = new Set(encoded.keys());
+    for (const group of follows(seat, changes) ? changes.groups : seat.sequences.keys())
+      if (!groups.has(group)) seat.sequences.delete(group);
+    seat.mark = changes?.mark ?? null;
   }
 
   private anyLoaded(): boolean {
@@ -259,11 +286,17 @@ export class Publisher {
   private load(seat: Seat, target: Target): void {
     seat.phase = 'loading';
     seat.version = target.version;
-    const lacking = [...target.state.encoded].filter(([hash]) => !seat.known.has(hash));
+    const { encoded, groups, changes } = target.state;
+    const lacking: [PartHash, Uint8Array][] = [];
+    for (const hash of follows(seat, changes) ? changes.added : encoded.keys()) {
+      const bytes = seat.known.has(hash) ? undefined : encoded.get(hash);
+      if (bytes !== undefined) lacking.push([hash, bytes]);
+    }
     for (const [hash] of lacking) seat.known.add(hash);
     for (const message of partMessages(lacking)) seat.link.send(message);
     const fresh: EndpointList[] = [];
-    for (const group of target.state.groups) {
+    for (const group of follows(seat, changes) ? changes.groups : groups.keys()) {
+      if (!groups.has(group)) continue;
       const list = this.lists.get(group);
       if (list !== undefined && seat.sequences.get(group) !== list.sequence) fresh.push(list);
     }
@@ -309,7 +342,10 @@ export class Publisher {
     const finish = target.finish;
     target.finish = null;
     for (const seat of this.seats.values()) seat.awaited = false;
-    for (const group of this.lists.keys()) if (!target.state.groups.has(group)) this.lists.delete(group);
+    const { groups, changes } = target.state;
+    const left = changes != null && changes.since !== null && changes.since === this.mark ? changes.groups : this.lists.keys();
+    for (const group of left) if (!groups.has(group)) this.lists.delete(group);
+    this.mark = changes?.mark ?? null;
     const loads = [...this.seats.values()].flatMap((seat) => (seat.load === null ? [] : [seat.load]));
     finish({ ok: true, version: target.version, loads });
   }

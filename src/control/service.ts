@@ -11,11 +11,11 @@ import type { Families } from './admin/families.ts';
 import type { Verdict } from './admin/probes.ts';
 import { adminDocuments, type AdminDocuments } from './admin/view.ts';
 import type { Claims } from './claims.ts';
-import type { Compiled } from './compile/index.ts';
+import { changesOf, changesSince, type Compiled } from './compile/index.ts';
 import { Fleet } from './fleet.ts';
 import { certificateRows, resourceCounts } from './gauges.ts';
 import type { CheckTransport } from './health/index.ts';
-import { Loop } from './loop.ts';
+import { Loop, QUIET_MS } from './loop.ts';
 import type { Published, WorkerLoad } from './publish.ts';
 import { APPLY_RESULTS, logProblems, ReadModel, type ApplyResult } from './report.ts';
 import type { Resolve } from './sources/dns.ts';
@@ -161,7 +161,13 @@ export class Service implements AdminView {
       onLists: (lists) => this.fleet.endpoints(lists),
       onCheck: (upstream, success, reason) => this.checked(upstream, success, reason),
     });
-    this.loop = new Loop({ clock: o.clock, apply: (state, since) => this.apply(state, since), onError: (e) => this.defect('loop', e) });
+    this.loop = new Loop({
+      clock: o.clock,
+      // Files are gathered where they are read.
+      quietMs: o.perObject ? QUIET_MS : 0,
+      apply: (state, since) => this.apply(state, since),
+      onError: (e) => this.defect('loop', e),
+    });
     this.documents = this.createDocuments();
     // From zero, so that the first refusal is an increase that an alert can see.
     for (const result of APPLY_RESULTS) this.families.add('config_apply_total', [result], 0);
@@ -323,13 +329,14 @@ export class Service implements AdminView {
   }
 
   private async publish(compiled: Compiled): Promise<Published> {
-    await this.targets.prepare(compiled, this.model.compiled);
+    await this.targets.prepare(compiled);
     // A controller alone has no workers to wait for.
     if (this.fleet.count === 0) return { ok: true, version: this.model.version + 1, loads: [] };
     const published = await this.fleet.publish({
       listeners: compiled.listeners,
       encoded: compiled.encoded,
-      groups: new Set(compiled.groups.keys()),
+      groups: compiled.groups,
+      changes: changesOf(compiled),
       taken: await this.taken(compiled),
     });
     if (published.ok) this.o.claims?.hold(new Set(published.loads.flatMap((l) => l.bound.flatMap((b) => b.addresses.map((a) => a.port)))));
@@ -348,12 +355,13 @@ export class Service implements AdminView {
   private applied(compiled: Compiled, version: number, since: number, problems: readonly Problem[]): void {
     const { model, families } = this;
     const now = this.o.clock.wall();
+    const changes = changesSince(model.compiled, compiled);
     model.applied(compiled, version, now, problems);
     this.targets.settle(compiled);
     families.add('config_apply_total', ['applied']);
     families.set('config_last_success_timestamp_seconds', [], now / 1000);
     families.observe('config_apply_duration_seconds', [], (this.o.clock.now() - since) / 1000);
-    families.retain(model.names('listener'), model.names('upstream'));
+    if (changes === null || changes.names) families.retain(model.names('listener'), model.names('upstream'));
     families.replace('config_resources', resourceCounts(compiled));
     families.replace('certificate_expiry_timestamp_seconds', certificateRows(compiled));
     this.report();

@@ -1,9 +1,10 @@
 /** Everything about where requests may go: names, the endpoints' lane and the checks, kept in step with the state. */
+import { isIP } from 'node:net';
 import type { CertificatePart, EndpointList, GroupId, PartHash } from '../contract/snapshot/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import { DenyList } from '../lib/deny.ts';
 import type { Log } from '../lib/log.ts';
-import type { Compiled } from './compile/index.ts';
+import { changesSince, type Compiled } from './compile/index.ts';
 import { EndpointLane } from './endpoints.ts';
 import { Health, type CheckReason, type CheckTransport } from './health/index.ts';
 import { Dns, type Resolve } from './sources/dns.ts';
@@ -30,13 +31,23 @@ export interface TargetsOptions {
   readonly onCheck: (upstream: string, success: boolean, reason: CheckReason) => void;
 }
 
-const hostsOf = (states: readonly (Compiled | null)[]): Set<string> => {
-  const hosts = new Set<string>();
-  for (const state of states) {
-    for (const source of state?.groups.values() ?? []) for (const address of source.addresses) hosts.add(address.host);
+/** The names that the groups of a state have among their addresses. Most have none: fifty thousand literals are looked at once. */
+class Names {
+  private readonly byGroup = new Map<GroupId, readonly string[]>();
+  private state: Compiled | null = null;
+
+  of(next: Compiled): Iterable<string> {
+    const changes = changesSince(this.state, next);
+    if (changes === null) this.byGroup.clear();
+    for (const id of changes === null ? next.groups.keys() : changes.groups) {
+      const names = next.groups.get(id)?.addresses.flatMap(({ host }) => (isIP(host) === 0 ? [host] : [])) ?? [];
+      if (names.length > 0) this.byGroup.set(id, names);
+      else this.byGroup.delete(id);
+    }
+    this.state = next;
+    return [...this.byGroup.values()].flat();
   }
-  return hosts;
-};
+}
 
 export class Targets {
   readonly lane: EndpointLane;
@@ -45,6 +56,9 @@ export class Targets {
   private readonly o: TargetsOptions;
   /** The state that is being applied, or serves. */
   private newest: Compiled | null = null;
+  private readonly names = new Names();
+  /** Those of the state that serves. */
+  private serving: readonly string[] = [];
   /** What was said of each group. */
   private readonly refusals = new Map<GroupId, readonly string[]>();
   /** Lines about refusals since the minute began. */
@@ -82,16 +96,18 @@ export class Targets {
   }
 
   /** Before a state is published: its names are asked for, its lists made. Names of the old state are followed on until the new one serves. */
-  async prepare(next: Compiled, old: Compiled | null): Promise<void> {
+  async prepare(next: Compiled): Promise<void> {
+    const changes = changesSince(this.newest, next);
     this.newest = next;
-    this.dns.watch(hostsOf([next, old]));
+    this.dns.watch(new Set([...this.names.of(next), ...this.serving]));
     await this.dns.settled(NAMES_MS);
-    this.lane.apply(next.groups);
+    this.lane.apply(next.groups, changes === null ? null : changes.groups);
   }
 
   /** The state serves: what only others needed is forgotten. */
   settle(state: Compiled): void {
-    this.dns.watch(hostsOf([state]));
+    this.serving = [...this.names.of(state)];
+    this.dns.watch(new Set(this.serving));
   }
 
   /** The new state could not be published. */

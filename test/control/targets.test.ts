@@ -51,7 +51,7 @@ const setUp = () => {
 describe('an address that is refused', () => {
   test('is said once, with whose it is, and again when it comes back', async () => {
     const { targets, become, said, state } = setUp();
-    await targets.prepare(state, null);
+    await targets.prepare(state);
     become('10.0.0.1', '192.0.2.1');
     become('10.0.0.1', '192.0.2.2');
     expect(said()).toMatchObject([{ upstream: 'web/u', why: 'Service web/s: 10.0.0.1 is not allowed as an endpoint' }]);
@@ -63,7 +63,7 @@ describe('an address that is refused', () => {
 
   test('does not fill the log, however many there are and however often they come and go', async () => {
     const { clock, targets, become, said, state } = setUp();
-    await targets.prepare(state, null);
+    await targets.prepare(state);
     become(...Array.from({ length: 2000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`));
     expect(said().at(-1)).toMatchObject({ why: 'and 1995 more addresses' });
     for (let i = 0; i < 200; i++) become(`10.1.0.${i}`);

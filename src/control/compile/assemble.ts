@@ -13,8 +13,10 @@ export function places(draft: Draft): void {
   const { gone, fresh, concerned, groups } = draft;
   // What both the old and the new need stays as it is: the old lets go last.
   draft.left = [...gone, ...concerned].map((upstream) => upstream.uses);
+  const served = namesOf([...gone, ...concerned]);
   for (const upstream of gone) for (const { group } of upstream.sources) groups.set(group.id, undefined);
   for (const upstream of [...fresh, ...concerned]) useUpstream(draft, upstream);
+  draft.renamed = served !== namesOf([...fresh, ...concerned]);
   for (const upstream of gone) for (const attachment of upstream.attachments) place(draft, attachment, false);
   for (const upstream of [...fresh, ...concerned]) for (const attachment of upstream.attachments) place(draft, attachment, true);
 }
@@ -26,17 +28,20 @@ export function assemble(draft: Draft): Assembled {
   const listeners = served.map((listener) => useListener(draft, listener));
   for (const listener of draft.listeners) if (listener.refused !== null) letGo(draft, listener);
   for (const uses of draft.left) book.release(uses);
-  const names = draft.fresh.length !== draft.gone.length || !draft.sameListeners || !sameNames(draft);
+  const names = draft.renamed || !draft.sameListeners;
   const { added, removed } = book.settle();
   kept.groups = kept.groups.with(groups);
   const changes = { since: kept.mark, mark: {}, added, removed, groups: [...groups.keys()], names };
   return { listeners, parts: book.parts, encoded: book.encoded, groups: kept.groups, changes };
 }
 
-const sameNames = ({ fresh, gone }: Draft): boolean => {
-  const names = new Set(gone.map(({ name }) => `${name.namespace}/${name.name}`));
-  return fresh.every(({ name }) => names.has(`${name.namespace}/${name.name}`));
-};
+/** Of those that serve. */
+const namesOf = (upstreams: readonly UpstreamDraft[]): string =>
+  upstreams
+    .filter((upstream) => upstream.target !== null)
+    .map(({ name }) => `${name.namespace}/${name.name}`)
+    .sort()
+    .join();
 
 function useUpstream({ kept: { book }, memo, groups }: Draft, upstream: UpstreamDraft): void {
   if (upstream.part === null) throw new Error('assemble runs after policies');

@@ -222,6 +222,8 @@ export class Draft {
   rejected: readonly Rejected[] = [];
   /** Other groups than in the compile before; undefined: gone. */
   readonly groups = new Map<GroupId, GroupSource | undefined>();
+  /** Other Upstreams serve than in the compile before. */
+  renamed = false;
   /** Parts that are let go in the end. */
   left: readonly (readonly PartHash[])[] = [];
   /** Of objects that are refused. */

@@ -64,7 +64,7 @@ function reportsOf({ listeners, reports, upstreams }: Draft): Report[] {
 
 export { describe as describeMatch } from './conflicts.ts';
 export { clip } from './messages.ts';
-export { changesSince, type Changes } from './kept.ts';
+export { changesOf, changesSince, type Changes } from './kept.ts';
 export { Memo } from './memo.ts';
 export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
 export type {

@@ -71,13 +71,16 @@ export interface Changes extends PartChanges {
   readonly mark: object;
   /** Other, new or gone. */
   readonly groups: readonly GroupId[];
-  /** Upstreams or Listeners came or went. */
+  /** Other Upstreams or Listeners serve. */
   readonly names: boolean;
 }
 
 const changes = new WeakMap<Compiled, Changes>();
 
 export const noteChanges = (compiled: Compiled, noted: Changes): void => void changes.set(compiled, noted);
+
+/** As against the compile before, whatever that was; null when nothing was noted. */
+export const changesOf = (compiled: Compiled): Changes | null => changes.get(compiled) ?? null;
 
 /** Null unless `next` was compiled right after `before`, with the same memo. */
 export function changesSince(before: Compiled | null, next: Compiled): Changes | null {

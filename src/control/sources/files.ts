@@ -1,6 +1,6 @@
 /** Configuration from a file or a directory, watched. */
 import { systemClock, type Clock } from '../../lib/clock.ts';
-import { loadPaths, type Input, type LoadCache, type LoadResult } from './load.ts';
+import { createLoadCache, loadPaths, type Input, type LoadCache, type LoadResult } from './load.ts';
 import { signatureOf } from './read.ts';
 import type { Source, SourceState } from './source.ts';
 import { Watch } from './watch.ts';
@@ -26,7 +26,7 @@ export class FileSource implements Source {
   private readonly path: string;
   private readonly options: FileSourceOptions;
   private readonly clock: Clock;
-  private readonly cache: LoadCache = new Map();
+  private readonly cache: LoadCache = createLoadCache();
   private readonly watch: Watch;
   private onChange: ((state: SourceState) => void) | null = null;
   private inputs: ReadonlyMap<string, Input> = new Map();

@@ -17,8 +17,7 @@ import {
 import { checkClassicCertificates, interpretClassic, isClassic } from './classic.ts';
 import { interpret, type Interpreted, type Loaded, type SourceFile } from './documents.ts';
 import type { OtherObject, Target } from './manifests.ts';
-import type { Result } from '../../lib/result.ts';
-import { decodeText, failureText, kindOf, MAX_CONFIG_BYTES, readBounded, readCredential, signatureOf } from './read.ts';
+import { decodeText, failureText, lookAt, MAX_CONFIG_BYTES, readBounded, readCredential, type Look } from './read.ts';
 import type { SourceState } from './source.ts';
 import { judgeAll, type NamedObject } from './suspects.ts';
 import { parseChunk, placeOf, splitDocuments, type Chunk } from './yaml.ts';
@@ -28,8 +27,33 @@ const CONFIG_FILE = /\.(?:ya?ml|json)$/i;
 /** How long reading may hold the event loop before it lets others run. */
 const SLICE_MS = 15;
 
-/** What was read before, by text: a change to one document does not parse the others again. */
-export type LoadCache = Map<string, Map<string, { readonly line: number; readonly read: Interpreted }>>;
+/** A file changed so short a time ago may change again without looking different: clocks of file systems are coarse. */
+const FRESH_MS = 2000;
+
+interface Known {
+  readonly signature: string;
+  /** It had been quiet for long enough for its signature to be trusted. */
+  readonly quiet: boolean;
+}
+
+interface KnownConfig extends Known {
+  readonly digest: string;
+  readonly documents: ReadonlyMap<string, { readonly line: number; readonly read: Interpreted }>;
+  readonly pieces: readonly Interpreted[];
+}
+
+interface KnownCredential extends Known {
+  readonly digest: string;
+  readonly content: FileContent;
+}
+
+/** What was read before: files that look the same are not read again, and a change to one document does not parse the others again. */
+export interface LoadCache {
+  readonly configs: Map<string, KnownConfig>;
+  readonly credentials: Map<string, KnownCredential>;
+}
+
+export const createLoadCache = (): LoadCache => ({ configs: new Map(), credentials: new Map() });
 
 export interface LoadOptions {
   /** Absolute: relative paths on the command line, and in classic files, start here. */
@@ -82,18 +106,18 @@ class Loader {
 
   async path(path: string): Promise<void> {
     const absolute = resolve(this.options.cwd, path);
-    const kind = await this.look(absolute, true);
+    const look = await this.look(absolute, true);
+    const { kind } = look;
     if (!kind.ok) this.unreadable(path, kind.error);
-    else if (kind.value === 'file') await this.file(path, absolute);
+    else if (kind.value === 'file') await this.file(path, absolute, look);
     else await this.directory(path, absolute);
   }
 
   /** Before anything is read: what changes meanwhile looks different the next time. */
-  private async look(path: string, config: boolean): Promise<Result<'file' | 'directory', string>> {
-    const signature = await signatureOf(path);
-    const kind = await kindOf(path);
-    this.inputs.set(path, { signature, kind: kind.ok ? kind.value : 'missing', config });
-    return kind;
+  private async look(path: string, config: boolean): Promise<Look> {
+    const look = await lookAt(path);
+    this.inputs.set(path, { signature: look.signature, kind: look.kind.ok ? look.kind.value : 'missing', config });
+    return look;
   }
 
   private unreadable(file: string, message: string): void {
@@ -115,41 +139,72 @@ class Loader {
     }
     for (const name of names) {
       const file = join(absolute, name);
-      const kind = await this.look(file, true);
+      const look = await this.look(file, true);
+      const { kind } = look;
       if (!kind.ok) this.unreadable(join(path, name), kind.error);
-      else if (kind.value === 'file') await this.file(join(path, name), file);
+      else if (kind.value === 'file') await this.file(join(path, name), file, look);
     }
   }
 
-  private async file(name: string, absolute: string): Promise<void> {
+  private async file(name: string, absolute: string, look: Look): Promise<void> {
     if (this.seen.has(absolute)) return;
     this.seen.add(absolute);
+    const known = this.options.cache?.configs.get(absolute);
+    if (known !== undefined && known.quiet && known.signature === look.signature) {
+      this.hash.update(known.digest);
+      for (const piece of known.pieces) this.pieces.push(piece);
+      return;
+    }
     const bytes = await readBounded(absolute, MAX_CONFIG_BYTES);
     if (!bytes.ok) {
       this.unreadable(name, bytes.error);
       return;
     }
     const text = decodeText(bytes.value);
-    this.hash.update(JSON.stringify([absolute, bytes.value.length])).update(bytes.value);
+    const digest = JSON.stringify([absolute, createHash('sha256').update(bytes.value).digest('base64')]);
+    this.hash.update(digest);
     if (text === null) this.unreadable(name, 'cannot be read: not UTF-8 text');
     // Nothing at all is what an editor leaves between truncating and writing: never a state to serve.
     else if (text.trim() === '') this.unreadable(name, 'is empty: it should hold at least one document');
-    else await this.text({ name, directory: dirname(absolute) }, absolute, text);
+    else {
+      const read = await this.text({ name, directory: dirname(absolute) }, text, known);
+      for (const piece of read.pieces) this.pieces.push(piece);
+      this.options.cache?.configs.set(absolute, { signature: look.signature, quiet: isQuiet(look), digest, ...read });
+    }
   }
 
-  private async text(file: SourceFile, absolute: string, text: string): Promise<void> {
-    const before = this.options.cache?.get(absolute);
-    const kept = new Map<string, { line: number; read: Interpreted }>();
+  private async text(file: SourceFile, text: string, before: KnownConfig | undefined): Promise<Pick<KnownConfig, 'documents' | 'pieces'>> {
+    const documents = new Map<string, { line: number; read: Interpreted }>();
+    const pieces: Interpreted[] = [];
     for (const chunk of splitDocuments(text)) {
       if (performance.now() - this.since > SLICE_MS) await this.breathe();
-      const known = kept.has(chunk.text) ? undefined : before?.get(chunk.text);
+      const known = documents.has(chunk.text) ? undefined : before?.documents.get(chunk.text);
       const reusable =
         known !== undefined && (known.line === chunk.line || known.read.problems.length + known.read.settingsProblems.length === 0);
       const read = reusable ? moved(known.read, chunk) : await this.interpret(file, chunk);
-      kept.set(chunk.text, { line: chunk.line, read });
-      this.pieces.push(read);
+      documents.set(chunk.text, { line: chunk.line, read });
+      pieces.push(read);
     }
-    this.options.cache?.set(absolute, kept);
+    return { documents, pieces };
+  }
+
+  /** Certificates, keys and bundles: thousands of them are read again only where they look different. */
+  private async credential(path: string): Promise<FileContent> {
+    const look = await this.look(path, false);
+    const known = this.options.cache?.credentials.get(path);
+    if (known !== undefined && known.quiet && known.signature === look.signature) {
+      this.hash.update(known.digest);
+      return known.content;
+    }
+    const read = await readCredential(path);
+    const text = read.ok ? createHash('sha256').update(read.bytes).digest('base64') : read.problem;
+    const digest = JSON.stringify([path, read.ok, text]);
+    this.hash.update(digest);
+    const content = known?.digest === digest ? known.content : read;
+    // A directory looks the same when a file in it is written anew.
+    const quiet = look.kind.ok && look.kind.value === 'file' && isQuiet(look);
+    this.options.cache?.credentials.set(path, { signature: look.signature, quiet, digest, content });
+    return content;
   }
 
   private async breathe(): Promise<void> {
@@ -172,12 +227,9 @@ class Loader {
     const assembly = new Assembly(this.problems, this.options.target ?? 'files');
     for (const piece of this.pieces) assembly.add(piece);
     const files = new Map<string, FileContent>();
-    for (const path of new Set(this.pieces.flatMap((p) => p.files)).values()) {
-      await this.look(path, false);
-      const content = await readCredential(path);
-      files.set(path, content);
-      this.hash.update(JSON.stringify([path, content.ok || content.problem])).update(content.ok ? content.bytes : '');
-    }
+    const paths = new Set<string>();
+    for (const piece of this.pieces) for (const path of piece.files) paths.add(path);
+    for (const path of paths) files.set(path, await this.credential(path));
     this.problems.push(
       ...judgeAll(
         this.pieces.flatMap((p) => p.suspects),
@@ -187,7 +239,10 @@ class Loader {
     );
     for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
     const cache = this.options.cache;
-    if (cache) for (const file of cache.keys()) if (!this.seen.has(file)) cache.delete(file);
+    if (cache) {
+      for (const file of cache.configs.keys()) if (!this.seen.has(file)) cache.configs.delete(file);
+      for (const path of cache.credentials.keys()) if (!paths.has(path)) cache.credentials.delete(path);
+    }
     return {
       state: assembly.state(files),
       inputs: this.inputs,
@@ -197,6 +252,8 @@ class Loader {
     };
   }
 }
+
+const isQuiet = ({ changed }: Look): boolean => Date.now() - changed > FRESH_MS;
 
 function moved(read: Interpreted, chunk: Chunk): Interpreted {
   for (const origin of read.origins) origin.moved(chunk);

@@ -1,5 +1,5 @@
 /** Reading from a disk that others write to: bounded, never waiting on a pipe, every failure as text. */
-import { constants } from 'node:fs';
+import { constants, type BigIntStats } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileContent } from '../../contract/resources/index.ts';
@@ -39,12 +39,35 @@ export async function kindOf(path: string): Promise<Result<'file' | 'directory',
 /** Changes when what a path leads to does: another file, other content, or none. */
 export async function signatureOf(path: string): Promise<string> {
   try {
-    const s = await stat(path, { bigint: true });
-    return `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
+    return signature(await stat(path, { bigint: true }));
   } catch {
     return '';
   }
 }
+
+/** What a path leads to, and how it looks, at one moment. */
+export interface Look {
+  readonly signature: string;
+  readonly kind: Result<'file' | 'directory', string>;
+  /** Milliseconds since the epoch of its last change; 0 when there is nothing. */
+  readonly changed: number;
+}
+
+export async function lookAt(path: string): Promise<Look> {
+  try {
+    const s = await stat(path, { bigint: true });
+    const kind = s.isFile()
+      ? ok('file' as const)
+      : s.isDirectory()
+        ? ok('directory' as const)
+        : err('cannot be read: neither a file nor a directory');
+    return { signature: signature(s), kind, changed: Number(s.ctimeMs) };
+  } catch (e) {
+    return { signature: '', kind: err(failureText(e)), changed: 0 };
+  }
+}
+
+const signature = (s: BigIntStats): string => `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
 
 export async function readBounded(path: string, max: number): Promise<Result<Buffer, string>> {
   try {

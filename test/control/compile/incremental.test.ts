@@ -131,7 +131,11 @@ describe('a compile after another one', () => {
           const groups = new Set(changes.groups);
           for (const id of new Set([...before.groups.keys(), ...next.groups.keys()]))
             if (before.groups.get(id) !== next.groups.get(id)) expect(groups).toContain(id);
-          const namesOf = (c: Compiled): string => c.statuses.map((s) => `${s.kind} ${s.namespace}/${s.name}`).join();
+          const namesOf = (c: Compiled): string =>
+            [...c.parts.values()]
+              .flatMap((p) => (p.kind === 'listener' || p.kind === 'upstream' ? [`${p.kind} ${p.namespace}/${p.name}`] : []))
+              .sort()
+              .join();
           if (namesOf(before) !== namesOf(next)) expect(changes.names).toBe(true);
           before = next;
         }

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadPaths, type LoadCache } from '../../../src/control/sources/load.ts';
+import { createLoadCache, loadPaths, type LoadCache } from '../../../src/control/sources/load.ts';
 import { MemorySource } from '../../../src/control/sources/memory.ts';
 import { emptySet } from '../../../src/contract/resources/index.ts';
 import { costOf } from '../../kit/cost.ts';
@@ -33,7 +33,7 @@ test('the order of documents and files does not matter', async () => {
 
 describe('what was read before', () => {
   test('is kept, with places that move along', async () => {
-    const cache: LoadCache = new Map();
+    const cache = createLoadCache();
     const first = await load(upstream('a') + upstream('b'), cache);
     const second = await load(`# a line\n${upstream('new')}${upstream('a')}${upstream('b', 'default', 2)}`, cache);
     const at = (name: string, state = second.state) => state.set.upstreams.get(`default/${name}`);
@@ -44,14 +44,14 @@ describe('what was read before', () => {
   });
 
   test('tells its problems at their new places', async () => {
-    const cache: LoadCache = new Map();
+    const cache = createLoadCache();
     const bad = upstream('a').replace('spec:', 'spec:\n  retry: {}');
     expect((await load(bad, cache)).state.problems.map((p) => p.line)).toEqual([6]);
     expect((await load(upstream('b') + bad, cache)).state.problems.map((p) => p.line)).toEqual([13]);
   });
 
   test('twice the same text is two objects', async () => {
-    const cache: LoadCache = new Map();
+    const cache = createLoadCache();
     for (let i = 0; i < 2; i++) {
       const { state } = await load(upstream('a') + upstream('a'), cache);
       expect(state.problems.map((p) => [p.line, p.message])).toEqual([[11, 'is written twice: first in a.yaml:4']]);

@@ -27,6 +27,7 @@ import { packageVersion } from '../package.ts';
 import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
 import { openLogs, type Logs } from './logs.ts';
 import type { Feed, Mode } from './mode.ts';
+import { notifyReady } from './notify.ts';
 import { openFolder } from './place.ts';
 import { Servers } from './servers.ts';
 import { Succession, type Identity } from './takeover.ts';
@@ -151,6 +152,7 @@ class Run {
       if (refused !== null) return refused;
     }
     this.ready(service, takesOver);
+    notifyReady(this.o.io.env, this.log);
     this.feed.serving();
     await Promise.race([stopping.first, this.succession?.handed ?? stopping.first]);
     return Promise.race([this.drain(service), stopping.second]);

@@ -7,7 +7,7 @@ import { startDemo, type Demo } from '../src/cli/demo.ts';
 import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
 import { ROOT } from './kit/peers.ts';
-import { Child, eventually, freeTcpPort, freeUdpPort, parseLine } from './kit/process.ts';
+import { Child, eventually, freeTcpPort, freeUdpPort, parseLine, run } from './kit/process.ts';
 import { alive, residentMemory, startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
 import { makeCertificate } from './kit/x509.ts';
 
@@ -193,6 +193,16 @@ describe(`three workers on ${ENGINE.name}`, () => {
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   }, 90_000);
 });
+
+test('a limit of memory that no worker can keep is an error at the start, which names the flag', async () => {
+  const dir = temporaryFolder();
+  for (const [file, text] of Object.entries({ ...files, 'c.yaml': documents(await freeUdpPort()) })) writeFileSync(join(dir, file), text);
+  const args = ['serve', '--config', 'c.yaml', '--workers', '2', '--worker-memory', '32Mi', '--metrics', 'off', '--admin', 'off'];
+  const { code, stderr } = await run(join(ROOT, 'bin', 'spooky'), args, { cwd: dir, timeoutMs: 60_000 });
+  expect(code).toBe(1);
+  expect(stderr).toContain('--worker-memory is less than a worker takes at rest');
+  expect(stderr).toContain('"reason":"memory_hard"');
+}, 90_000);
 
 describe('the CPU quota of a control group', () => {
   const group = join('/sys/fs/cgroup/cpu', `spooky-test-${process.pid}`);

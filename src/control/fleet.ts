@@ -260,7 +260,8 @@ export class Fleet {
     if (end.code === ENGINE_EXIT) this.o.onFailedStart('engine', end.fault);
     else if (this.failedStarts >= MAX_FAILED_STARTS) {
       const last = end.fault === '' ? end.output : end.fault;
-      const said = last === '' ? '' : `: ${last}`;
+      const hint = reason === 'memory_hard' ? ': --worker-memory is less than a worker takes at rest' : '';
+      const said = last === '' ? hint : `: ${last}`;
       this.o.onFailedStart(
         'failed',
         `worker processes end before they have begun (${reason}, code ${end.code}, signal ${end.signal})${said}`,

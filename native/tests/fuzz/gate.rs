@@ -53,7 +53,7 @@ impl Life {
     }
 
     fn id(&mut self, d: &mut Dice) -> Vec<u8> {
-        match d.below(7) {
+        match d.below(8) {
             0 => self.b.codec.encode(d.below(20) as u32, d.below(150) as u32, 0).to_vec(),
             1 => {
                 let slot = d.below(16) as u32;
@@ -196,11 +196,24 @@ impl Life {
         }
         let p = self.packet(d);
         let p = if d.one_in(2) { d.mutate(p) } else { p };
+        if d.one_in(20) {
+            self.orphan(&p);
+        }
         self.judge(&p);
     }
 
+    /// As if another worker had owned it, and had gone.
+    fn orphan(&mut self, p: &[u8]) {
+        let mut counters = Counters::default();
+        match self.b.gate.orphan(p, &mut counters, self.b.now, &mut self.b.out) {
+            Verdict::Answer(n) => assert!(n < p.len() && p[0] & 0x80 == 0 && counters.answered.reset == 1),
+            other => assert!(other == Verdict::Drop && counters.answered.reset == 0),
+        }
+        assert_eq!(sum(&counters.dropped), 1);
+    }
+
     fn change(&mut self, d: &mut Dice) {
-        match d.below(7) {
+        match d.below(8) {
             0 => self.b.gate.set_retry(*d.pick(&[RetryMode::Off, RetryMode::Load, RetryMode::Always])),
             1 => {
                 let old = listen_options().token_keys.remove(0);
@@ -215,6 +228,10 @@ impl Life {
             }
             3 => self.b.forwarded = !self.b.forwarded,
             4 if d.one_in(10) => self.b.gate.drain(),
+            5 => {
+                let count = d.below(4);
+                self.b.gate.succeed(d.bytes(count));
+            }
             _ => {
                 self.b.gate.start_turn();
                 while !self.b.gate.is_full() {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -110,6 +110,24 @@ export function nativeSuite(addon: () => Addon): void {
       const ep = await listen(e, echo(), { hosts: ['0.0.0.0', '::'] });
       expect(() => ep.forward(Buffer.alloc(60, 0x40), new Uint8Array(18), new Uint8Array(18))).not.toThrow();
       expect(() => ep.forward(Buffer.alloc(0), new Uint8Array(17), new Uint8Array(18))).toThrow();
+    });
+
+    test('the socket that other workers reach it by is there as long as it is, for this user alone', async () => {
+      const e = engine();
+      const name = 'fedcba9876543210';
+      const dir = folder();
+      const ep = await listen(e, new Recorder(), { handover: { folder: dir, name } });
+      expect(readdirSync(dir)).toEqual([`3-${name}`]);
+      expect(statSync(join(dir, `3-${name}`)).mode & 0o7777).toBe(0o600);
+      await ep.close();
+      expect(readdirSync(dir)).toEqual([]);
+      const port = ep.addresses[0]?.port as number;
+      for (const bad of [join(dir, 'none'), join(dir, 'n'.repeat(100))]) {
+        const failed = e.listen(listenOptions({ port, handover: { folder: bad, name } }), new Recorder());
+        await expect(failed).rejects.toThrow(`handover ${join(bad, `3-${name}`)}: `);
+      }
+      // Nothing of what failed is left behind.
+      await listen(e, new Recorder(), { port });
     });
 
     test('an address that is taken is the system’s own error', async () => {

@@ -198,6 +198,9 @@ const receive = (message: ToWorker): void => {
         edge?.switch(message.version);
         send({ type: 'switched', version: message.version });
       });
+    case 'forget':
+      edge?.forget(message.hashes);
+      return;
     case 'piece':
       return receivePiece(message);
     case 'endpoints':

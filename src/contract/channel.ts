@@ -67,6 +67,8 @@ export type ToWorker =
       readonly taken: readonly PartHash[];
     }
   | { readonly type: 'switch'; readonly version: number }
+  /** Parts that the version switched to does not need: they are sent again should another one need them. */
+  | { readonly type: 'forget'; readonly hashes: readonly PartHash[] }
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
   /** A list that is longer than a message: it holds from its last piece on. */
   | { readonly type: 'piece'; readonly piece: EndpointList; readonly last: boolean }

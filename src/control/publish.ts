@@ -14,6 +14,8 @@ import type { Clock } from '../lib/clock.ts';
 
 /** Leaves room for the envelope below the channel's 64 KiB. */
 export const CHUNK_BYTES = 60 * 1024;
+/** Hashes of parts in a message. */
+const HASHES = 1000;
 /** Of a part in a message: names, lengths, its hash. */
 const PART_OVERHEAD = 80;
 export const SILENCE_MS = 5000;
@@ -271,8 +273,9 @@ export class Publisher {
 
   /** What the state does not need any more. */
   private forget(seat: Seat, { encoded, groups, changes }: PublishState): void {
-    if (follows(seat, changes)) for (const hash of changes.removed) seat.known.delete(hash);
-    else seat.known = new Set(encoded.keys());
+    const left = follows(seat, changes) ? changes.removed : [...seat.known].filter((hash) => !encoded.has(hash));
+    for (const hash of left) seat.known.delete(hash);
+    for (let at = 0; at < left.length; at += HASHES) seat.link.send({ type: 'forget', hashes: left.slice(at, at + HASHES) });
     for (const group of follows(seat, changes) ? changes.groups : seat.sequences.keys())
       if (!groups.has(group)) seat.sequences.delete(group);
     seat.mark = changes?.mark ?? null;
@@ -343,7 +346,10 @@ export class Publisher {
     target.finish = null;
     for (const seat of this.seats.values()) seat.awaited = false;
     const { groups, changes } = target.state;
-    const left = changes != null && changes.since !== null && changes.since === this.mark ? changes.groups : this.lists.keys();
+    const left =
+      changes !== undefined && changes !== null && changes.since !== null && changes.since === this.mark
+        ? changes.groups
+        : this.lists.keys();
     for (const group of left) if (!groups.has(group)) this.lists.delete(group);
     this.mark = changes?.mark ?? null;
     const loads = [...this.seats.values()].flatMap((seat) => (seat.load === null ? [] : [seat.load]));

@@ -58,7 +58,9 @@ class FakeWorker {
           ? `${m.type}${m.version}`
           : m.type === 'parts'
             ? `parts:${m.parts.map((p) => p.hash).join()}`
-            : m.type,
+            : m.type === 'forget'
+              ? `forget:${m.hashes.join()}`
+              : m.type,
       )
       .join(' ');
   }
@@ -125,8 +127,8 @@ describe('two phases', () => {
       return a.types();
     };
     expect(await serve(1, stateOf({ x: 1, y: 1 }))).toBe('parts:x,y load1 switch1');
-    expect(await serve(2, stateOf({ x: 1, z: 1 }))).toBe('parts:z load2 switch2');
-    expect(await serve(3, stateOf({ x: 1, y: 1 }))).toBe('parts:y load3 switch3');
+    expect(await serve(2, stateOf({ x: 1, z: 1 }))).toBe('parts:z load2 switch2 forget:y');
+    expect(await serve(3, stateOf({ x: 1, y: 1 }))).toBe('parts:y load3 switch3 forget:z');
   });
 
   test('problems of a load are data: the switch goes on and they are in the outcome', async () => {

@@ -21,6 +21,10 @@ export class FieldTest {
 export class PatternCache {
   private readonly known = new Map<string, Pattern>();
 
+  get size(): number {
+    return this.known.size;
+  }
+
   /** Throws for what compile must have refused: a route that cannot be told apart must not be served. */
   get(source: string): Pattern {
     const known = this.known.get(source);

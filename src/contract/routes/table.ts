@@ -1,5 +1,5 @@
 /**
- * Routes of one listener, built once and matched without allocating.
+ * Routes of one listener, matched without allocating. A table is never changed: a `TableBuilder` makes the next one out of it, for what the change costs.
  *
  *     host:  exact map | tree of suffixes, longest first | any         each may hold several levels: hostnames as Upstreams have them, best first
  *     path:  exact map | regexes in order of rank | tree of prefixes, longest first
@@ -42,49 +42,101 @@ export class TableRoute<T> {
 
 /** The routes that share a hostname as Upstreams have it. */
 class Level<T> {
-  /** By rank. */
-  readonly routes: readonly TableRoute<T>[];
-  private readonly exact: ReadonlyMap<string, readonly TableRoute<T>[]> | null;
-  private readonly regexes: readonly TableRoute<T>[] | null;
-  private readonly prefixes: Trie<TableRoute<T>[]> | null;
+  readonly hostname: string;
+  /** Whoever made it may still change it. */
+  readonly owner: object;
+  count = 0;
+  private exact: Map<string, readonly TableRoute<T>[]>;
+  private readonly regexes: TableRoute<T>[];
+  private prefixes: Trie<readonly TableRoute<T>[]>;
 
-  constructor(routes: readonly TableRoute<T>[]) {
-    const exact = new Map<string, TableRoute<T>[]>();
-    const prefixes = new Map<string, TableRoute<T>[]>();
-    const regexes: TableRoute<T>[] = [];
-    for (const route of routes) {
-      const path = route.part.match.path;
-      if (path?.type === 'Regex') regexes.push(route);
-      else if (path?.type === 'Exact') push(exact, path.value, route);
-      else push(prefixes, path === null ? '' : prefixOf(path.value), route);
+  constructor(hostname: string, owner: object, before: Level<T> | null) {
+    this.hostname = hostname;
+    this.owner = owner;
+    this.count = before?.count ?? 0;
+    this.exact = new Map(before?.exact);
+    this.regexes = [...(before?.regexes ?? [])];
+    this.prefixes = before?.prefixes.copy() ?? new Trie(false);
+  }
+
+  add(route: TableRoute<T>): void {
+    this.count++;
+    const path = route.part.match.path;
+    if (path?.type === 'Regex') insert(this.regexes, route);
+    else if (path?.type === 'Exact') this.exact.set(path.value, beside(this.exact.get(path.value), route));
+    else {
+      const key = path === null ? '' : prefixOf(path.value);
+      this.prefixes.set(key, beside(this.prefixes.get(key), route), this.owner);
     }
-    this.routes = routes;
-    this.exact = exact.size === 0 ? null : exact;
-    this.regexes = regexes.length === 0 ? null : regexes;
-    this.prefixes = prefixes.size === 0 ? null : new Trie(prefixes, false);
+  }
+
+  remove(route: TableRoute<T>): void {
+    this.count--;
+    const path = route.part.match.path;
+    if (path?.type === 'Regex') {
+      const at = this.regexes.indexOf(route);
+      if (at >= 0) this.regexes.splice(at, 1);
+    } else if (path?.type === 'Exact') {
+      const left = (this.exact.get(path.value) ?? []).filter((r) => r !== route);
+      if (left.length === 0) this.exact.delete(path.value);
+      else this.exact.set(path.value, left);
+    } else {
+      const key = path === null ? '' : prefixOf(path.value);
+      const left = (this.prefixes.get(key) ?? []).filter((r) => r !== route);
+      this.prefixes.set(key, left.length === 0 ? null : left, this.owner);
+    }
   }
 
   match(path: string, query: string, method: string, names: readonly string[], values: readonly string[]): TableRoute<T> | null {
-    if (this.exact !== null) {
+    if (this.exact.size > 0) {
       const list = this.exact.get(path);
       const found = list === undefined ? null : firstOf(list, query, method, names, values);
       if (found !== null) return found;
     }
-    if (this.regexes !== null) {
-      const list = this.regexes;
-      for (let i = 0; i < list.length; i++) {
-        const route = list[i] as TableRoute<T>;
-        if (route.accepts(query, method, names, values) && (route.pattern as Pattern).matches(path)) return route;
-      }
+    const list = this.regexes;
+    for (let i = 0; i < list.length; i++) {
+      const route = list[i] as TableRoute<T>;
+      if (route.accepts(query, method, names, values) && (route.pattern as Pattern).matches(path)) return route;
     }
-    if (this.prefixes === null) return null;
-    for (let node: TrieNode<TableRoute<T>[]> | null = this.prefixes.deepest(path); node !== null; node = node.parent) {
-      if (node.value === null || !endsSegment(path, node.depth)) continue;
-      const found = firstOf(node.value, query, method, names, values);
+    const { prefixes } = this;
+    for (let i = prefixes.walk(path) - 1; i >= 0; i--) {
+      const node = prefixes.at(i);
+      if (!endsSegment(path, node.depth)) continue;
+      const found = firstOf(node.value as readonly TableRoute<T>[], query, method, names, values);
       if (found !== null) return found;
     }
     return null;
   }
+
+  /** All of them, by rank. Not for the request path. */
+  routes(): readonly TableRoute<T>[] {
+    const found = [...this.exact.values()].flat();
+    for (const route of this.regexes) found.push(route);
+    collect(this.prefixes.root, found);
+    return found.sort((a, b) => compareRoutes(a.part, b.part));
+  }
+}
+
+/** By rank: the best first. */
+function insert<T>(routes: TableRoute<T>[], route: TableRoute<T>): void {
+  let [low, high] = [0, routes.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareRoutes((routes[middle] as TableRoute<T>).part, route.part) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  routes.splice(low, 0, route);
+}
+
+function beside<T>(others: readonly TableRoute<T>[] | null | undefined, route: TableRoute<T>): readonly TableRoute<T>[] {
+  const all = [...(others ?? [])];
+  insert(all, route);
+  return all;
+}
+
+function collect<T>(node: TrieNode<readonly TableRoute<T>[]>, into: TableRoute<T>[]): void {
+  for (const route of node.value ?? []) into.push(route);
+  for (const child of node.children?.values() ?? []) collect(child, into);
 }
 
 /** Whether a prefix of this length ends where a segment of the path does. The empty one covers everything, `*` too. */
@@ -104,27 +156,21 @@ function firstOf<T>(
   return null;
 }
 
-function push<V>(map: Map<string, V[]>, key: string, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
-}
+type Levels<T> = readonly Level<T>[];
 
 export class RouteTable<T> {
-  private readonly exact: ReadonlyMap<string, readonly Level<T>[]>;
-  private readonly wildcards: Trie<readonly Level<T>[]> | null;
-  private readonly any: readonly Level<T>[] | null;
+  readonly exact: ReadonlyMap<string, Levels<T>>;
+  readonly wildcards: Trie<Levels<T>>;
+  readonly any: Levels<T> | null;
 
-  constructor(byHost: ReadonlyMap<string, readonly Level<T>[]>) {
-    const exact = new Map<string, readonly Level<T>[]>();
-    const wildcards = new Map<string, readonly Level<T>[]>();
-    for (const [hostname, levels] of byHost) {
-      if (hostname.startsWith('*.')) wildcards.set(hostname.slice(1), levels);
-      else if (hostname !== '*') exact.set(hostname, levels);
-    }
+  constructor(exact: ReadonlyMap<string, Levels<T>>, wildcards: Trie<Levels<T>>, any: Levels<T> | null) {
     this.exact = exact;
-    this.wildcards = wildcards.size === 0 ? null : new Trie(wildcards, true);
-    this.any = byHost.get('*') ?? null;
+    this.wildcards = wildcards;
+    this.any = any;
+  }
+
+  static empty<T>(): RouteTable<T> {
+    return new RouteTable<T>(new Map(), new Trie(true), null);
   }
 
   /** `host` as normaliseAuthority gives it, `path` and `query` as normaliseTarget does; header names in lower case. */
@@ -136,7 +182,7 @@ export class RouteTable<T> {
   /** The same walk over everything that the host may reach, with why each route lost. Not for the request path. */
   explain(request: RequestFacts): Explanation<T> {
     const candidates: TableRoute<T>[] = [];
-    for (const levels of this.hostLevels(request.host)) for (const level of levels) candidates.push(...level.routes);
+    for (const levels of this.hostLevels(request.host)) for (const level of levels) candidates.push(...level.routes());
     const winner = this.find(request.host, request.path, request.query, request.method, request.names, request.values);
     return explainWalk(candidates, winner, request);
   }
@@ -154,23 +200,24 @@ export class RouteTable<T> {
       const found = firstLevel(exact, path, query, method, names, values);
       if (found !== null) return found;
     }
-    if (this.wildcards !== null) {
-      for (let node: TrieNode<readonly Level<T>[]> | null = this.wildcards.deepest(host); node !== null; node = node.parent) {
-        // A wildcard stands for at least one label: its suffix never is the whole name.
-        if (node.value === null || node.depth >= host.length) continue;
-        const found = firstLevel(node.value, path, query, method, names, values);
-        if (found !== null) return found;
-      }
+    const { wildcards } = this;
+    for (let i = wildcards.walk(host) - 1; i >= 0; i--) {
+      const node = wildcards.at(i);
+      // A wildcard stands for at least one label: its suffix never is the whole name.
+      if (node.depth >= host.length) continue;
+      const found = firstLevel(node.value as Levels<T>, path, query, method, names, values);
+      if (found !== null) return found;
     }
     return this.any === null ? null : firstLevel(this.any, path, query, method, names, values);
   }
 
-  private hostLevels(host: string): (readonly Level<T>[])[] {
-    const found: (readonly Level<T>[])[] = [];
+  private hostLevels(host: string): Levels<T>[] {
+    const found: Levels<T>[] = [];
     const exact = this.exact.get(host);
     if (exact !== undefined) found.push(exact);
-    for (let node = this.wildcards?.deepest(host) ?? null; node !== null; node = node.parent) {
-      if (node.value !== null && node.depth < host.length) found.push(node.value);
+    for (let i = this.wildcards.walk(host) - 1; i >= 0; i--) {
+      const node = this.wildcards.at(i);
+      if (node.depth < host.length) found.push(node.value as Levels<T>);
     }
     if (this.any !== null) found.push(this.any);
     return found;
@@ -178,7 +225,7 @@ export class RouteTable<T> {
 }
 
 function firstLevel<T>(
-  levels: readonly Level<T>[],
+  levels: Levels<T>,
   path: string,
   query: string,
   method: string,
@@ -192,21 +239,72 @@ function firstLevel<T>(
   return null;
 }
 
+/** Hostnames as written, best first: exact before wildcards, longer before shorter, any last. */
+function byHostname<T>(a: Level<T>, b: Level<T>): number {
+  const level = (h: string): number => (h === '*' ? 2 : h.startsWith('*.') ? 1 : 0);
+  return (
+    level(a.hostname) - level(b.hostname) ||
+    b.hostname.length - a.hostname.length ||
+    (a.hostname < b.hostname ? -1 : a.hostname > b.hostname ? 1 : 0)
+  );
+}
+
+/** Makes one table out of another, a route at a time: whoever has thousands to add can let others run in between. */
+export class TableBuilder<T> {
+  private readonly exact: Map<string, Levels<T>>;
+  private readonly wildcards: Trie<Levels<T>>;
+  private any: Levels<T> | null;
+  private readonly owner = {};
+
+  constructor(before: RouteTable<T>) {
+    this.exact = new Map(before.exact);
+    this.wildcards = before.wildcards.copy();
+    this.any = before.any;
+  }
+
+  add(hostname: string, route: TableRoute<T>): void {
+    this.change(hostname, route.part.hostname, (level) => level.add(route));
+  }
+
+  /** One that was added under this hostname, here or in the table before. */
+  remove(hostname: string, route: TableRoute<T>): void {
+    this.change(hostname, route.part.hostname, (level) => level.remove(route));
+  }
+
+  /** Nothing may be added afterwards. */
+  finish(): RouteTable<T> {
+    return new RouteTable<T>(this.exact, this.wildcards, this.any);
+  }
+
+  private change(hostname: string, written: string, edit: (level: Level<T>) => void): void {
+    const levels = this.levels(hostname);
+    const known = levels.find((level) => level.hostname === written) ?? null;
+    const mine = known?.owner === this.owner ? known : new Level<T>(written, this.owner, known);
+    edit(mine);
+    if (mine === known && mine.count > 0) return;
+    const others = levels.filter((level) => level !== known);
+    this.put(hostname, mine.count === 0 ? others : [...others, mine].sort(byHostname));
+  }
+
+  private levels(hostname: string): Levels<T> {
+    if (hostname === '*') return this.any ?? [];
+    return (hostname.startsWith('*.') ? this.wildcards.get(hostname.slice(1)) : this.exact.get(hostname)) ?? [];
+  }
+
+  private put(hostname: string, levels: Levels<T>): void {
+    const some = levels.length === 0 ? null : levels;
+    if (hostname === '*') this.any = some;
+    else if (hostname.startsWith('*.')) this.wildcards.set(hostname.slice(1), some, this.owner);
+    else if (some === null) this.exact.delete(hostname);
+    else this.exact.set(hostname, some);
+  }
+}
+
 /** Throws when a regular expression does not compile: compile refuses those, and a route that cannot be tried must not be passed over. */
 export function buildTable<T>(hosts: readonly HostPart[], attach: (route: RoutePart, host: HostPart) => T): RouteTable<T> {
   const patterns = new PatternCache();
-  const byHost = new Map<string, TableRoute<T>[]>();
+  const builder = new TableBuilder<T>(RouteTable.empty());
   for (const host of hosts)
-    for (const route of host.routes) push(byHost, host.hostname, new TableRoute(attach(route, host), route, patterns));
-  const levels = new Map<string, readonly Level<T>[]>();
-  for (const [hostname, routes] of byHost) {
-    routes.sort((a, b) => compareRoutes(a.part, b.part));
-    const byWritten = new Map<string, TableRoute<T>[]>();
-    for (const route of routes) push(byWritten, route.part.hostname, route);
-    levels.set(
-      hostname,
-      Array.from(byWritten.values(), (list) => new Level(list)),
-    );
-  }
-  return new RouteTable(levels);
+    for (const route of host.routes) builder.add(host.hostname, new TableRoute(attach(route, host), route, patterns));
+  return builder.finish();
 }

@@ -42,6 +42,8 @@ export interface Edge {
   load(version: number, listeners: readonly PartHash[], taken?: readonly PartHash[]): Promise<Loaded>;
   /** One reference swapped; listeners that are gone drain. */
   switch(version: number): void;
+  /** No root that is served or loaded from now on needs these parts. */
+  forget(hashes: readonly PartHash[]): void;
   endpoints(lists: readonly EndpointList[]): void;
   share(listener: string, connections: number): void;
   /** From now on these workers take what would begin a connection here. */
@@ -121,7 +123,7 @@ class WorkerEdge implements Edge {
     const views = new Map<Listener, ListenerView>();
     const fresh: Listener[] = [];
     for (const hash of listeners) {
-      const view = this.build(hash, problems);
+      const view = await this.build(hash, problems);
       if (view === null) continue;
       const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash)));
       if (listener === null) continue;
@@ -143,10 +145,11 @@ class WorkerEdge implements Edge {
     this.active = next;
     for (const [listener, view] of next.views) this.guarded('apply', () => listener.apply(view));
     for (const listener of before.views.keys()) if (!next.views.has(listener)) this.retire(listener);
-    this.guarded('sweep', () => {
-      this.activator.sweep([...next.views.values()]);
-      this.activator.parts.keep(next.listeners);
-    });
+    this.guarded('sweep', () => this.letting(this.activator.serve([...next.views.values()])));
+  }
+
+  forget(hashes: readonly PartHash[]): void {
+    this.activator.parts.forget(hashes);
   }
 
   endpoints(lists: readonly EndpointList[]): void {
@@ -189,9 +192,9 @@ class WorkerEdge implements Edge {
   }
 
   /** A listener that cannot be built is not served at all: no part of it may stand in for the rest. */
-  private build(hash: PartHash, problems: LoadProblem[]): ListenerView | null {
+  private async build(hash: PartHash, problems: LoadProblem[]): Promise<ListenerView | null> {
     try {
-      return this.activator.view(hash, this.period());
+      return await this.activator.view(hash, this.period());
     } catch (e) {
       problems.push({ kind: 'part', listener: hash, code: codeOf(e), message: messageOf(e) });
       return null;
@@ -220,7 +223,12 @@ class WorkerEdge implements Edge {
   private async giveUp(): Promise<void> {
     const given = this.pending;
     this.pending = null;
+    this.letting(this.activator.abandon([...this.active.views.values()]));
     if (given !== null) await Promise.all(given.fresh.map((l) => l.close()));
+  }
+
+  private letting(done: Promise<void>): void {
+    done.catch((e: unknown) => internalError(this.plant, 'edge.sweep', e));
   }
 
   private retire(listener: Listener): void {

@@ -2,6 +2,7 @@ import type { ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapsh
 import type { TlsEntry, TlsId, TlsTable } from '../quic/engine.ts';
 import { deriveTicketKeys } from '../quic/keys.ts';
 import type { PartStore } from './parts.ts';
+import type { Slices } from './slices.ts';
 
 const ALPN: readonly string[] = ['h3'];
 
@@ -27,12 +28,33 @@ export class TlsTables {
   }
 
   /** `period` moves on with time: ticket keys follow it. */
-  build(part: ListenerPart, parts: PartStore, period: number): TlsTable {
+  async build(part: ListenerPart, parts: PartStore, period: number, slices: Slices): Promise<TlsTable> {
+    const { label, key, known } = this.known(part, period);
+    if (known !== null) return known;
+    const entries: TlsEntry[] = [];
+    for (const entry of part.tls.entries) {
+      entries.push(this.entry(label, entry, parts, period));
+      if (slices.due()) await slices.pause();
+    }
+    return this.put(label, key, part, entries);
+  }
+
+  /** The same at once, for a listener that serves. */
+  renew(part: ListenerPart, parts: PartStore, period: number): TlsTable {
+    const { label, key, known } = this.known(part, period);
+    if (known !== null) return known;
+    const entries = part.tls.entries.map((e) => this.entry(label, e, parts, period));
+    return this.put(label, key, part, entries);
+  }
+
+  private known(part: ListenerPart, period: number): { readonly label: string; readonly key: string; readonly known: TlsTable | null } {
     const label = `${part.namespace}/${part.name}`;
     const key = JSON.stringify([part.tls, period]);
-    const known = this.tables.get(label);
-    if (known !== undefined && known.key === key) return known.table;
-    const entries = part.tls.entries.map((e) => this.entry(label, e, parts, period));
+    const kept = this.tables.get(label);
+    return { label, key, known: kept !== undefined && kept.key === key ? kept.table : null };
+  }
+
+  private put(label: string, key: string, part: ListenerPart, entries: readonly TlsEntry[]): TlsTable {
     const names = new Map<string, TlsId>();
     part.tls.entries.forEach((e, i) => {
       for (const name of e.names) names.set(name, (entries[i] as TlsEntry).id);

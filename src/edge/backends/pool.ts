@@ -66,6 +66,9 @@ export class Pool implements SessionEvents, TimerOwner {
   private retired = false;
   private fruitless = 0;
   private lastTimeoutMs = 1000;
+  /** The connection that was chosen last, and how many streams it may have to be chosen again without a look at the others. */
+  private favourite: BackendSession | null = null;
+  private favourBelow = 0;
 
   constructor(target: Target, connect: Connect, limits: PoolLimits, pending: PendingCount, wheel: TimerWheel) {
     this.target = target;
@@ -155,6 +158,7 @@ export class Pool implements SessionEvents, TimerOwner {
 
   onClosed(session: BackendSession): void {
     this.allowance.closed(session);
+    if (session === this.favourite) this.favourite = null;
     const at = this.sessions.indexOf(session);
     if (at >= 0) this.sessions.splice(at, 1);
     if (this.head === null || this.sessions.length > 0) return;
@@ -183,6 +187,10 @@ export class Pool implements SessionEvents, TimerOwner {
 
   /** The least busy one; but what a turn brings goes to one connection, as far as that does not leave the others behind. */
   private choose(again: boolean): BackendSession | null {
+    const { favourite } = this;
+    if (favourite !== null && favourite.writing && favourite.active < this.favourBelow && this.allowance.room(favourite, again) > 0) {
+      return favourite;
+    }
     let best: BackendSession | null = null;
     let writing: BackendSession | null = null;
     for (const s of this.sessions) {
@@ -190,7 +198,10 @@ export class Pool implements SessionEvents, TimerOwner {
       if (best === null || s.active < best.active) best = s;
       if (s.writing && (writing === null || s.active < writing.active)) writing = s;
     }
-    return writing !== null && best !== null && writing.active < best.active + TOGETHER ? writing : best;
+    if (best === null) return null;
+    this.favourBelow = best.active + TOGETHER;
+    this.favourite = writing !== null && writing.active < this.favourBelow ? writing : best;
+    return this.favourite;
   }
 
   private serve(session: BackendSession): void {

@@ -233,7 +233,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
         this.backendPaused = true;
         this.backend.pause();
       }
-      this.replan();
+      if (this.response === BEGUN && !this.finished) this.windIdle();
     } catch (e) {
       this.fault('response_body', e);
     }
@@ -513,6 +513,12 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   }
 
   // Time.
+
+  /** What `plan` comes to while the body is on its way. */
+  private windIdle(): void {
+    const { idleMs } = (this.destination as Destination).upstream.part.timeouts;
+    this.deadlines.windIdle(this.deadlines.now(), this.backendPaused ? 0 : idleMs);
+  }
 
   private replan(): void {
     if (!this.finished) this.plan(this.response === ENDED ? 0 : this.deadlines.now());

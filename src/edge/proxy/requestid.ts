@@ -1,16 +1,20 @@
 import { randomFillSync } from 'node:crypto';
 import { latin1 } from '../../lib/bytes/latin1.ts';
 
-const IDS = 128;
+const IDS = 512;
 const BYTES = 16;
 /** `xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx` */
 const LENGTH = 36;
-const DASH = 0x2d;
-/** The octets before which a dash stands, a bit each: 4, 6, 8 and 10. */
-const DASHES = 0b101_0101_0000;
+/** Where the two digits of each octet stand. */
+const PLACES = Uint8Array.of(0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34);
+
+const HEX = '0123456789abcdef';
+const HIGH = Uint8Array.from({ length: 256 }, (_, octet) => HEX.charCodeAt(octet >> 4));
+const LOW = Uint8Array.from({ length: 256 }, (_, octet) => HEX.charCodeAt(octet & 15));
 
 const random = Buffer.allocUnsafeSlow(IDS * BYTES);
-const text = Buffer.allocUnsafeSlow(IDS * LENGTH);
+/** The dashes are there already. */
+const text = Buffer.allocUnsafeSlow(IDS * LENGTH).fill('-');
 let next = IDS;
 
 /**
@@ -33,11 +37,9 @@ function spell(from: number, to: number): void {
   random[from + 6] = ((random[from + 6] as number) & 0x0f) | 0x40;
   random[from + 8] = ((random[from + 8] as number) & 0x3f) | 0x80;
   for (let i = 0; i < BYTES; i++) {
-    if ((DASHES & (1 << i)) !== 0) text[to++] = DASH;
     const octet = random[from + i] as number;
-    text[to++] = HEX.charCodeAt(octet >> 4);
-    text[to++] = HEX.charCodeAt(octet & 15);
+    const at = to + (PLACES[i] as number);
+    text[at] = HIGH[octet] as number;
+    text[at + 1] = LOW[octet] as number;
   }
 }
-
-const HEX = '0123456789abcdef';

@@ -8,18 +8,17 @@ import type { Families } from './admin/families.ts';
 import { Collectors } from './collect.ts';
 import { Publisher, type Published, type PublishState, type WorkerLoad } from './publish.ts';
 import { Shares } from './share.ts';
-import type { Spawn } from './life.ts';
+import type { Spawn, WorkerEnd, WorkerFacts } from './life.ts';
 import type { MemoryLimits } from './memorywatch.ts';
 import type { Numbers } from './numbers.ts';
-import { HUNG_MS, Supervisor, type MemoryEvent, type WorkerEnd, type WorkerFacts } from './supervise.ts';
+import { HUNG_MS, Supervisor } from './supervise.ts';
+import { failedStartText, sayEnd, sayMemory } from './workerlog.ts';
 
 const SHARE_MS = 1000;
 /** Beyond a drain's own time-out, before a worker that does not answer is left behind. */
 const DRAIN_GRACE_MS = 2000;
 const ENGINE_EXIT = 4;
 const MAX_FAILED_STARTS = 3;
-/** Ends in a row from which on a worker is in a loop. */
-const LOOP_ENDS = 3;
 
 export interface FleetOptions {
   readonly clock: Clock;
@@ -55,6 +54,8 @@ export class Fleet {
   private readonly shares: Shares;
   /** By number: what names a process among all that there ever were. */
   private readonly processes = new Map<number, string>();
+  /** By number: how many listeners it could not bind. */
+  private readonly unbound = new Map<number, number>();
   private started = 0;
   private failedStarts = 0;
   private fallbackSaid = false;
@@ -69,7 +70,7 @@ export class Fleet {
     this.publisher = new Publisher({
       clock: o.clock,
       replace: (worker, reason) => this.supervisor.replace(worker, reason),
-      onLoaded: o.onLoaded,
+      onLoaded: (load) => this.loaded(load),
     });
     this.supervisor = new Supervisor({
       clock: o.clock,
@@ -84,7 +85,7 @@ export class Fleet {
       onDown: (worker, reason, end) => this.down(worker, reason, end),
       onMessage: (worker, message) => this.receive(worker, message),
       onOutput: (number, line) => o.log.warn('worker output', { worker: this.supervisor.slotOf(number), line }),
-      onMemory: (event) => this.tooMuch(event),
+      onMemory: (event) => sayMemory(o.log, o.memory, event),
     });
     this.shares = new Shares({
       total: o.maxConnections,
@@ -219,11 +220,12 @@ export class Fleet {
     const source = this.processes.get(number);
     if (source !== undefined) families.forget(source);
     this.processes.delete(number);
+    this.unbound.delete(number);
     if (end.role === 'serving') this.slotLost(end.worker);
     this.drained(number);
     if (this.stopping) return;
     families.add('worker_restarts_total', [reason]);
-    this.sayEnd(number, reason, end);
+    sayEnd(this.o.log, number, reason, end, this.unready().length < this.count);
     if (!end.wasUp) this.failedStart(reason, end);
   }
 
@@ -234,63 +236,27 @@ export class Fleet {
     if (!up) this.o.families.remove('worker_memory_bytes', [String(worker)]);
   }
 
-  private sayEnd(number: number, reason: string, end: WorkerEnd): void {
-    const { log } = this.o;
-    const { worker, pid, code, signal, memory, fault, output, quickEnds, pauseMs } = end;
-    if (reason === 'memory_soft') {
-      log.info('worker relieved', { worker, number, pid, reason, memory });
-      return;
-    }
-    // Nobody but the replacement itself had to do with it.
-    const restart = end.role === 'serving' ? { restartInMs: pauseMs } : { role: end.role };
-    log.error('worker ended', { worker, number, pid, reason, code, signal, memory, fault, output, quickEnds, ...restart });
-    if (quickEnds >= LOOP_ENDS && end.role === 'serving') {
-      log.error('worker ends again and again', {
-        worker,
-        times: quickEnds,
-        means: this.unready().length < this.count ? 'the other workers serve' : 'nobody serves',
-        todo: 'reason, code, signal, fault and output of "worker ended" say why',
-        restartInMs: pauseMs,
-      });
-    }
-  }
-
   private failedStart(reason: string, end: WorkerEnd): void {
     this.failedStarts++;
     if (end.code === ENGINE_EXIT) this.o.onFailedStart('engine', end.fault);
-    else if (this.failedStarts >= MAX_FAILED_STARTS) {
-      const last = end.fault === '' ? end.output : end.fault;
-      const hint = reason === 'memory_hard' ? ': --worker-memory is less than a worker takes at rest' : '';
-      const said = last === '' ? hint : `: ${last}`;
-      this.o.onFailedStart(
-        'failed',
-        `worker processes end before they have begun (${reason}, code ${end.code}, signal ${end.signal})${said}`,
-      );
-    }
+    else if (this.failedStarts >= MAX_FAILED_STARTS) this.o.onFailedStart('failed', failedStartText(reason, end));
   }
 
-  private tooMuch(event: MemoryEvent): void {
-    const { log, memory } = this.o;
-    const { worker, number, pid } = event;
-    const figures = { worker, number, pid, memory: event.memory, softLimit: memory.soft, hardLimit: memory.hard };
-    if (event.kind === 'kill') log.error('worker over its hard memory limit: killed', figures);
-    else if (event.kind === 'wait') {
-      const [why, more] =
-        event.ms < 0
-          ? ['it is the only one, and datagrams cannot be handed over', {}]
-          : ['the last replacement is not long ago', { waitMs: event.ms }];
-      log.warn('worker over its soft memory limit: not replaced yet', { ...figures, why, ...more });
-    } else {
-      const { successor, pauseMs } = event;
-      const what = successor < 0 ? 'not replaced, no number is free' : 'a replacement starts';
-      log.warn(`worker over its soft memory limit: ${what}`, { ...figures, successor, nextNotBeforeMs: pauseMs });
-    }
+  private loaded(load: WorkerLoad): void {
+    this.unbound.set(load.workerId, load.problems.filter((p) => p.kind === 'bind').length);
+    this.o.onLoaded(load);
   }
 
   /** One that started as a replacement serves: the one that it replaces accepts nothing new and finishes what it has. */
   private switched(number: number, version: number): void {
     this.publisher.switched(number, version);
     if (this.stopping || !this.phaseOf(number).serves) return;
+    const relieved = this.supervisor.relieves(number);
+    if (relieved !== null && (this.unbound.get(number) ?? 0) > (this.unbound.get(relieved) ?? 0)) {
+      this.o.log.error('a replacement cannot bind what its forerunner serves: given up', { number, forerunner: relieved });
+      this.supervisor.replace(number, 'start');
+      return;
+    }
     const timeoutMs = this.o.drainTimeout();
     const old = this.supervisor.succeed(number, timeoutMs + DRAIN_GRACE_MS);
     if (old === null) return;

@@ -16,6 +16,15 @@ export class Numbers {
     return null;
   }
 
+  /**
+   * The highest free one, for a process that begins beside others that serve: a tree that is about to take over has been told which numbers are in
+   * use, and takes the lowest of the others.
+   */
+  takeHighest(): number | null {
+    for (let n = MAX_NUMBERS - 1; n >= 0; n--) if (this.free(n)) return this.hold(n);
+    return null;
+  }
+
   /** The process is gone. */
   give(n: number): void {
     this.taken.delete(n);

@@ -4,8 +4,19 @@
  */
 import type { FromWorker, ToWorker, WorkerStart } from '../contract/channel.ts';
 import type { Clock } from '../lib/clock.ts';
-import { Life, Slot, type Role, type Spawn } from './life.ts';
-import { MemoryWatch, type Judgement, type MemoryLimits, type Watched } from './memorywatch.ts';
+import {
+  emptyFacts,
+  Life,
+  lifeFacts,
+  Slot,
+  watched,
+  type MemoryEvent,
+  type Role,
+  type Spawn,
+  type WorkerEnd,
+  type WorkerFacts,
+} from './life.ts';
+import { MemoryWatch, type MemoryLimits } from './memorywatch.ts';
 import type { Numbers } from './numbers.ts';
 
 export const HEARTBEAT_MS = 250;
@@ -19,34 +30,6 @@ const BACKOFF_MS = [0, 200, 400, 800, 1600, 3200, 6400, 10_000] as const;
 const NUMBERLESS_MS = 1000;
 /** How long a process that is done may take to end. */
 const EXIT_MS = 2000;
-
-export interface WorkerFacts {
-  /** The slot's index. */
-  readonly workerId: number;
-  /** -1 while there is no process. */
-  readonly number: number;
-  readonly pid: number;
-  readonly state: 'starting' | 'up' | 'draining' | 'waiting' | 'stopped';
-  readonly engine: string;
-  readonly engineVersion: string;
-  readonly restarts: number;
-  /** On the clock. */
-  readonly startedAt: number;
-  readonly heartbeatAgeMs: number;
-  readonly loopDelayMs: number;
-  /** Bytes, resident. */
-  readonly memory: number;
-}
-
-/** Of a process that has too much memory. */
-export type MemoryEvent = Exclude<Judgement, { readonly kind: 'keep' }> & {
-  readonly worker: number;
-  readonly pid: number;
-  readonly memory: number;
-  /** The replacement's number, and how long the next replacement waits at least; -1 where there is none. */
-  readonly successor: number;
-  readonly pauseMs: number;
-};
 
 export interface SupervisorOptions {
   readonly clock: Clock;
@@ -65,25 +48,6 @@ export interface SupervisorOptions {
   readonly onMessage: (number: number, message: FromWorker) => void;
   readonly onOutput: (number: number, line: string) => void;
   readonly onMemory: (event: MemoryEvent) => void;
-}
-
-export interface WorkerEnd {
-  /** The slot's index. */
-  readonly worker: number;
-  readonly role: Role;
-  readonly pid: number;
-  readonly code: number | null;
-  readonly signal: string | null;
-  /** What the worker said last about itself. */
-  readonly fault: string;
-  /** What it printed last. */
-  readonly output: string;
-  readonly memory: number;
-  readonly wasUp: boolean;
-  /** Ends in a row, this one included, that came soon after the start. */
-  readonly quickEnds: number;
-  /** Before the next start; -1 when there is none. */
-  readonly pauseMs: number;
 }
 
 export class Supervisor {
@@ -146,15 +110,22 @@ export class Supervisor {
 
   /** Every slot, then the processes beside: replacements that start, and those that leave. */
   facts(): WorkerFacts[] {
-    const own = this.slots.map((slot) => (slot.current === null ? this.emptyFacts(slot) : this.lifeFacts(slot.current)));
+    const now = this.o.clock.now();
+    const own = this.slots.map((slot) => (slot.current === null ? emptyFacts(slot) : lifeFacts(slot.current, now)));
     const beside = [...this.lives.values()].filter((life) => life.role !== 'serving');
-    return [...own, ...beside.map((life) => this.lifeFacts(life))];
+    return [...own, ...beside.map((life) => lifeFacts(life, now))];
   }
 
   /** Every worker is up and has been heard from lately. */
   fresh(): boolean {
     const now = this.o.clock.now();
     return this.slots.every(({ current }) => current?.up === true && now - current.heardAt < HUNG_MS);
+  }
+
+  /** Whom a replacement is to relieve; null when the process is none. */
+  relieves(number: number): number | null {
+    const life = this.lives.get(number);
+    return life?.role === 'next' ? (life.slot.current?.number ?? null) : null;
   }
 
   /** A replacement serves: it takes over, and answers whom it relieves, who is to drain within `ms` and then be dismissed. Else null. */
@@ -194,38 +165,6 @@ export class Supervisor {
   killAll(): void {
     this.stop();
     for (const life of this.lives.values()) life.process?.kill();
-  }
-
-  private lifeFacts(life: Life): WorkerFacts {
-    return {
-      workerId: life.slot.index,
-      number: life.number,
-      pid: life.pid,
-      state: life.role === 'leaving' ? 'draining' : life.up ? 'up' : 'starting',
-      engine: life.engine,
-      engineVersion: life.engineVersion,
-      restarts: life.slot.restarts,
-      startedAt: life.startedAt,
-      heartbeatAgeMs: life.up ? this.o.clock.now() - life.heardAt : -1,
-      loopDelayMs: life.loopDelayMs,
-      memory: life.memory,
-    };
-  }
-
-  private emptyFacts(slot: Slot): WorkerFacts {
-    return {
-      workerId: slot.index,
-      number: -1,
-      pid: 0,
-      state: slot.cancelPause === null ? 'stopped' : 'waiting',
-      engine: '',
-      engineVersion: '',
-      restarts: slot.restarts,
-      startedAt: 0,
-      heartbeatAgeMs: -1,
-      loopDelayMs: 0,
-      memory: 0,
-    };
   }
 
   private fill(slot: Slot): void {
@@ -362,16 +301,9 @@ export class Supervisor {
 
   /** Another process for a slot that has one; -1 when there is no number for it. */
   private relieve(slot: Slot): number {
-    const number = this.o.numbers.take();
+    const number = this.o.numbers.takeHighest();
     if (number === null) return -1;
     slot.next = this.spawn(slot, number, 'next');
     return number;
   }
 }
-
-const watched = (life: Life): Watched => ({
-  number: life.number,
-  memory: life.memory,
-  startedAt: life.startedAt,
-  settled: life.role === 'serving' && life.up && life.slot.next === null,
-});

@@ -37,6 +37,16 @@ test('a reservation takes nothing away from a process that has its number', () =
   expect(numbers.take(0)).toBe(1);
 });
 
+test('from the other end', () => {
+  const numbers = new Numbers();
+  numbers.reserve([255, 253]);
+  expect([numbers.takeHighest(), numbers.takeHighest(), numbers.take()]).toEqual([254, 252, 0]);
+  numbers.give(254);
+  expect(numbers.takeHighest()).toBe(254);
+  numbers.reserve(Array.from({ length: MAX_NUMBERS }, (_, i) => i));
+  expect(numbers.takeHighest()).toBeNull();
+});
+
 test('there are 256 and no more', () => {
   const numbers = new Numbers();
   const all = Array.from({ length: MAX_NUMBERS }, () => numbers.take());

@@ -93,7 +93,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
   const logged: Record<string, unknown>[] = [];
   const zone = new Map<string, readonly Answer[]>();
   const verdicts = new Map<string, CheckReason>();
-  const next = { dieAtLoad: false };
+  const next: { dieAtLoad: boolean; problems: LoadProblem[] } = { dieAtLoad: false, problems: more.problems ?? [] };
   const reports: Report[] = [];
   const service = new Service({
     clock,
@@ -117,7 +117,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     metricsDetail: 'upstream',
     spawn: (workerId, events) => {
       const w = new FakeWorker(100 + workers.length, workerId, events);
-      w.problems = more.problems ?? [];
+      w.problems = next.problems;
       w.dieAtLoad = next.dieAtLoad;
       workers.push(w);
       return w;
@@ -430,16 +430,16 @@ describe('workers', () => {
       await settle();
     }
     await live(500);
-    expect(workers.map((w) => w.workerId)).toEqual([0, 1, 2]);
+    expect(workers.map((w) => w.workerId)).toEqual([0, 1, 255]);
     expect(first.sent.slice(-2)).toEqual([
-      { type: 'succeed', workers: [2] },
+      { type: 'succeed', workers: [255] },
       { type: 'drain', timeoutMs: 30_000 },
     ]);
     expect(service.ready()).toEqual({ ok: true, reasons: [] });
     expect(await read(service.workers())).toMatchObject({
       memory: { softLimitBytes: 100, hardLimitBytes: 125, chosen: 'a test' },
       workers: [
-        { worker: 0, number: 2, state: 'up' },
+        { worker: 0, number: 255, state: 'up' },
         { worker: 1, number: 1, state: 'up' },
         { worker: 0, number: 0, state: 'draining', phase: 'absent' },
       ],
@@ -455,11 +455,31 @@ describe('workers', () => {
     expect([...service.families.rows('worker_restarts_total')].map((r) => r.labels)).toEqual([['memory_soft']]);
     expect(service.families.get('worker_up', '0')).toBe(1);
     expect(said('worker over its soft memory limit: a replacement starts')).toMatchObject([
-      { level: 'warn', worker: 0, number: 0, memory: 110, softLimit: 100, hardLimit: 125, successor: 2, nextNotBeforeMs: 60_000 },
+      { level: 'warn', worker: 0, number: 0, memory: 110, softLimit: 100, hardLimit: 125, successor: 255, nextNotBeforeMs: 60_000 },
     ]);
-    expect(said('worker drains')).toMatchObject([{ worker: 0, number: 0, successor: 2, timeoutMs: 30_000 }]);
+    expect(said('worker drains')).toMatchObject([{ worker: 0, number: 0, successor: 255, timeoutMs: 30_000 }]);
     expect(said('worker relieved')).toMatchObject([{ level: 'info', worker: 0, number: 0, memory: 0 }]);
     expect(said('worker ended')).toEqual([]);
+  });
+
+  test('a replacement that cannot bind what its forerunner serves does not take over', async () => {
+    const limits = { soft: 100, hard: 200, relievable: true, why: 'a test' };
+    const { clock, live, workers, service, start, said, next } = setUp({ workers: 1, memory: limits });
+    await start(setTo('192.0.2.1:80'));
+    next.problems = [{ kind: 'bind', listener: 'default/public', code: 'EMFILE', message: 'too many open files' }];
+    for (let i = 0; i < 8 && workers.length === 1; i++) {
+      workers[0]?.beat(110);
+      clock.advance(250);
+      await settle();
+    }
+    await live(500);
+    expect(workers.map((w) => [w.workerId, w.ended])).toEqual([
+      [0, false],
+      [255, true],
+    ]);
+    expect(said('a replacement cannot bind what its forerunner serves: given up')).toMatchObject([{ number: 255, forerunner: 0 }]);
+    expect(workers[0]?.sent.some((m) => m.type === 'drain')).toBe(false);
+    expect(service.ready()).toEqual({ ok: true, reasons: [] });
   });
 
   test('memory is a gauge of each worker’s own process', async () => {

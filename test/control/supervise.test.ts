@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ToWorker, WorkerStart } from '../../src/contract/channel.ts';
-import type { ProcessEvents } from '../../src/control/life.ts';
+import type { MemoryEvent, ProcessEvents, WorkerEnd } from '../../src/control/life.ts';
 import { LEAST_PAUSE_MS, type MemoryLimits } from '../../src/control/memorywatch.ts';
 import { Numbers } from '../../src/control/numbers.ts';
-import { Supervisor, type MemoryEvent, type WorkerEnd } from '../../src/control/supervise.ts';
+import { Supervisor } from '../../src/control/supervise.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 
 class FakeProcess {
@@ -302,22 +302,24 @@ describe('a worker with too much memory', () => {
 
   test('over the soft limit: another one starts under another number, and takes over when it serves', () => {
     const t = crowded();
-    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 2]);
+    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 255]);
     expect(t.first.killed).toBe(false);
-    expect(t.events).toEqual([{ kind: 'relieve', number: 0, worker: 0, pid: 1000, memory: 110, successor: 2, pauseMs: LEAST_PAUSE_MS }]);
+    expect(t.events).toEqual([{ kind: 'relieve', number: 0, worker: 0, pid: 1000, memory: 110, successor: 255, pauseMs: LEAST_PAUSE_MS }]);
     expect(t.supervisor.succeed(0, 1000)).toBeNull();
     t.last().hello();
-    expect(t.supervisor.up()).toEqual([0, 1, 2]);
+    expect(t.supervisor.relieves(255)).toBe(0);
+    expect([t.supervisor.relieves(0), t.supervisor.relieves(7)]).toEqual([null, null]);
+    expect(t.supervisor.up()).toEqual([0, 1, 255]);
     expect(t.supervisor.facts().map((w) => [w.workerId, w.number, w.state])).toEqual([
       [0, 0, 'up'],
       [1, 1, 'up'],
-      [0, 2, 'up'],
+      [0, 255, 'up'],
     ]);
-    expect(t.supervisor.succeed(2, 30_000)).toBe(0);
-    expect(t.supervisor.up()).toEqual([1, 2]);
-    expect(t.supervisor.present()).toEqual([0, 1, 2]);
+    expect(t.supervisor.succeed(255, 30_000)).toBe(0);
+    expect(t.supervisor.up()).toEqual([1, 255]);
+    expect(t.supervisor.present()).toEqual([0, 1, 255]);
     expect(t.supervisor.facts().map((w) => [w.workerId, w.number, w.state, w.restarts])).toEqual([
-      [0, 2, 'up', 1],
+      [0, 255, 'up', 1],
       [1, 1, 'up', 0],
       [0, 0, 'draining', 1],
     ]);
@@ -325,7 +327,7 @@ describe('a worker with too much memory', () => {
     expect(t.first.sent.at(-1)).toEqual({ type: 'exit' });
     t.first.events.onExit(0, null);
     expect(t.downs).toMatchObject([[0, 'memory_soft', { worker: 0, role: 'leaving', code: 0, pauseMs: -1, quickEnds: 0 }]]);
-    expect(t.numbers.inUse()).toEqual([1, 2]);
+    expect(t.numbers.inUse()).toEqual([1, 255]);
     t.live(5000, t.second, t.last());
     expect(t.processes).toHaveLength(3);
   });
@@ -348,7 +350,7 @@ describe('a worker with too much memory', () => {
     expect(t.processes).toHaveLength(3);
     t.last().hello();
     const third = t.last();
-    t.supervisor.succeed(2, 30_000);
+    t.supervisor.succeed(255, 30_000);
     t.live(2000, t.first, t.second, third);
     expect(t.processes).toHaveLength(3);
     t.supervisor.dismiss(0);
@@ -356,15 +358,15 @@ describe('a worker with too much memory', () => {
     t.live(4000, t.second, third);
     expect(t.events.slice(1)).toMatchObject([{ kind: 'wait', number: 1, memory: 120, successor: -1, ms: expect.any(Number) }]);
     t.live(LEAST_PAUSE_MS, t.second, third);
-    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 2, 0]);
-    expect(t.events.slice(2)).toMatchObject([{ kind: 'relieve', number: 1, successor: 0, pauseMs: 2 * LEAST_PAUSE_MS }]);
+    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 255, 254]);
+    expect(t.events.slice(2)).toMatchObject([{ kind: 'relieve', number: 1, successor: 254, pauseMs: 2 * LEAST_PAUSE_MS }]);
   });
 
   test('one that does not go is dismissed when its time is over, and killed when it does not heed that', () => {
     const t = crowded();
     const third = t.last();
     third.hello();
-    t.supervisor.succeed(2, 5000);
+    t.supervisor.succeed(255, 5000);
     t.live(5000, t.first, t.second, third);
     expect(t.first.sent.at(-1)).toEqual({ type: 'exit' });
     expect(t.first.killed).toBe(false);
@@ -380,19 +382,19 @@ describe('a worker with too much memory', () => {
     t.last().hello();
     t.live(1000, t.second, t.last());
     expect(t.processes).toHaveLength(3);
-    expect(t.supervisor.facts()).toMatchObject([{ workerId: 0, number: 2, state: 'up', restarts: 1 }, { workerId: 1 }]);
+    expect(t.supervisor.facts()).toMatchObject([{ workerId: 0, number: 255, state: 'up', restarts: 1 }, { workerId: 1 }]);
     expect(t.supervisor.facts()).toHaveLength(2);
   });
 
   test('its replacement dies: it goes on, and another try waits for its time', () => {
     const t = crowded();
     t.last().events.onExit(1, null);
-    expect(t.downs).toMatchObject([[2, 'exit', { role: 'next', pauseMs: -1 }]]);
+    expect(t.downs).toMatchObject([[255, 'exit', { role: 'next', pauseMs: -1 }]]);
     t.live(4000, t.first, t.second);
     expect(t.processes).toHaveLength(3);
     expect(t.events.at(-1)).toMatchObject({ kind: 'wait', number: 0 });
     t.live(LEAST_PAUSE_MS, t.first, t.second);
-    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 2, 2]);
+    expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 255, 255]);
   });
 
   test('over the hard limit it is killed at once, also while it drains, and the slot is filled again', () => {
@@ -428,7 +430,7 @@ describe('a worker with too much memory', () => {
     const t = crowded();
     const third = t.last();
     third.hello();
-    t.supervisor.succeed(2, 5000);
+    t.supervisor.succeed(255, 5000);
     t.supervisor.stop();
     for (const p of t.processes) p.events.onExit(0, null);
     t.clock.advance(60_000);

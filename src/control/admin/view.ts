@@ -7,7 +7,7 @@ import type { LaneGroup } from '../endpoints.ts';
 import type { CheckedEndpoint, HealthFacts } from '../health/index.ts';
 import { problemLine, type ReadModel } from '../report.ts';
 import type { NameState } from '../sources/dns.ts';
-import type { WorkerFacts } from '../supervise.ts';
+import type { WorkerFacts } from '../life.ts';
 import type { Document } from './api.ts';
 
 export interface ViewSources {

@@ -334,6 +334,13 @@ fn workers_that_succeed_each_other_pass_nothing_on_twice() {
     let (mut c, cw) = known(&mut [&mut a, &mut b], port);
     ask(&mut [&mut a, &mut b], &mut c, cw, 0, b"once");
     assert_eq!((a.conns.len(), b.conns.len(), handed(&mut a)[0], handed(&mut b)[1]), (1, 0, 0, 0));
+    // More newcomers than a turn begins: those that wait do not go back, either.
+    let crowd: Vec<Raw> = (0..80).map(|_| Raw::new(meeting(port), 4)).collect();
+    for mut r in crowd {
+        r.turn();
+    }
+    drive(&mut [&mut a, &mut b], "all of them", |x| x[0].stats()["halfOpen"] == 80);
+    assert_eq!((handed(&mut a)[0], handed(&mut b)[1]), (0, 0));
     // Of a third worker: whoever handed that over was wrong.
     let mut datagram = vec![0x40];
     datagram.extend_from_slice(&other_id(5));

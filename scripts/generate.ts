@@ -6,6 +6,8 @@ import { loadCommands } from '../src/cli/commands.ts';
 import { commandLinePage } from '../src/cli/generate/commandline.ts';
 import { generateAll } from '../src/cli/generate/index.ts';
 import { metricsPage, reasonsPage } from '../src/cli/generate/metrics.ts';
+import { withTable } from '../test/bench/proxy/publish/page.ts';
+import type { Summary } from '../test/bench/proxy/publish/summary.ts';
 import { daysOf, dependenciesPage } from './crates.ts';
 import { findHelm, installManifest } from './helm.ts';
 
@@ -24,18 +26,26 @@ files.set(
   dependenciesPage(text('native/Cargo.lock'), text('native/patches/quiche-0.30.0.sha256'), daysOf(text(DEPENDENCIES))),
 );
 
+const SUMMARY = 'test/bench/summary.json';
+const README = 'README.md';
+if (text(SUMMARY) !== '') {
+  const page = withTable(text(README), JSON.parse(text(SUMMARY)) as Summary);
+  if (page === null) throw new Error(`${README} has no place for the table of the benchmark`);
+  files.set(README, page);
+}
+
 let stale = 0;
-const settle = (path: string, text: string): void => {
+const settle = (path: string, content: string): void => {
   const full = join(ROOT, path);
-  if (existsSync(full) && readFileSync(full, 'utf8') === text) return;
+  if (existsSync(full) && readFileSync(full, 'utf8') === content) return;
   stale++;
   if (!check) {
     mkdirSync(dirname(full), { recursive: true });
-    writeFileSync(full, text);
+    writeFileSync(full, content);
   }
   process.stdout.write(`${check ? 'stale' : 'written'}: ${path}\n`);
 };
-for (const [path, text] of files) settle(path, text);
+for (const [path, content] of files) settle(path, content);
 
 // The last one: helm renders it from those above.
 const INSTALL = 'manifests/install.yaml';

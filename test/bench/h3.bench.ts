@@ -173,7 +173,7 @@ class AnswerApp implements ServerApp, RequestHandler {
   onResponseSent(): void {}
 }
 
-function serveCase(name: string, pairs: readonly Pair[]): Case {
+function serveCase(name: string, pairs: readonly Pair[], after: Uint8Array = new Uint8Array(0)): Case {
   const limits = {
     headerBytes: 65_536,
     headerCount: 128,
@@ -184,7 +184,7 @@ function serveCase(name: string, pairs: readonly Pair[]): Case {
     maxStreams: 128,
     keepAliveMs: 0,
   };
-  const bytesOfRequest = request([], pairs);
+  const bytesOfRequest = concat(request([], pairs), after);
   return {
     name,
     run(n) {
@@ -213,6 +213,10 @@ function serveCase(name: string, pairs: readonly Pair[]): Case {
   };
 }
 
+/** A body that is passed on as it comes: its share of reading frames, without what a backend costs. */
+const UPLOAD: readonly Pair[] = [[':method', 'POST'], ...PSEUDO.slice(1), [':path', '/upload']];
+const body = frame(0, Buffer.alloc(64 * 1024, 0x61));
+
 export const cases: Case[] = [
   frameCase,
   decodeCase('qpack: decode and check, curl', CURL),
@@ -222,4 +226,5 @@ export const cases: Case[] = [
   encodeCase('qpack: encode a short answer', SHORT_RESPONSE, false),
   serveCase('h3: serve a request of curl', CURL),
   serveCase('h3: serve a request of Chrome', CHROME),
+  serveCase('h3: serve a request with a body of 64 KiB', UPLOAD, body),
 ];

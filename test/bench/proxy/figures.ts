@@ -51,20 +51,20 @@ export function percentile(sorted: ArrayLike<number>, hundredths: number): numbe
   return sorted[Math.max(0, rank - 1)] ?? NaN;
 }
 
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+export const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 const micros = (ticks: number, requests: number, ticksPerSecond: number): number => (ticks * 1e6) / ticksPerSecond / requests;
 
 export function figuresOf(samples: readonly Sample[], ticksPerSecond: number): Figures {
   const rounds = samples.map((s) => micros(s.ticks, s.requests, ticksPerSecond));
   const cpuMicros = median(rounds);
-  const failed = sum(samples.map((s) => s.failures));
+  const failed = total(samples.map((s) => s.failures));
   return {
     requestsPerSecond: median(samples.map((s) => s.requests / s.seconds)),
     cpuMicros,
     mainMicros: median(samples.map((s) => micros(s.mainTicks, s.requests, ticksPerSecond))),
     requestsPerCpuSecond: 1e6 / cpuMicros,
     rounds,
-    failedPerMille: (failed * 1000) / Math.max(1, failed + sum(samples.map((s) => s.requests))),
+    failedPerMille: (failed * 1000) / Math.max(1, failed + total(samples.map((s) => s.requests))),
   };
 }
 
@@ -79,7 +79,7 @@ export const latencyOf = (rounds: readonly Delays[], offered: number): Latency =
 export const perConnection = (before: number, after: number, connections: number): number => (after - before) / connections;
 
 /** Of all connections, those of the worker that has most. */
-export const largestShare = (connections: readonly number[]): number => Math.max(...connections) / Math.max(1, sum(connections));
+export const largestShare = (connections: readonly number[]): number => Math.max(...connections) / Math.max(1, total(connections));
 
 /** How many times dearer the second is: CPU, memory, time. */
 export const ratio = (ours: number | undefined, theirs: number | undefined): number | null =>

@@ -66,12 +66,12 @@ export function latencyArguments(row: LatencyRow, port: number, perSecond: numbe
   return [...common(port), ...shape, `--log-file=${log}`, `https://${HOST}${path}`];
 }
 
-/** How long connections that a script opens lie idle between their two requests. */
-export const idleSeconds = (connections: number): number => connections / dialsPerSecond(connections) + 14;
+/** How long it takes to open so many. */
+export const dialSeconds = (connections: number): number => connections / dialsPerSecond(connections);
 
-/** One request when a connection opens and one when the idle time is over. */
-export const idleScript = (connections: number, path: string): string =>
-  [0, idleSeconds(connections) * 1000].map((ms) => `${ms.toFixed(1)}\thttps://${HOST}${path}\n`).join('');
+/** One request when a connection opens and one after so many seconds. */
+export const idleScript = (seconds: number, path: string): string =>
+  [0, seconds * 1000].map((ms) => `${ms.toFixed(1)}\thttps://${HOST}${path}\n`).join('');
 
 export const idleArguments = (connections: number, port: number, script: string): string[] => [
   ...common(port),

@@ -2,30 +2,52 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { perConnection } from '../figures.ts';
-import { faultOf, idleArguments, idleScript, idleSeconds, parseH2load } from '../h2load.ts';
+import { dialSeconds, faultOf, idleArguments, idleScript, parseH2load } from '../h2load.ts';
 import { Program, wait } from '../program.ts';
 import { PATHS, SMALL_BYTES, type IdleRow } from '../rows.ts';
 import { CPU, TOOLS, type Setting, type Subject } from '../setting.ts';
 import { rssBytes } from '../stat.ts';
 
 const LOAD_MS = 300_000;
-/** How long the last connection has been idle when memory is read, and how long after a warm-up it is read before. */
-const SETTLE_MS = 9_000;
+/** How long the last connection has been idle when memory is read. */
+const SETTLE = 9;
+/** Connections are held so much longer than they need to be: dialling may take its time. */
+const MARGIN = 6;
+/** Of the connections, those that are open before the growth is measured: what a process has spare is used up by them. */
+const BEFORE = 1 / 8;
 
-/** Every connection makes a request when it opens and one at the end: that all of them lived in between is shown by the answers. */
+/** Idle connections; each makes a request when it opens and one at the end, so that all of them are shown to have lived in between. */
+class Held {
+  readonly #connections: number;
+  readonly #program: Program;
+
+  constructor(s: Setting, subject: Subject, connections: number, seconds: number) {
+    const script = join(s.dir, `idle-${subject.port}-${connections}`);
+    writeFileSync(script, idleScript(seconds, PATHS.small));
+    const args = ['run', ...idleArguments(connections, subject.port, script)];
+    this.#connections = connections;
+    this.#program = new Program(join(TOOLS, 'h2load'), args, { cpu: CPU.load });
+  }
+
+  async ended(): Promise<void> {
+    const timer = setTimeout(() => this.#program.signal('SIGKILL'), LOAD_MS);
+    await this.#program.ended;
+    clearTimeout(timer);
+    const fault = faultOf(parseH2load(this.#program.lines.join('\n')), this.#connections * 2, SMALL_BYTES);
+    if (fault !== null) throw new Error(fault);
+  }
+}
+
+/** What a connection more costs, of all that come after the first ones. */
 export async function measureIdle(s: Setting, subject: Subject, row: IdleRow): Promise<number> {
-  const script = join(s.dir, `idle-${subject.port}`);
-  writeFileSync(script, idleScript(row.connections, PATHS.small));
-  await wait(SETTLE_MS);
+  const first = Math.max(1, Math.round(row.connections * BEFORE));
+  const seconds = dialSeconds(row.connections) + SETTLE + MARGIN;
+  const spare = new Held(s, subject, first, dialSeconds(first) + SETTLE + seconds);
+  await wait((dialSeconds(first) + SETTLE) * 1000);
   const before = rssBytes(subject.workers);
-  const args = ['run', ...idleArguments(row.connections, subject.port, script)];
-  const program = new Program(join(TOOLS, 'h2load'), args, { cpu: CPU.load });
-  await wait(idleSeconds(row.connections) * 1000 - 14_000 + SETTLE_MS);
+  const rest = new Held(s, subject, row.connections, seconds);
+  await wait((dialSeconds(row.connections) + SETTLE) * 1000);
   const after = rssBytes(subject.workers);
-  const timer = setTimeout(() => program.signal('SIGKILL'), LOAD_MS);
-  await program.ended;
-  clearTimeout(timer);
-  const fault = faultOf(parseH2load(program.lines.join('\n')), row.connections * 2, SMALL_BYTES);
-  if (fault !== null) throw new Error(fault);
+  await Promise.all([spare.ended(), rest.ended()]);
   return perConnection(before, after, row.connections);
 }

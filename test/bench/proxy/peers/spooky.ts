@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HOST } from '../h2load.ts';
-import { Program } from '../program.ts';
+import { freeUdpPort, Program } from '../program.ts';
 import { PATHS, routeHost } from '../rows.ts';
 import { CPU, ROOT, type Ask, type Setting, type Subject } from '../setting.ts';
 
@@ -16,13 +16,13 @@ spec:
 `;
 
 /** Limits stay on; only what one load generator on one address would run into is raised. Three more Upstreams make the router choose. */
-export const spookyDocuments = (s: Setting, ask: Ask): string =>
+export const spookyDocuments = (s: Setting, port: number, ask: Ask): string =>
   `apiVersion: spooky.dev/v1alpha1
 kind: Listener
 metadata: {name: public}
 spec:
   addresses: ["127.0.0.1"]
-  port: 0
+  port: ${port}
   tls: {certificateRefs: [{files: {cert: ${s.cert}, key: ${s.key}}}]}
   quic: {idleTimeout: 5m}
   limits: {connectionsPerAddress: 20000}
@@ -82,7 +82,8 @@ async function workersOf(admin: string): Promise<readonly Worker[]> {
 export async function startSpooky(s: Setting, ask: Ask, o: SpookyOptions): Promise<SpookySubject> {
   const dir = join(s.dir, ask.folder);
   mkdirSync(dir);
-  writeFileSync(join(dir, 'spooky.yaml'), spookyDocuments(s, ask));
+  const port = await freeUdpPort();
+  writeFileSync(join(dir, 'spooky.yaml'), spookyDocuments(s, port, ask));
   const env = {
     ...(o.inspect === true ? { NODE_OPTIONS: '--inspect-port=0' } : {}),
     ...(o.addon === undefined ? {} : { SPOOKY_NATIVE: o.addon }),
@@ -95,7 +96,7 @@ export async function startSpooky(s: Setting, ask: Ask, o: SpookyOptions): Promi
   return {
     name: o.name,
     version: ready.engineVersion,
-    port: Number(/:(\d+)/.exec(JSON.stringify(ready.listeners))?.[1] ?? 0),
+    port,
     root: program.pid,
     workers: workers.map((w) => w.pid),
     program,

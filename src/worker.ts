@@ -1,5 +1,5 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
-import { Cells, WORKER_METRICS, type Row, type RowReading } from './contract/cells.ts';
+import { Cells, type Row, type RowReading, type WorkerMetric } from './contract/cells.ts';
 import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
@@ -165,11 +165,9 @@ const sendSlices = <Item>(items: readonly Item[], make: (slice: readonly Item[],
   next();
 };
 
-/** Rows come into being on first use: what has never counted anything does not travel. Gauges always do. */
-const used = (row: RowReading): boolean => {
-  if (WORKER_METRICS[row.metric].type === 'gauge') return true;
-  for (const value of row.values) if (value !== 0) return true;
-  return false;
+const rowsFor = (only: WorkerMetric | null): RowReading[] => {
+  edge?.measure(only === 'connections_active');
+  return cells.readUsed(only);
 };
 
 const drain = (timeoutMs: number): void => {
@@ -207,7 +205,7 @@ const receive = (message: ToWorker): void => {
       edge?.endpoints(message.lists);
       return;
     case 'cells':
-      return sendSlices<RowReading>((edge?.read() ?? cells.read()).filter(used), (rows, last) => ({
+      return sendSlices<RowReading>(rowsFor(message.only ?? null), (rows, last) => ({
         type: 'cells',
         id: message.id,
         rows,

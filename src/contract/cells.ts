@@ -84,6 +84,8 @@ export class Cells {
   private used = 0;
   /** By row: thousands are dropped at once when Upstreams go. */
   private readonly rows = new Map<Row, RowInfo>();
+  /** Gauges of Upstreams that were told: those that are zero again, too. */
+  private readonly told = new Set<Row>();
   private readonly resting: { readonly at: number; readonly width: number }[] = [];
   private readonly index = new Map<WorkerMetric, Map<string, Row>>();
 
@@ -107,15 +109,17 @@ export class Cells {
   }
 
   /** Ends the rows of an object that is gone: `labels` as given to `row`. Their numbers rest before they are used again, so that late counts of requests in flight hit nothing. */
-  drop(metric: WorkerMetric, ...labels: string[]): void {
+  drop(metric: WorkerMetric, ...labels: string[]): Row | null {
     const byLabels = this.index.get(metric);
     const key = JSON.stringify(labels);
     const at = byLabels?.get(key);
-    if (byLabels === undefined || at === undefined) return;
+    if (byLabels === undefined || at === undefined) return null;
     byLabels.delete(key);
     const gone = this.rows.get(at) as RowInfo;
     this.rows.delete(at);
+    this.told.delete(at);
     this.resting.push({ at, width: gone.width });
+    return at;
   }
 
   add(row: Row, n: number): void {
@@ -164,12 +168,33 @@ export class Cells {
     return at;
   }
 
+  /**
+   * What there is to tell: counters that have counted, gauges, and of gauges that each Upstream has those that were ever anything but zero. Ten thousand
+   * Upstreams that nobody asks for cost a look at their numbers.
+   */
+  readUsed(only: WorkerMetric | null = null): RowReading[] {
+    const found: RowReading[] = [];
+    for (const row of this.rows.values()) if ((only === null || row.metric === only) && this.tells(row)) found.push(this.reading(row));
+    return found;
+  }
+
+  private tells({ metric, at, width }: RowInfo): boolean {
+    const { type, labels } = WORKER_METRICS[metric];
+    if (type === 'gauge' && !(labels as readonly string[]).includes('upstream')) return true;
+    for (let i = at; i < at + width; i++) {
+      if (this.values[i] === 0) continue;
+      if (type === 'gauge') this.told.add(at);
+      return true;
+    }
+    return this.told.has(at);
+  }
+
+  private reading(r: RowInfo): RowReading {
+    return { metric: r.metric, labels: r.labels, values: Array.from(this.values.subarray(r.at, r.at + r.width)) };
+  }
+
   /** Every row as counted since this process started. */
   read(): RowReading[] {
-    return Array.from(this.rows.values(), (r) => ({
-      metric: r.metric,
-      labels: r.labels,
-      values: Array.from(this.values.subarray(r.at, r.at + r.width)),
-    }));
+    return Array.from(this.rows.values(), (r) => this.reading(r));
   }
 }

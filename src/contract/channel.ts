@@ -2,7 +2,7 @@
  * Every message between the main process and a worker. `fork` with `serialization: 'advanced'` carries them; none is larger than 64 KiB:
  * longer byte strings are cut into `chunk`s.
  */
-import type { RowReading } from './cells.ts';
+import type { RowReading, WorkerMetric } from './cells.ts';
 import type { EndpointList, PartHash } from './snapshot/parts.ts';
 
 export const MESSAGE_BYTES = 64 * 1024;
@@ -72,7 +72,8 @@ export type ToWorker =
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
   /** A list that is longer than a message: it holds from its last piece on. */
   | { readonly type: 'piece'; readonly piece: EndpointList; readonly last: boolean }
-  | { readonly type: 'cells'; readonly id: number }
+  /** `only`: the rows of one metric; absent: all that there is to tell. */
+  | { readonly type: 'cells'; readonly id: number; readonly only?: WorkerMetric }
   | { readonly type: 'activity'; readonly id: number }
   /** The listener's share of `limits.connections` for this worker. */
   | { readonly type: 'share'; readonly listener: string; readonly connections: number }

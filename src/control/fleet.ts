@@ -1,5 +1,5 @@
 /** The workers as one: started, brought to a state, counted, drained. */
-import type { Cells } from '../contract/cells.ts';
+import type { Cells, RowReading } from '../contract/cells.ts';
 import type { EndpointActivity, FromWorker, ToWorker, WorkerStart } from '../contract/channel.ts';
 import type { EndpointList, ListenerPart } from '../contract/snapshot/index.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -154,12 +154,22 @@ export class Fleet {
   async collect(): Promise<void> {
     await this.collectors.cells(
       () => this.supervisor.present(),
-      (worker, rows) => {
-        const source = this.processes.get(worker);
-        if (source !== undefined) this.o.families.fold(source, rows);
-      },
+      (worker, rows) => this.fold(worker, rows),
     );
     this.o.families.fold('main', this.o.cells.read());
+  }
+
+  /** What shares are made of: every second, and so without all the rest. */
+  private countConnections(): Promise<void> {
+    return this.collectors.connections(
+      () => this.supervisor.present(),
+      (worker, rows) => this.fold(worker, rows),
+    );
+  }
+
+  private fold(worker: number, rows: readonly RowReading[]): void {
+    const source = this.processes.get(worker);
+    if (source !== undefined) this.o.families.fold(source, rows);
   }
 
   activity(add: (activity: EndpointActivity) => void): Promise<void> {
@@ -327,7 +337,7 @@ export class Fleet {
   private shareLoop(): void {
     this.o.clock.after(SHARE_MS, () => {
       if (this.stopping) return;
-      this.collect()
+      this.countConnections()
         .then(() => this.shares.update(this.o.listeners()))
         .catch((e: unknown) => this.o.log.error('internal error', { where: 'share', error: e }))
         .finally(() => this.shareLoop());

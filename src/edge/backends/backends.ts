@@ -35,6 +35,8 @@ export class Backends {
   private readonly groups = new Map<GroupId, Set<Group>>();
   private readonly endpoints = new Map<string, Endpoint>();
   private readonly shared = new WeakMap<GroupPart, Shared>();
+  /** Rows that were not zero when they were last measured. */
+  private readonly measured = new Set<Row>();
   /** How many groups of an upstream there are: its rows go with the last one. */
   private readonly upstreams = new Map<string, number>();
 
@@ -91,30 +93,25 @@ export class Backends {
     return out;
   }
 
-  /** Refreshes the gauges; called when somebody asks for the counters. */
+  /** Refreshes the gauges; called when somebody asks for the counters. Most of fifty thousand endpoints have no connection, and no row. */
   measure(): void {
     const { cells, metricsDetail } = this.options;
     const sums = new Map<Row, number>();
-    const seen = new Set<Endpoint>();
+    for (const row of this.measured) sums.set(row, 0);
     const add = (row: Row, n: number): void => void sums.set(row, (sums.get(row) ?? 0) + n);
-    for (const alike of this.groups.values()) {
-      for (const group of alike) {
-        const upstream = this.labelOf(group.part);
-        const open = cells.row('backend_connections', upstream, 'open');
-        const connecting = cells.row('backend_connections', upstream, 'connecting');
-        for (const { endpoint } of group.members) {
-          // Of the group as it was before a change and as it is now.
-          if (seen.has(endpoint)) continue;
-          seen.add(endpoint);
-          add(open, endpoint.pool.connections);
-          add(connecting, endpoint.pool.connecting);
-          if (metricsDetail === 'endpoint') add(cells.row('endpoint_active_requests', upstream, endpoint.label), endpoint.active);
-        }
-        add(open, 0);
-        add(connecting, 0);
+    for (const { upstream, label, pool, active } of this.endpoints.values()) {
+      const { connections, connecting } = pool;
+      if (connections + connecting > 0) {
+        add(cells.row('backend_connections', upstream, 'open'), connections);
+        add(cells.row('backend_connections', upstream, 'connecting'), connecting);
       }
+      if (metricsDetail === 'endpoint') add(cells.row('endpoint_active_requests', upstream, label), active);
     }
-    for (const [row, value] of sums) cells.set(row, value);
+    this.measured.clear();
+    for (const [row, value] of sums) {
+      cells.set(row, value);
+      if (value !== 0) this.measured.add(row);
+    }
   }
 
   /** Ends every connection: requests in flight fail. */
@@ -138,7 +135,7 @@ export class Backends {
     this.upstreams.delete(label);
     const { cells } = this.options;
     cells.drop('panic_total', label);
-    for (const state of ['open', 'connecting']) cells.drop('backend_connections', label, state);
+    for (const state of ['open', 'connecting']) this.forgetRow(cells.drop('backend_connections', label, state));
   }
 
   private populate(group: Group, list: EndpointList): void {
@@ -164,7 +161,11 @@ export class Backends {
     if (--endpoint.users > 0) return;
     this.endpoints.delete(endpoint.identity);
     endpoint.pool.retire();
-    this.options.cells.drop('endpoint_active_requests', this.labelOf(group.part), endpoint.label);
+    this.forgetRow(this.options.cells.drop('endpoint_active_requests', this.labelOf(group.part), endpoint.label));
+  }
+
+  private forgetRow(row: Row | null): void {
+    if (row !== null) this.measured.delete(row);
   }
 
   private endpoint(part: GroupPart, info: EndpointInfo): Endpoint {
@@ -179,7 +180,7 @@ export class Backends {
       this.waiting,
       this.options.wheel,
     );
-    const endpoint = new Endpoint(identity, info.label, info.address, info.port, info.host, pool);
+    const endpoint = new Endpoint(identity, this.labelOf(part), info.label, info.address, info.port, info.host, pool);
     this.endpoints.set(identity, endpoint);
     return endpoint;
   }

@@ -7,6 +7,8 @@ import type { Pool, Waiting } from './pool.ts';
  */
 export class Endpoint {
   readonly identity: string;
+  /** The label of its Upstream in metrics. */
+  readonly upstream: string;
   readonly label: string;
   readonly address: string;
   readonly port: number;
@@ -17,8 +19,9 @@ export class Endpoint {
   /** Groups that hold it. */
   users = 0;
 
-  constructor(identity: string, label: string, address: string, port: number, host: string, pool: Pool) {
+  constructor(identity: string, upstream: string, label: string, address: string, port: number, host: string, pool: Pool) {
     this.identity = identity;
+    this.upstream = upstream;
     this.label = label;
     this.address = address;
     this.port = port;

@@ -48,6 +48,8 @@ export interface Edge {
   share(listener: string, connections: number): void;
   /** From now on these workers take what would begin a connection here. */
   succeed(workers: readonly number[]): void;
+  /** Refreshes the gauges: all, or those of listeners. */
+  measure(listeners?: boolean): void;
   /** Every row, gauges refreshed. */
   read(): RowReading[];
   activity(): EndpointActivity[];
@@ -164,9 +166,13 @@ class WorkerEdge implements Edge {
     for (const listener of this.active.views.keys()) this.guarded('succeed', () => listener.succeed(workers));
   }
 
-  read(): RowReading[] {
+  measure(listeners = false): void {
     for (const listener of this.active.views.keys()) this.guarded('measure', () => listener.measure());
-    this.guarded('measure', () => this.plant.backends.measure());
+    if (!listeners) this.guarded('measure', () => this.plant.backends.measure());
+  }
+
+  read(): RowReading[] {
+    this.measure();
     return this.plant.cells.read();
   }
 

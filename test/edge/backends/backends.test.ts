@@ -43,6 +43,10 @@ function rig(metricsDetail: 'listener' | 'upstream' | 'endpoint' = 'upstream') {
   return { backends, cells, dialled, reading };
 }
 
+/** A request that waits for a connection: one is dialled. */
+const dial = (group: { choose(h: number): { open(...args: unknown[]): unknown } | null }): void =>
+  void group.choose(0)?.open({} as never, true, {} as never, 250);
+
 const picks = (group: { choose(h: number): { label: string } | null }, n = 12): string[] =>
   [...new Set(Array.from({ length: n }, () => group.choose(0)?.label ?? 'none'))].sort();
 
@@ -148,6 +152,11 @@ test('the rows of an upstream go with its last group', () => {
       .sort();
   const old = backends.group(part(), { type: 'RoundRobin' });
   const next = backends.group(part(), { type: 'Random' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  backends.measure();
+  // Nobody has asked for it: there is nothing to tell of connections.
+  expect(rows()).toEqual(['panic_total']);
+  dial(old as never);
   backends.measure();
   expect(rows()).toEqual(['backend_connections', 'backend_connections', 'panic_total']);
   backends.release(old);
@@ -162,6 +171,8 @@ test('detail listener: no row names an upstream, and they stay while there is an
     backends.group({ ...part(), id: name as GroupId, upstream: { namespace: 'web', name } }, { type: 'RoundRobin' });
   const a = of('a');
   of('b');
+  backends.setEndpoints({ group: 'b' as GroupId, sequence: 1, list: [info(1)] });
+  dial(backends.group({ ...part(), id: 'b' as GroupId, upstream: { namespace: 'web', name: 'b' } }, { type: 'Random' }) as never);
   backends.measure();
   const labels = () => cells.read().map((r) => [r.metric, ...r.labels].join(' '));
   const rows = ['panic_total ', 'backend_connections  open', 'backend_connections  connecting'];
@@ -181,4 +192,20 @@ test('gauges of endpoints that are alike in two groups of an upstream are sums, 
   }
   backends.measure();
   expect(reading('endpoint_active_requests')).toBe(5);
+});
+
+test('a gauge that was not zero is told when it is again, and of Upstreams that nobody asked for nothing is', () => {
+  const { backends, cells } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  const told = () => {
+    backends.measure();
+    return cells.readUsed().map((r) => `${r.labels.join(' ')} ${r.values[0]}`);
+  };
+  expect(told()).toEqual([]);
+  dial(group as never);
+  expect(told()).toEqual(['default/api connecting 1']);
+  backends.setEndpoints({ group: ID, sequence: 2, list: [info(2)] });
+  expect(told()).toEqual(['default/api connecting 0']);
+  expect(told()).toEqual(['default/api connecting 0']);
 });

@@ -275,6 +275,33 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(readdirSync(node.runtime)).toEqual([]);
   }, 120_000);
 
+  test('from one that was told to end, and drains', async () => {
+    const old = await start(['--workers', '2', '--drain-delay', '1h']);
+    const load = new Load(3, 2);
+    await load.more(100);
+    old.child.kill('SIGTERM');
+    await eventually(() => Promise.resolve(expect(old.logs('draining')).toHaveLength(1)));
+    const next = await start(['--workers', '1']);
+    expect(next.ready).toMatchObject({ tookOverFrom: old.child.pid });
+    await load.more(100);
+    // Nobody comes any more: the rest of the hour is not waited for.
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    await load.more(100);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+  }, 120_000);
+
+  test('of two that start at once one takes over from the other', async () => {
+    const both = await Promise.all([start(['--workers', '1']), start(['--workers', '1'])]);
+    const [old, next] = both[0].ready['tookOverFrom'] === undefined ? both : [both[1], both[0]];
+    expect([old.ready['tookOverFrom'], next.ready['tookOverFrom']]).toEqual([undefined, old.child.pid]);
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    const load = new Load(1, 1);
+    await load.more(20);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+  }, 60_000);
+
   test('what cannot take over leaves everything as it was, and says why', async () => {
     const old = await start(['--workers', '2']);
     const load = new Load(3, 1);

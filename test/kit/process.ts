@@ -1,7 +1,8 @@
 import { afterAll } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 
 /** Children of this test file; whatever a test forgets or fails before stopping is stopped after the last one. */
 const running = new Set<Child>();
@@ -199,25 +200,38 @@ export async function eventually<T>(ask: () => Promise<T>, timeoutMs = 10_000, e
   }
 }
 
+/** Below those that the kernel gives to whoever asks for any: what other tests dial from meanwhile does not take it. */
+const LOW_PORT = 12_000;
+const HIGH_PORT = 32_000;
+const PORT_ATTEMPTS = 100;
+
+async function freePort(isFree: (port: number) => Promise<boolean>): Promise<number> {
+  for (let i = 0; i < PORT_ATTEMPTS; i++) {
+    const port = randomInt(LOW_PORT, HIGH_PORT);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`no port between ${LOW_PORT} and ${HIGH_PORT} is free`);
+}
+
 /** A UDP port that was free a moment ago, for programs that must be told one. */
 export function freeUdpPort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
-    socket.once('error', reject);
-    socket.bind(0, '127.0.0.1', () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
-  });
+  return freePort(
+    (port) =>
+      new Promise((resolve) => {
+        const socket = createSocket('udp4');
+        socket.once('error', () => resolve(false));
+        socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)));
+      }),
+  );
 }
 
 export function freeTcpPort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
+  return freePort(
+    (port) =>
+      new Promise((resolve) => {
+        const server = createServer();
+        server.once('error', () => resolve(false));
+        server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+      }),
+  );
 }

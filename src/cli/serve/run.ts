@@ -33,6 +33,7 @@ import { Servers } from './servers.ts';
 import { Succession, type Identity } from './takeover.ts';
 
 const NO_WORKERS = { count: 0, why: 'this role has none' } as const;
+const NEVER = new Promise<never>(() => {});
 /** How long a drain waits for what the cluster is still to be told. */
 const RELEASE_MS = 2000;
 
@@ -144,18 +145,25 @@ class Run {
       if (fault !== null) return this.fail(EXIT.bind, fault);
     }
     const started = await Promise.race([service.start(compiled, problems, state), stopping.first]);
-    if (started === null) return EXIT.ok;
-    if (!started.ok) return this.startFailed(started, compiled);
+    if (started === null) return this.retreat(service, EXIT.ok);
+    if (!started.ok) return this.retreat(service, await this.startFailed(started, compiled));
     const serving = await Promise.race([service.whenServing().then(() => true), stopping.first]);
+    if (serving === null && takesOver !== null) return this.retreat(service, EXIT.ok);
     if (serving !== null && this.succession !== null) {
-      const refused = await this.takeOver(this.succession, service, identity.value, takesOver !== null);
-      if (refused !== null) return refused;
+      const refused = await this.takeOver(this.succession, service, identity.value, takesOver !== null, stopping.first);
+      if (refused !== null) return this.retreat(service, refused);
     }
     this.ready(service, takesOver);
     notifyReady(this.o.io.env, this.log);
     this.feed.serving();
-    await Promise.race([stopping.first, this.succession?.handed ?? stopping.first]);
-    return Promise.race([this.drain(service), stopping.second]);
+    const handed = await Promise.race([stopping.first.then(() => false), this.handed.then(() => true)]);
+    return Promise.race([this.drain(service, handed), stopping.second]);
+  }
+
+  /** Leaves the field to the process that was to be taken over from, if any. */
+  private async retreat(service: Service, code: number): Promise<number> {
+    await this.succession?.retreat(service, this.settings.drainTimeout);
+    return code;
   }
 
   /** Key, number, engine and folder: as this process was told, or as the one says that it takes over from. */
@@ -185,11 +193,34 @@ class Run {
   }
 
   /** The addresses that only one process has change hands; without another process there is only the socket for the next one. */
-  private async takeOver(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
+  private async takeOver(
+    succession: Succession,
+    service: Service,
+    identity: Identity,
+    fromAnother: boolean,
+    stop: Promise<null>,
+  ): Promise<number | null> {
+    let done = false;
+    const stopped = stop.then(() => {
+      // The other one goes on then.
+      if (!done) succession.abandon();
+      return EXIT.ok;
+    });
+    const ended = await Promise.race([this.takeAddresses(succession, service, identity, fromAnother), stopped]);
+    done = true;
+    return ended;
+  }
+
+  private async takeAddresses(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
     const free = await succession.takeAddresses();
     if (!free.ok) return this.fail(EXIT.invalid, free.error);
     const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.establish(service, identity));
     return fault === null ? null : this.fail(EXIT.bind, fault);
+  }
+
+  /** Another process serves instead of this one. */
+  private get handed(): Promise<null> {
+    return this.succession?.handed ?? NEVER;
   }
 
   async end(): Promise<void> {
@@ -306,12 +337,14 @@ class Run {
     if (logLevel !== this.log.level()) this.service?.setLevel(logLevel);
   }
 
-  private async drain(service: Service): Promise<number> {
-    const { drainDelay, drainTimeout } = this.settings;
+  /** `handed`: nobody new comes here any more, so there is nothing to wait for. */
+  private async drain(service: Service, handed: boolean): Promise<number> {
+    const { drainTimeout } = this.settings;
+    const drainDelay = handed ? 0 : this.settings.drainDelay;
     this.log.info('draining', { delayMs: drainDelay, timeoutMs: drainTimeout });
     service.beginDrain();
     await Promise.race([this.feed.drain(), new Promise<void>((resolve) => systemClock.after(RELEASE_MS, resolve))]);
-    if (drainDelay > 0) await new Promise<void>((resolve) => systemClock.after(drainDelay, resolve));
+    if (drainDelay > 0) await Promise.race([new Promise<void>((resolve) => systemClock.after(drainDelay, resolve)), this.handed]);
     await service.drain(drainTimeout);
     this.log.info('drained');
     return EXIT.ok;

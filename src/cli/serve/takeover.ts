@@ -15,6 +15,9 @@ import type { Servers } from './servers.ts';
 /** How long handshakes whose client had a Retry from us may still begin here: their ids name our workers. */
 const GRACE_MS = 1000;
 
+/** Whoever is there may end, and another one come, while we ask. */
+const ATTEMPTS = 5;
+
 /** What this process is, whether it has made that up or was told. */
 export interface Identity {
   readonly installationKey: Uint8Array;
@@ -37,36 +40,51 @@ export interface SuccessionOptions {
 export class Succession implements TakeoverHost {
   /** Another process serves instead of this one: what is left is to drain. */
   readonly handed: Promise<null>;
+  readonly established: Promise<void>;
   private readonly o: SuccessionOptions;
   private readonly server: TakeoverServer;
   private resolveHanded: (value: null) => void = () => {};
+  private resolveEstablished: () => void = () => {};
   /** The tree that this one takes, or took, over from, while there is any of it. */
   private predecessor: Takeover | null = null;
   private identity: Identity | null = null;
+  private engine = '';
   private service: Service | null = null;
   private over = false;
 
   constructor(o: SuccessionOptions) {
     this.o = o;
     this.handed = new Promise((resolve) => (this.resolveHanded = resolve));
+    this.established = new Promise((resolve) => (this.resolveEstablished = resolve));
     this.server = new TakeoverServer({ path: o.path, clock: o.clock, log: o.log, host: this });
   }
 
   // From a running process to this one
 
-  /** What a running process gives us, or null when there is none. */
+  /** What a running process gives us. null when there is none: then the socket is ours, so that of two that start at once one waits for the other. */
   async ask(workers: number): Promise<Result<Offer | null, string>> {
-    const { path, version, clock, log } = this.o;
-    const asked = await askForTakeover(path, { pid: process.pid, version }, clock);
-    if (!asked.ok || asked.value === null) return asked.ok ? ok(null) : err(`--takeover: ${asked.error}`);
-    const { offer } = asked.value;
-    this.predecessor = asked.value;
+    const { path, version, clock } = this.o;
+    for (let i = 0; i < ATTEMPTS; i++) {
+      const asked = await askForTakeover(path, { pid: process.pid, version }, clock);
+      if (!asked.ok) return err(`--takeover: ${asked.error}`);
+      if (asked.value !== null && asked.value !== 'gone') return this.begin(asked.value, workers);
+      const fault = asked.value === null ? await this.listen() : 'EADDRINUSE';
+      if (fault === null) return ok(null);
+      if (fault !== 'EADDRINUSE') return err(fault);
+    }
+    return err(`--takeover: ${path}: whoever listens there ends again and again, or is no spooky`);
+  }
+
+  private begin(takeover: Takeover, workers: number): Result<Offer, string> {
+    const { path, log } = this.o;
+    const { offer } = takeover;
+    this.predecessor = takeover;
     log.always(`taking over from pid ${offer.pid}`, { from: offer.pid, version: offer.version, socket: path });
     if (offer.numbers.length + workers > MAX_NUMBERS)
       return err(`--takeover: ${workers} workers beside ${offer.numbers.length} that run are more than ${MAX_NUMBERS}`);
     this.o.numbers.reserve(offer.numbers);
     this.o.claims.inherit(offer.ports);
-    asked.value.gone.then(
+    takeover.gone.then(
       () => this.alone(),
       () => {},
     );
@@ -101,19 +119,48 @@ export class Succession implements TakeoverHost {
 
   /** From now on this process can be taken over from; the one before it may go. What is wrong, or null. */
   async establish(service: Service, identity: Identity): Promise<string | null> {
+    const fault = this.server.listening ? null : await this.listen();
+    if (fault !== null) return fault === 'EADDRINUSE' ? `--takeover: somebody listens at ${this.o.path}` : fault;
+    if (this.over) return null;
     this.service = service;
     this.identity = identity;
+    this.engine = service.fleet.facts()[0]?.engine ?? '';
+    this.predecessor?.ready();
+    this.resolveEstablished();
+    return null;
+  }
+
+  private async listen(): Promise<string | null> {
     try {
       await this.server.listen();
+      return null;
     } catch (e) {
+      if ((e as NodeJS.ErrnoException).code === 'EADDRINUSE') return 'EADDRINUSE';
       return `--takeover: ${this.o.path} cannot be listened at: ${e instanceof Error ? e.message : String(e)}`;
     }
-    this.predecessor?.ready();
-    return null;
   }
 
   get tookOverFrom(): number | null {
     return this.predecessor?.offer.pid ?? null;
+  }
+
+  /** From now on nothing is taken over, if it has not been yet. */
+  abandon(): void {
+    this.over = true;
+  }
+
+  /**
+   * This process will not serve after all, though its workers have sockets already: who came to them is not cut but sent away, and whoever comes
+   * now goes to the one that goes on.
+   */
+  async retreat(service: Service, drainMs: number): Promise<void> {
+    const { predecessor } = this;
+    if (predecessor === null) return;
+    service.fleet.succeed(predecessor.offer.own);
+    await this.o.servers.close();
+    this.close();
+    await new Promise<void>((resolve) => this.o.clock.after(GRACE_MS, resolve));
+    await service.drain(drainMs);
   }
 
   private alone(): void {
@@ -126,15 +173,17 @@ export class Succession implements TakeoverHost {
 
   offer(): Omit<Offer, 'type'> | null {
     const { service, identity } = this;
-    if (this.over || service === null || service.draining() || identity === null || identity.folder === null) return null;
+    // One that drains offers as well: the sooner there is another one, the fewer clients are refused.
+    if (this.over || service === null || identity === null || identity.folder === null) return null;
     return {
       pid: process.pid,
       version: this.o.version,
       installationKey: identity.installationKey,
       nodeId: identity.nodeId,
       folder: identity.folder.path,
-      engine: service.fleet.facts()[0]?.engine ?? '',
+      engine: this.engine,
       numbers: [...this.o.numbers.inUse(), ...(this.predecessor?.offer.numbers ?? [])],
+      own: this.o.numbers.inUse(),
       ports: this.o.claims.ports(),
     };
   }
@@ -161,7 +210,9 @@ export class Succession implements TakeoverHost {
   }
 
   close(): void {
+    this.over = true;
     this.server.close();
     this.predecessor?.close();
+    this.predecessor = null;
   }
 }

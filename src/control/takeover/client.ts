@@ -6,7 +6,8 @@ import { Lines, type Silence } from './lines.ts';
 import { fromOld, PROTOCOL, type FromOld, type Offer } from './messages.ts';
 
 const CONNECT_MS = 5000;
-const OFFER_MS = 10_000;
+/** It may be starting itself. */
+const OFFER_MS = 130_000;
 const RELEASE_MS = 15_000;
 
 export interface Who {
@@ -14,8 +15,8 @@ export interface Who {
   readonly version: string;
 }
 
-/** What there is to take over, or null when nobody listens at the socket. */
-export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | null, string>> {
+/** What there is to take over; null when nobody listens at the socket, `gone` when somebody did and has ended. */
+export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | 'gone' | null, string>> {
   const socket = await reach(path, clock);
   if (!socket.ok || socket.value === null) return socket.ok ? ok(null) : err(`${path}: ${socket.error}`);
   const lines = new Lines(socket.value, clock, fromOld);
@@ -23,7 +24,7 @@ export async function askForTakeover(path: string, who: Who, clock: Clock): Prom
   const said = await lines.next(OFFER_MS);
   if (typeof said !== 'string' && said.type === 'offer') return ok(new Takeover(said, lines));
   lines.close();
-  return err(`${path}: ${refusalOf(said)}`);
+  return said === 'closed' ? ok('gone') : err(`${path}: ${refusalOf(said)}`);
 }
 
 export class Takeover {

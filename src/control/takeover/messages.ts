@@ -37,6 +37,8 @@ export interface Offer {
   readonly engine: string;
   /** Of all workers that still serve anybody, also those of trees before. */
   readonly numbers: readonly number[];
+  /** Of these, the ones of its own workers, who take new connections. */
+  readonly own: readonly number[];
   /** UDP ports that are bound. */
   readonly ports: readonly number[];
 }
@@ -90,14 +92,14 @@ export function fromOld(json: Json): FromOld | null {
 }
 
 function offerOf(json: Json): Offer | null {
-  const { pid, version, installationKey: key, nodeId, folder, engine, numbers, ports } = json;
+  const { pid, version, installationKey: key, nodeId, folder, engine, numbers, own, ports } = json;
   if (!isWhole(pid, 1, 2 ** 31) || !isText(version, 100) || !isWhole(nodeId, 0, 2 ** 32 - 1)) return null;
   if (!isText(folder, 4096) || !isAbsolute(folder) || !isText(engine, 100)) return null;
-  if (!isList(numbers, 255) || !isList(ports, 65_535)) return null;
+  if (!isList(numbers, 255) || !isList(own, 255) || !isList(ports, 65_535)) return null;
   if (!isText(key, 8192)) return null;
   const installationKey = new Uint8Array(Buffer.from(key, 'base64'));
   if (installationKey.length < 32) return null;
-  return { type: 'offer', pid, version, installationKey, nodeId, folder, engine, numbers, ports };
+  return { type: 'offer', pid, version, installationKey, nodeId, folder, engine, numbers, own, ports };
 }
 
 function isWhole(value: unknown, low: number, high: number): value is number {

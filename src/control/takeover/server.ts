@@ -1,6 +1,6 @@
 /** The running tree's side: waits at a socket for one that takes over. */
 import { lstatSync, unlinkSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { Lines, type Silence } from './lines.ts';
@@ -8,6 +8,8 @@ import { fromNew, PROTOCOL, type FromNew, type Offer, type Take } from './messag
 
 /** For the first word. */
 const HELLO_MS = 5000;
+/** For the same of our own. */
+const ESTABLISHED_MS = 120_000;
 /** For reading a configuration, starting workers and loading it. */
 const SERVING_MS = 120_000;
 /** For binding three addresses. */
@@ -15,7 +17,9 @@ const READY_MS = 15_000;
 const MAX_CONNECTIONS = 16;
 
 export interface TakeoverHost {
-  /** null: it is ending, and has nothing to offer. */
+  /** It serves: until then whoever takes over waits. */
+  readonly established: Promise<void>;
+  /** null: another process has taken over already. */
   offer(): Omit<Offer, 'type'> | null;
   /** Gives up the addresses that only one process can have. */
   release(): Promise<void>;
@@ -51,12 +55,20 @@ export class TakeoverServer {
     this.o = o;
   }
 
+  get listening(): boolean {
+    return this.server !== null;
+  }
+
   /** Rejects with the system's error. A socket that nobody listens at any more is replaced; anything else is not. */
   async listen(): Promise<void> {
-    removeSocket(this.o.path);
-    const server = createServer((socket) => this.attend(socket));
-    server.maxConnections = MAX_CONNECTIONS;
-    await listenPrivately(server, this.o.path);
+    let server: Server;
+    try {
+      server = await this.bind();
+    } catch (e) {
+      if ((e as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isDead(this.o.path))) throw e;
+      unlinkSync(this.o.path);
+      server = await this.bind();
+    }
     server.on('error', (error) => this.o.log.warn('take-over socket', { error }));
     server.unref();
     this.server = server;
@@ -71,6 +83,13 @@ export class TakeoverServer {
   close(): void {
     this.stopListening();
     for (const lines of this.open) lines.close();
+  }
+
+  private async bind(): Promise<Server> {
+    const server = createServer((socket) => this.attend(socket));
+    server.maxConnections = MAX_CONNECTIONS;
+    await listenPrivately(server, this.o.path);
+    return server;
   }
 
   private attend(socket: Socket): void {
@@ -106,19 +125,21 @@ export class TakeoverServer {
     if (take.protocol !== PROTOCOL)
       return `spooky ${take.version} speaks version ${take.protocol} of the take-over, the running process ${PROTOCOL}: stop it and start the new one`;
     if (this.taker !== null) return `process ${this.taker.pid} takes over already`;
-    return this.o.host.offer() === null ? 'the running process is ending' : null;
+    return null;
   }
 
   private async handOver(lines: Lines<FromNew>, { pid, version }: Take): Promise<void> {
-    const { log, host } = this.o;
+    const { log, host, clock } = this.o;
+    let cancel = (): void => {};
+    const late = new Promise<void>((resolve) => (cancel = clock.after(ESTABLISHED_MS, resolve)));
+    await Promise.race([host.established, lines.closed, late]);
+    cancel();
     const offer = host.offer();
-    if (offer === null) return;
+    if (offer === null) return lines.send({ type: 'refuse', why: 'the running process does not serve yet' });
     log.info('take-over begins', { by: pid, version });
     lines.send({ type: 'offer', ...offer });
     const serving = await lines.next(SERVING_MS);
     if (typeof serving === 'string' || serving.type !== 'serving') return this.failed(pid, serving);
-    // A drain may have begun meanwhile: it needs these addresses until its end, and the new one finds out when it binds them.
-    if (host.offer() === null) return lines.send({ type: 'refuse', why: 'the running process is ending' });
     this.stopListening();
     await host.release();
     lines.send({ type: 'released' });
@@ -150,18 +171,25 @@ export class TakeoverServer {
 
   private async resume(): Promise<void> {
     const { host, log, path } = this.o;
-    if (host.offer() === null) return;
     await host.resume();
     await this.listen().catch((error: unknown) => log.error('--takeover: nobody can take over any more', { path, error }));
   }
 }
 
-function removeSocket(path: string): void {
+/** Whether the path is a socket of a process that is gone. */
+function isDead(path: string): Promise<boolean> {
   try {
-    if (lstatSync(path).isSocket()) unlinkSync(path);
-  } catch (e) {
-    if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e;
+    if (!lstatSync(path).isSocket()) return Promise.resolve(false);
+  } catch {
+    return Promise.resolve(false);
   }
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', (e: NodeJS.ErrnoException) => resolve(e.code === 'ECONNREFUSED'));
+  });
 }
 
 /** The mask holds while `listen` binds, which it does before it returns: there is no moment in which others could connect. */

@@ -19,6 +19,7 @@ const OFFER: Offer = {
   folder: '/run/spooky-abcdef',
   engine: 'native',
   numbers: [0, 3],
+  own: [3],
   ports: [443],
 };
 const WHO = { pid: 99, version: '1.2.4' };
@@ -37,6 +38,7 @@ afterEach(() => {
 
 class Host implements TakeoverHost {
   readonly said: string[] = [];
+  established = Promise.resolve();
   ending = false;
 
   offer(): Omit<Offer, 'type'> | null {
@@ -64,8 +66,12 @@ class Host implements TakeoverHost {
   }
 }
 
-const serve = async (clock = new ManualClock()): Promise<{ host: Host; server: TakeoverServer; clock: ManualClock; logged: string[] }> => {
+const serve = async (
+  established = Promise.resolve(),
+  clock = new ManualClock(),
+): Promise<{ host: Host; server: TakeoverServer; clock: ManualClock; logged: string[] }> => {
   const host = new Host();
+  host.established = established;
   const logged: string[] = [];
   const log = createLog({ level: 'trace', format: 'json', write: (line) => logged.push(line), wall: Date.now });
   const server = new TakeoverServer({ path, clock, log, host });
@@ -76,7 +82,7 @@ const serve = async (clock = new ManualClock()): Promise<{ host: Host; server: T
 
 const ask = async (): Promise<Takeover> => {
   const asked = await askForTakeover(path, WHO, systemClock);
-  if (!asked.ok || asked.value === null) throw new Error(asked.ok ? 'nobody' : asked.error);
+  if (!asked.ok || asked.value === null || asked.value === 'gone') throw new Error(asked.ok ? 'nobody' : asked.error);
   open.push(asked.value);
   return asked.value;
 };
@@ -109,6 +115,17 @@ test('the whole way, and a third one afterwards', async () => {
   takeover.succeed([6]);
   await until(() => host.said.length === 3);
   expect(host.said).toEqual(['release', 'handed over to 99: 4,5', 'succeeded by 6']);
+});
+
+test('one that takes over from a process that is starting itself waits for it', async () => {
+  let establish = (): void => {};
+  const { host } = await serve(new Promise((resolve) => (establish = resolve)));
+  host.ending = true;
+  const asked = ask();
+  expect(await askForTakeover(path, { pid: 100, version: '2' }, systemClock)).toMatchObject({ ok: false });
+  host.ending = false;
+  establish();
+  expect((await asked).offer.pid).toBe(77);
 });
 
 test('the end of the old one is seen', async () => {
@@ -182,13 +199,15 @@ describe('strangers', () => {
       [encode({ type: 'released' }), 'said released out of turn'],
       [encode({ ...OFFER, folder: 'not/absolute' }), 'is no spooky'],
       [encode({ ...OFFER, installationKey: new Uint8Array(3) }), 'is no spooky'],
-      ['', 'has closed the connection'],
     ] as const) {
       const server = await listen((socket) => socket.end(reply));
       const asked = await askForTakeover(path, WHO, systemClock);
       expect(asked.ok ? 'ok' : asked.error).toContain(said);
       await new Promise((done) => server.close(done));
     }
+    const closing = await listen((socket) => socket.end());
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: true, value: 'gone' });
+    await new Promise((done) => closing.close(done));
     let heard = false;
     const server = await listen((socket) => socket.on('data', () => (heard = true)));
     const clock = new ManualClock();
@@ -225,13 +244,22 @@ describe('refusals', () => {
     await until(() => host.said.length === 2);
   });
 
-  test('a process that is ending, from the start or meanwhile', async () => {
-    const { host } = await serve();
-    const takeover = await ask();
+  test('a process that never comes to serve', async () => {
+    const { host, clock } = await serve(new Promise(() => {}));
     host.ending = true;
-    expect(await takeover.serving([1])).toEqual({ ok: false, error: 'the running process is ending' });
-    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: false, error: `${path}: the running process is ending` });
+    const asked = askForTakeover(path, WHO, systemClock);
+    await eventually(async () => {
+      clock.advance(60_000);
+      const late = await Promise.race([asked, Promise.resolve(null)]);
+      expect(late).toEqual({ ok: false, error: `${path}: the running process does not serve yet` });
+    });
     expect(host.said).toEqual([]);
+  });
+
+  test('whoever listens at the path keeps it', async () => {
+    await serve();
+    await expect(serve()).rejects.toThrow(/EADDRINUSE/);
+    expect((await ask()).offer.pid).toBe(77);
   });
 });
 

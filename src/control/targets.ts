@@ -35,8 +35,10 @@ export interface TargetsOptions {
 class Names {
   private readonly byGroup = new Map<GroupId, readonly string[]>();
   private state: Compiled | null = null;
+  private names: readonly string[] = [];
 
-  of(next: Compiled): Iterable<string> {
+  of(next: Compiled): readonly string[] {
+    if (next === this.state) return this.names;
     const changes = changesSince(this.state, next);
     if (changes === null) this.byGroup.clear();
     for (const id of changes === null ? next.groups.keys() : changes.groups) {
@@ -45,7 +47,7 @@ class Names {
       else this.byGroup.delete(id);
     }
     this.state = next;
-    return [...this.byGroup.values()].flat();
+    return (this.names = [...this.byGroup.values()].flat());
   }
 }
 
@@ -106,7 +108,7 @@ export class Targets {
 
   /** The state serves: what only others needed is forgotten. */
   settle(state: Compiled): void {
-    this.serving = [...this.names.of(state)];
+    this.serving = this.names.of(state);
     this.dns.watch(new Set(this.serving));
   }
 

@@ -40,7 +40,10 @@ export function upstreams(draft: Draft): void {
 
 const older = (a: UpstreamDraft, b: UpstreamDraft): number => byAge(a.resource, b.resource);
 
-/** The same list while nobody came or went; sorting one that is nearly sorted costs little. */
+/** Of so many that come at once, each is put where it belongs. */
+const FEW = 100;
+
+/** The same list while nobody came or went. */
 function merged(
   before: readonly UpstreamDraft[],
   { fresh, gone }: Draft,
@@ -48,7 +51,18 @@ function merged(
 ): readonly UpstreamDraft[] {
   if (fresh.length === 0 && gone.length === 0) return before;
   const left = new Set(gone);
-  return [...before.filter((upstream) => !left.has(upstream)), ...fresh].sort(compare);
+  const all = before.filter((upstream) => !left.has(upstream));
+  if (fresh.length > FEW) return [...all, ...fresh].sort(compare);
+  for (const upstream of fresh) {
+    let [low, high] = [0, all.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compare(all[middle] as UpstreamDraft, upstream) < 0) low = middle + 1;
+      else high = middle;
+    }
+    all.splice(low, 0, upstream);
+  }
+  return all;
 }
 
 /** One that names only Listeners of other classes is theirs: nothing is said of it. */

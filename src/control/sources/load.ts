@@ -51,9 +51,11 @@ interface KnownCredential extends Known {
 export interface LoadCache {
   readonly configs: Map<string, KnownConfig>;
   readonly credentials: Map<string, KnownCredential>;
+  /** Of Upstreams, by name. */
+  order: readonly string[];
 }
 
-export const createLoadCache = (): LoadCache => ({ configs: new Map(), credentials: new Map() });
+export const createLoadCache = (): LoadCache => ({ configs: new Map(), credentials: new Map(), order: [] });
 
 export interface LoadOptions {
   /** Absolute: relative paths on the command line, and in classic files, start here. */
@@ -243,8 +245,10 @@ class Loader {
       for (const file of cache.configs.keys()) if (!this.seen.has(file)) cache.configs.delete(file);
       for (const path of cache.credentials.keys()) if (!paths.has(path)) cache.credentials.delete(path);
     }
+    const state = assembly.state(files, cache?.order ?? []);
+    if (cache) cache.order = [...state.set.upstreams.keys()];
     return {
-      state: assembly.state(files),
+      state,
       inputs: this.inputs,
       digest: this.hash.digest('base64'),
       others: this.pieces.flatMap((p) => p.others),
@@ -266,8 +270,8 @@ class Assembly {
   private readonly secrets = new Map<string, SecretObject>();
   private readonly configMaps = new Map<string, ConfigMap>();
   private settings: { document: SettingsDocument; place: string } | null = null;
-  /** Where each name was written first, of objects that were refused, too. */
-  private readonly names = new Map<string, ObjectMeta>();
+  /** Where the name of a refused object was written first. */
+  private readonly refused = new Map<string, ObjectMeta>();
   private readonly problems: Problem[];
   private readonly settingsProblems: Problem[] = [];
   private readonly target: Target;
@@ -280,7 +284,7 @@ class Assembly {
   add(piece: Interpreted): void {
     this.problems.push(...piece.problems);
     this.settingsProblems.push(...piece.settingsProblems);
-    for (const { kind, meta } of piece.refused) this.isFirst(kind, meta);
+    for (const { kind, meta } of piece.refused) this.refuse(kind, meta);
     for (const loaded of piece.loaded) this.place(loaded);
   }
 
@@ -304,22 +308,42 @@ class Assembly {
   }
 
   private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
+    const key = keyOf(object.meta);
+    const first = into.get(key)?.meta ?? this.refused.get(`${kind} ${key}`);
+    if (first !== undefined) this.again(`${kind} ${key}`, first, object.meta);
     // Of two that are applied to a cluster the later one stays.
-    if (this.isFirst(kind, object.meta) || this.target === 'cluster') into.set(objectKey(object.meta.namespace, object.meta.name), object);
+    if (first === undefined || this.target === 'cluster') into.set(key, object);
+  }
+
+  private refuse(kind: string, meta: ObjectMeta): void {
+    const name = `${kind} ${keyOf(meta)}`;
+    const first = this.refused.get(name) ?? this.placed(kind)?.get(keyOf(meta))?.meta;
+    if (first === undefined) this.refused.set(name, meta);
+    else this.again(name, first, meta);
   }
 
   /** Whether such an object was written, if only to be refused. */
   has({ kind, namespace, name }: NamedObject): boolean {
-    return this.names.has(`${kind} ${objectKey(namespace, name)}`);
+    const key = objectKey(namespace, name);
+    return this.placed(kind)?.has(key) === true || this.refused.has(`${kind} ${key}`);
   }
 
-  private isFirst(kind: string, meta: ObjectMeta): boolean {
-    const key = `${kind} ${objectKey(meta.namespace, meta.name)}`;
-    const first = this.names.get(key);
-    if (first === undefined) {
-      this.names.set(key, meta);
-      return true;
+  private placed(kind: string): ReadonlyMap<string, { readonly meta: ObjectMeta }> | null {
+    switch (kind) {
+      case 'Listener':
+        return this.listeners;
+      case 'Upstream':
+        return this.upstreams;
+      case 'Secret':
+        return this.secrets;
+      case 'ConfigMap':
+        return this.configMaps;
+      default:
+        return null;
     }
+  }
+
+  private again(object: string, first: ObjectMeta, meta: ObjectMeta): void {
     const there = first.origin?.locate('metadata.name');
     const here = meta.origin?.locate('metadata.name') ?? { line: 0, column: 0 };
     const where = `first in ${first.origin?.file ?? '?'}:${there?.line ?? 0}`;
@@ -328,8 +352,7 @@ class Assembly {
         ? ({ severity: 'error', message: `is written twice: ${where}` } as const)
         : ({ severity: 'warning', message: `is written twice: ${where}; this one is judged, as the one that is applied last` } as const);
     const path = meta.origin?.spell?.('metadata.name') ?? 'metadata.name';
-    this.problems.push({ ...told, file: meta.origin?.file ?? '', ...here, object: key, path });
-    return false;
+    this.problems.push({ ...told, file: meta.origin?.file ?? '', ...here, object, path });
   }
 
   private onlySettings(document: SettingsDocument, file: string, at: { line: number; column: number }): void {
@@ -340,13 +363,14 @@ class Assembly {
     }
   }
 
-  state(files: ReadonlyMap<string, FileContent>): SourceState {
+  /** `order`: of Upstreams, in the load before. */
+  state(files: ReadonlyMap<string, FileContent>, order: readonly string[]): SourceState {
     return {
       set: {
-        listeners: sorted(this.listeners),
-        upstreams: sorted(this.upstreams),
-        secrets: sorted(this.secrets),
-        configMaps: sorted(this.configMaps),
+        listeners: sorted(this.listeners, []),
+        upstreams: sorted(this.upstreams, order),
+        secrets: sorted(this.secrets, []),
+        configMaps: sorted(this.configMaps, []),
         files,
         cluster: null,
       },
@@ -359,7 +383,20 @@ class Assembly {
 
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const sorted = <V>(map: ReadonlyMap<string, V>): ReadonlyMap<string, V> => new Map([...map].sort(([a], [b]) => byText(a, b)));
+/** Of thousands of objects the names are put together once. */
+const keys = new WeakMap<ObjectMeta, string>();
+
+function keyOf(meta: ObjectMeta): string {
+  let key = keys.get(meta);
+  if (key === undefined) keys.set(meta, (key = objectKey(meta.namespace, meta.name)));
+  return key;
+}
+
+/** `before`: the order of the load before, which most likely is the order of this one. */
+function sorted<V>(map: ReadonlyMap<string, V>, before: readonly string[]): ReadonlyMap<string, V> {
+  if (before.length !== map.size || !before.every((key) => map.has(key))) return new Map([...map].sort(([a], [b]) => byText(a, b)));
+  return new Map(before.map((key) => [key, map.get(key) as V]));
+}
 
 const inOrder = (problems: readonly Problem[]): Problem[] =>
   [...problems].sort((a, b) => byText(a.file, b.file) || a.line - b.line || a.column - b.column || byText(a.path, b.path));

@@ -33,6 +33,7 @@ const SLOTS = 1024;
  *
  * Arming for later than before only writes `deadline`: the move happens when the old slot is reached,
  * so re-arming per chunk costs one comparison. Timers fire at most one tick late, never early.
+ * Between slots with timers the wheel sleeps: its one timer of the clock is for the first of them.
  */
 export class TimerWheel {
   readonly tickMs: number;
@@ -43,6 +44,8 @@ export class TimerWheel {
   private linked = 0;
   private advancing = false;
   private cancel: (() => void) | null = null;
+  /** The slot's time that the clock's timer is for: those before it are empty. */
+  private wakeAt = 0;
 
   constructor(clock: Clock, onError: (e: unknown) => void, tickMs = 10) {
     this.clock = clock;
@@ -57,17 +60,18 @@ export class TimerWheel {
   }
 
   arm(t: WheelTimer, ms: number): void {
-    t.deadline = this.clock.now() + ms;
+    const now = this.clock.now();
+    t.deadline = now + ms;
     t.armed = true;
     const tick = this.tickOf(t.deadline);
     if (t.slotAt >= 0) {
       if (t.slotAt <= tick) return;
       this.unlink(t);
     }
-    // An idle wheel does not turn: catch up. Within `advance` the cursor is the loop's own.
-    if (this.linked === 0 && !this.advancing) this.cursor = this.passed();
+    // A wheel that sleeps does not turn: catch up. Within `advance` the cursor is the loop's own.
+    if (!this.advancing) this.catchUp(now);
     this.link(t, tick);
-    this.schedule();
+    if (!this.advancing) this.schedule(now, t.slotAt);
   }
 
   disarm(t: WheelTimer): void {
@@ -116,15 +120,34 @@ export class TimerWheel {
     this.linked--;
   }
 
-  private schedule(): void {
-    if (this.cancel !== null) return;
+  /** Past what is over and empty. */
+  private catchUp(now: number): void {
+    const passed = Math.floor(now / this.tickMs);
+    if (this.linked === 0) this.cursor = passed;
+    else if (passed > this.cursor) this.cursor = Math.max(this.cursor, Math.min(passed, this.wakeAt - 1));
+  }
+
+  private schedule(now: number, slotAt: number): void {
+    if (this.cancel !== null) {
+      if (this.wakeAt <= slotAt) return;
+      this.cancel();
+    }
+    this.wakeAt = slotAt;
     // At the boundary of the tick: a period from now would add its phase to the delay.
-    const toBoundary = Math.ceil(this.tickMs - (this.clock.now() % this.tickMs));
-    this.cancel = this.clock.after(toBoundary, () => {
-      this.cancel = null;
-      this.advance();
-      if (this.linked > 0) this.schedule();
-    });
+    this.cancel = this.clock.after(Math.max(1, Math.ceil(slotAt * this.tickMs - now)), this.onWake);
+  }
+
+  private readonly onWake = (): void => {
+    this.cancel = null;
+    this.advance();
+    if (this.linked > 0) this.schedule(this.clock.now(), this.firstSlot());
+  };
+
+  /** The time of the first slot with a timer; there is one. */
+  private firstSlot(): number {
+    let at = this.cursor + 1;
+    while (this.slots[at % SLOTS] === null) at++;
+    return at;
   }
 
   private advance(): void {

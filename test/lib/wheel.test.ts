@@ -88,6 +88,39 @@ test('an idle wheel has no timer of the clock', () => {
   expect(clock.pending()).toBe(0);
 });
 
+test('it sleeps until the first slot that has a timer, and wakes for an earlier one', () => {
+  const clock = new ManualClock();
+  let wakes = 0;
+  const counting = {
+    now: () => clock.now(),
+    wall: () => clock.wall(),
+    after: (ms: number, fn: () => void) =>
+      clock.after(ms, () => {
+        wakes++;
+        fn();
+      }),
+  };
+  const wheel = new TimerWheel(counting, () => undefined, TICK);
+  const at: number[] = [];
+  const owner: TimerOwner = { onTimer: () => void at.push(clock.now()) };
+  wheel.arm(new WheelTimer(owner), 9000);
+  clock.advance(4000);
+  expect(wakes).toBe(0);
+  // What is armed and over in between, as requests are, wakes nobody.
+  for (let i = 0; i < 100; i++) {
+    const t = new WheelTimer(owner);
+    wheel.arm(t, 30_000);
+    clock.advance(20);
+    wheel.release(t);
+  }
+  wheel.arm(new WheelTimer(owner), 500);
+  expect(clock.pending()).toBe(1);
+  clock.advance(10_000);
+  expect(at).toEqual([6510, 9010]);
+  expect(wakes).toBeLessThanOrEqual(4);
+  expect(clock.pending()).toBe(0);
+});
+
 describe('callbacks that change the wheel', () => {
   test('arming from within a callback is not early, also when the wheel had become empty', () => {
     const clock = new ManualClock();

@@ -38,7 +38,7 @@ export class Deadlines {
     this.schedule(now);
   }
 
-  /** Only the backend's silence counts, from `now` on; the others stand still already.. */
+  /** Only the backend's silence counts, from `now` on; the others stand still already. */
   windIdle(now: number, idleMs: number): void {
     const idleBy = idleMs > 0 ? now + idleMs : NEVER;
     if (idleBy === this.idleBy) return;

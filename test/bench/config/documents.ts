@@ -32,11 +32,12 @@ spec:
   matches:
     - path: {type: Prefix, value: /service-${n}${edits.route === 0 ? '' : `/v${edits.route}`}}
   timeouts: {response: 15s}
+${n < shape.certificates - 1 ? `  certificateRefs: [{name: tls-${n + 1}}]\n` : ''}\
   backends:
     - addresses:
 ${Array.from({ length: shape.endpoints }, (_, i) => `        - {address: "${endpointOf(n, i, edits.endpoint)}"}\n`).join('')}`;
 
-const listenerText = (shape: Shape): string => `apiVersion: spooky.dev/v1alpha1
+const listenerText = (): string => `apiVersion: spooky.dev/v1alpha1
 kind: Listener
 metadata: {name: public}
 spec:
@@ -44,24 +45,33 @@ spec:
   port: 0
   tls:
     certificateRefs:
-${Array.from({ length: shape.certificates }, (_, i) => `      - {files: {cert: ../certs/${i}.pem, key: ../certs/${i}.key}}\n`).join('')}`;
+      - {files: {cert: ../certs/0.pem, key: ../certs/0.key}}
+    allowUpstreamCertificates: true
+`;
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+
+const secretText = (n: number, cert: string, key: string): string => `apiVersion: v1
+kind: Secret
+metadata: {name: tls-${n}}
+type: kubernetes.io/tls
+data: {tls.crt: ${base64(cert)}, tls.key: ${base64(key)}}
+`;
 
 export class Documents {
   readonly folder: string;
-  private readonly root: string;
   private readonly shape: Shape;
   private readonly edits: Edits[];
   private renewals = 0;
 
   constructor(root: string, shape: Shape) {
-    this.root = root;
     this.folder = join(root, 'config');
     this.shape = shape;
     this.edits = Array.from({ length: shape.upstreams }, () => ({ route: 0, endpoint: 0 }));
     mkdirSync(this.folder);
     mkdirSync(join(root, 'certs'));
-    for (let i = 0; i < shape.certificates; i++) this.certificate(i);
-    this.replace('listener.yaml', listenerText(shape));
+    for (let i = 0; i < shape.certificates; i++) this.write(i, this.issue(i));
+    this.replace('listener.yaml', listenerText());
     for (let i = 0; i < shape.files; i++) this.file(i);
   }
 
@@ -76,23 +86,22 @@ export class Documents {
     return this.prepared(n);
   }
 
-  /** A renewed certificate: key and certificate, one after the other. */
+  /** Another certificate for the same name. */
   renew(n: number): () => void {
-    const { cert, key } = this.issue(n);
-    return () => {
-      this.replace(`../certs/${n}.key`, key);
-      this.replace(`../certs/${n}.pem`, cert);
-    };
+    const issued = this.issue(n);
+    return () => this.write(n, issued);
   }
 
   private issue(n: number): { readonly cert: string; readonly key: string } {
-    return makeCertificate({ subject: `tls-${n} ${++this.renewals}`, names: [`DNS:${n === 0 ? '*.example' : `tls-${n}.example`}`] });
+    const name = n === 0 ? '*.example' : `host-${(n - 1) % this.shape.hosts}.example`;
+    return makeCertificate({ subject: `tls-${n} ${++this.renewals}`, names: [`DNS:${name}`] });
   }
 
-  private certificate(n: number): void {
-    const { cert, key } = this.issue(n);
-    writeFileSync(join(this.root, 'certs', `${n}.pem`), cert);
-    writeFileSync(join(this.root, 'certs', `${n}.key`), key);
+  /** The first is the Listener's, in two files; the others are of Upstreams, which refer to Secrets. */
+  private write(n: number, { cert, key }: { readonly cert: string; readonly key: string }): void {
+    if (n > 0) return this.replace(`secret-${n}.yaml`, secretText(n, cert, key));
+    this.replace('../certs/0.key', key);
+    this.replace('../certs/0.pem', cert);
   }
 
   private prepared(n: number): () => void {

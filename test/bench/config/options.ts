@@ -35,13 +35,13 @@ export function readOptions(env: Environment): Options | string {
     endpoints: count('ENDPOINTS', 5, 100),
     hosts: count('HOSTS', 2_000, 100_000),
     changes: count('CHANGES', 100, 10_000),
-    certificates: count('CERTIFICATES', 1_000, 10_000),
+    certificates: count('CERTIFICATES', 1_000, 9_000),
     workers: count('WORKERS', 2, 64),
   };
   return faults[0] ?? options;
 }
 
-/** One hostname for all is the hardest case of the route table; certificates need few routes beside them. */
+/** One hostname for all is the hardest case of the route table; certificates are brought by an Upstream each. */
 export function shapeOf(layout: Layout, o: Options): Shape {
   const { upstreams, endpoints, hosts } = o;
   switch (layout) {
@@ -52,6 +52,6 @@ export function shapeOf(layout: Layout, o: Options): Shape {
     case 'one-host':
       return { upstreams, endpoints, hosts: 1, files: Math.min(100, upstreams), certificates: 1 };
     case 'certificates':
-      return { upstreams: 100, endpoints, hosts: 100, files: 1, certificates: o.certificates };
+      return { upstreams: o.certificates, endpoints, hosts: o.certificates, files: 1, certificates: o.certificates };
   }
 }

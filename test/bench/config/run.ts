@@ -67,7 +67,7 @@ async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
     process.stderr.write(`${layout}: ready after ${start.wallMs.toFixed(0)} ms\n`);
     const kinds: Record<string, (n: number) => () => void> =
       layout === 'certificates'
-        ? { certificate: (n) => documents.renew(n % shape.certificates) }
+        ? { certificate: (n) => documents.renew(1 + (n % (shape.certificates - 1))) }
         : { route: (n) => documents.route(n % shape.upstreams), endpoint: (n) => documents.endpoint(n % shape.upstreams) };
     const changes: Record<string, Change[]> = {};
     await wait(500);

@@ -298,7 +298,11 @@ describe('exit codes', () => {
   test.each([
     [['--kubernetes', '--config', 'c.yaml'], ['--config and --kubernetes exclude each other']],
     [['--config', 'c.yaml', '--class', 'edge'], ['--class: needs --kubernetes']],
-    [['--config', 'c.yaml', '--takeover', '/run/x'], ['--takeover: not supported yet']],
+    [
+      ['--config', 'c.yaml', '--takeover', 'run/x', '--runtime-dir', '.'],
+      ['--takeover: must be an absolute path', '--runtime-dir: must be an absolute path'],
+    ],
+    [['--kubernetes', '--takeover', '/run/x'], ['--takeover: not with --kubernetes: a pod has its own processes']],
     [['--config', 'c.yaml', '--worker', '2'], ['did you mean --workers?']],
     [
       ['--config', 'c.yaml', '--workers', 'many', '--drain-timeout', 'soon'],

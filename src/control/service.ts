@@ -2,7 +2,7 @@
 import type { Cells } from '../contract/cells.ts';
 import type { LoadProblem, WorkerStart } from '../contract/channel.ts';
 import type { Problem, ResourceSet } from '../contract/resources/index.ts';
-import type { CertificatePart, PartHash } from '../contract/snapshot/index.ts';
+import type { CertificatePart, ListenerPart, PartHash } from '../contract/snapshot/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Level } from '../lib/level.ts';
 import type { Log } from '../lib/log.ts';
@@ -116,6 +116,7 @@ export class Service implements AdminView {
   private readonly loop: Loop<SourceState>;
   private readonly documents: AdminDocuments;
   private readonly smallBuffers = new Set<string>();
+  private readonly anyPorts = new Set<string>();
   private fatal: ((start: Start) => void) | null = null;
   /** The newest state, whether it serves or waits: also what a bind is tried again with. */
   private latest: SourceState | null = null;
@@ -343,10 +344,19 @@ export class Service implements AdminView {
     return published;
   }
 
+  /** The kernel gives a port to each worker that asks for any: clients of one know nothing of the others. */
+  private checkPort(part: ListenerPart): void {
+    const listener = `${part.namespace}/${part.name}`;
+    if (part.port !== 0 || this.fleet.count < 2 || this.anyPorts.has(listener)) return;
+    this.anyPorts.add(listener);
+    this.o.log.warn('a listener with port 0: each worker has a port of its own', { listener, todo: 'a port, or --workers 1' });
+  }
+
   private async taken(compiled: Compiled): Promise<PartHash[]> {
     const taken: PartHash[] = [];
     for (const hash of compiled.listeners) {
       const part = compiled.parts.get(hash);
+      if (part?.kind === 'listener') this.checkPort(part);
       if (part?.kind === 'listener' && (await this.o.claims?.taken(part)) === true) taken.push(hash);
     }
     return taken;

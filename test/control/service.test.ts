@@ -523,6 +523,18 @@ describe('workers', () => {
   });
 });
 
+test.each([
+  [1, 0],
+  [2, 1],
+])('with %i workers a listener with port 0 is warned of %i times', async (workers, times) => {
+  const { start, change, said } = setUp({ workers });
+  const anyPort = (address: string): ResourceSet =>
+    resourcesOf(gateway({ port: 0 }).certificate(leaf).host('www.a.test').route('/', {}).to(address));
+  await start(anyPort('192.0.2.1:80'));
+  await change(anyPort('192.0.2.2:80'));
+  expect(said('a listener with port 0: each worker has a port of its own')).toHaveLength(times);
+});
+
 test('a receive buffer of which the kernel grants less than half is said once per listener, with what to set', async () => {
   const { said, start, change } = setUp({ workers: 2, start: { udpReceiveBuffer: 201 } as Omit<WorkerStart, 'workerId'> });
   await start(setTo('192.0.2.1:80'));

@@ -35,12 +35,19 @@ async function serve(args: readonly string[]): Promise<{ spooky: Spooky; dial: D
 }
 
 /** The worker with the most connections, which is to suffer: it has some, and does not have all. */
-async function busiest(spooky: Spooky): Promise<Row> {
-  const workers = await rows(spooky);
-  expect(workers.reduce((sum, w) => sum + w.connections, 0)).toBe(CLIENTS);
-  const [worst] = [...workers].sort((a, b) => b.connections - a.connections);
-  expect((worst as Row).connections).toBeLessThan(CLIENTS);
-  return worst as Row;
+const busiest = (spooky: Spooky): Promise<Row> =>
+  eventually(async () => {
+    const workers = await rows(spooky);
+    expect(workers.reduce((sum, w) => sum + w.connections, 0)).toBe(CLIENTS);
+    const [worst] = [...workers].sort((a, b) => b.connections - a.connections);
+    expect((worst as Row).connections).toBeLessThan(CLIENTS);
+    return worst as Row;
+  });
+
+/** What reaches its sockets while it dies is lost, and costs clients a probe time-out of theirs: here the first datagram is to tell. */
+async function kill(spooky: Spooky, victim: Row): Promise<void> {
+  process.kill(victim.pid, 'SIGKILL');
+  await spooky.child.waitFor('stderr', (line) => (line.includes('"msg":"worker ended"') ? line : undefined));
 }
 
 const replaced = (spooky: Spooky, victim: Row): Promise<void> =>
@@ -81,7 +88,9 @@ describe.each([
   afterAll(() => (client as DriverClient | undefined)?.stop());
 
   const open = async (dial: Dial): Promise<Connection[]> => {
-    const list = await Promise.all(Array.from({ length: CLIENTS }, () => client.driver.open({ ...dial, idleMs: 30_000 })));
+    const list = await Promise.all(
+      Array.from({ length: CLIENTS }, () => client.driver.open({ ...dial, idleMs: 30_000, timeoutMs: 20_000 })),
+    );
     for (const connection of list) expect((await connection.request(small)).size).toBe(2000);
     return list;
   };
@@ -92,8 +101,9 @@ describe.each([
     const failed = answers.filter(({ answer }) => answer.error !== undefined);
     expect(failed.map(({ answer }) => answer.error)).toMatchObject(failed.map(() => ({ kind: 'reset', remote: true })));
     expect(failed.length).toBe(lost);
-    // One round trip, not a probe time-out and not an idle time-out: on a busy machine still far from a second for most.
-    expect(median(failed.map(({ ms }) => ms))).toBeLessThan(1000);
+    // One round trip, as those have that are answered: not a probe time-out, not an idle time-out.
+    const answered = answers.filter(({ answer }) => answer.error === undefined);
+    expect(median(failed.map(({ ms }) => ms))).toBeLessThan(5 * median(answered.map(({ ms }) => ms)) + 100);
     const again = await Promise.all(failed.map(() => client.driver.open(dial)));
     for (const connection of again) expect((await connection.request(small)).size).toBe(2000);
     const living = connections.filter((_, i) => answers[i]?.answer.error === undefined);
@@ -106,7 +116,7 @@ describe.each([
       const { spooky, dial } = await serve(['--workers', String(n)]);
       const connections = await open(dial);
       const victim = await busiest(spooky);
-      process.kill(victim.pid, 'SIGKILL');
+      await kill(spooky, victim);
       await expectResets(connections, victim.connections, dial);
       await replaced(spooky, victim);
       expect(spooky.logs('worker ended')).toMatchObject([{ worker: victim.worker, reason: 'signal', signal: 'SIGKILL' }]);
@@ -121,7 +131,7 @@ describe.each([
       const { spooky, dial } = await serve(['--workers', String(n)]);
       const connections = await open(dial);
       const victim = await busiest(spooky);
-      process.kill(victim.pid, 'SIGKILL');
+      await kill(spooky, victim);
       await replaced(spooky, victim);
       await expectResets(connections, victim.connections, dial);
       expect(await spooky.stop()).toEqual({ code: 0, signal: null });

@@ -60,6 +60,7 @@ With hostNetwork the metrics port is a port of the node: firewall it, or set \`m
 | \`limits.cpu\` | \`--workers auto\`: the limit rounded to the nearest whole number, no more than the node has cores |
 | \`limits.memory\` | \`--max-connections\`: three quarters of what 128 Mi and 80 Mi for each worker leave, at 100 Ki a connection |
 | \`limits.memory\` | \`--max-old-space-size\`: 60 % of it, shared among the main process and the workers |
+| \`limits.memory\` | what a worker may take before it is replaced (\`--worker-memory auto\`, by the process itself): 80 % without 128 Mi, shared among the workers; a quarter above it is killed. \`extraArgs\` can say otherwise |
 
 512Mi and one worker: 2330 connections of each Listener and node. 1Gi: 6260. \`maxConnections\`, \`workers\` and \`nodeOptions\` have the last word. There is no CPU limit: throttling costs latency.
 

@@ -8,7 +8,8 @@ const KEPT_LINES = 2_000;
 const running = new Set<Program>();
 
 export interface ProgramOptions {
-  readonly cpu: number;
+  /** One, or a list or range as taskset reads it. */
+  readonly cpu: number | string;
   readonly env?: Readonly<Record<string, string>>;
 }
 

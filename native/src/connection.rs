@@ -2,6 +2,7 @@
 
 use crate::address;
 use crate::budget::Budget;
+use crate::chunks::Quic;
 use crate::counters::Handshakes;
 use crate::gate::Gate;
 use crate::ids::{CID_LENGTH, YoungKey};
@@ -114,7 +115,7 @@ pub enum Told {
 }
 
 pub struct Connection {
-    pub q: quiche::Connection,
+    pub q: Quic,
     pub slot: u32,
     pub generation: u32,
     pub phase: Phase,
@@ -190,7 +191,7 @@ fn first_packet(datagram: &[u8]) -> usize {
 }
 
 impl Connection {
-    pub fn new(q: quiche::Connection, b: Born) -> Self {
+    pub fn new(q: Quic, b: Born) -> Self {
         Connection {
             q,
             slot: b.slot,

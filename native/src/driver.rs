@@ -27,11 +27,12 @@ const MAX_ENDPOINTS: usize = 4096;
 #[derive(Clone, Copy)]
 pub struct Capacity {
     pub records: usize,
-    pub data: usize,
+    pub events: usize,
+    pub commands: usize,
 }
 
-pub const LISTENING: Capacity = Capacity { records: 4096, data: 2 << 20 };
-pub const DIALLED: Capacity = Capacity { records: 256, data: 256 << 10 };
+pub const LISTENING: Capacity = Capacity { records: 4096, events: 2 << 20, commands: 256 << 10 };
+pub const DIALLED: Capacity = Capacity { records: 256, events: 256 << 10, commands: 256 << 10 };
 
 struct Channel {
     event_records: Buffer,
@@ -44,9 +45,9 @@ impl Channel {
     fn new(c: Capacity) -> Result<Self, Failure> {
         Ok(Channel {
             event_records: Buffer::new(c.records * RECORD_BYTES)?,
-            event_data: Buffer::new(c.data)?,
+            event_data: Buffer::new(c.events)?,
             command_records: Buffer::new(c.records * RECORD_BYTES)?,
-            command_data: Buffer::new(c.data)?,
+            command_data: Buffer::new(c.commands)?,
         })
     }
 
@@ -196,8 +197,17 @@ impl Driver {
 
     // ------------------------------------------------------------------------------------------------ what JavaScript asks
 
-    /// Runs commands, and nothing else.
+    /// Runs the commands of a full buffer. What they wrote leaves at once, unless JavaScript is in the middle of a batch.
     pub fn submit(&self, commands: u32) -> Result<(), Failure> {
+        self.run(commands)?;
+        if !self.busy.get() {
+            let sent = self.phase(|l| l.endpoint.flush(Instant::now()));
+            self.settle(sent.and_then(|flushed| flushed.map(drop).map_err(Stop::from)));
+        }
+        Ok(())
+    }
+
+    fn run(&self, commands: u32) -> Result<(), Failure> {
         let count = self.count_of(f64::from(commands)).ok_or_else(|| Failure::from("more commands than the buffer holds"))?;
         self.phase(|l| l.run(count)).map_err(|_| self.refusal())
     }
@@ -207,7 +217,7 @@ impl Driver {
         if self.busy.get() {
             return Err(Failure::from("flush cannot be called from inside a turn"));
         }
-        self.submit(commands)?;
+        self.run(commands)?;
         let outcome = {
             let _busy = Busy::new(&self.busy);
             self.send()

@@ -1,6 +1,7 @@
 //! What an endpoint does with its connections: brings them datagrams, commands and time, and takes events and packets.
 
 use crate::address;
+use crate::chunks::Chunks;
 use crate::connection::{Born, Change, Connection, Phase, Told};
 use crate::counters::Counters;
 use crate::flights::Flights;
@@ -120,7 +121,7 @@ impl Engine {
         let (slot, generation) = self.pool.take().ok_or("no slot")?;
         let id: [u8; CID_LENGTH] = Random::new().bytes();
         let remote = SocketAddr::new(o.host, o.port);
-        let q = quiche::connect(tls::dial_name(o), &ConnectionId::from_ref(&id), local, remote, config);
+        let q = quiche::connect_with_buffer_factory::<Chunks>(tls::dial_name(o), &ConnectionId::from_ref(&id), local, remote, config);
         let born = Born {
             slot,
             generation,

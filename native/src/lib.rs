@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod budget;
+pub mod chunks;
 pub mod connection;
 pub mod counters;
 #[cfg(feature = "node")]

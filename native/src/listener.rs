@@ -2,6 +2,7 @@
 
 use crate::address::limit_key;
 use crate::budget::Budget;
+use crate::chunks::{Chunks, Quic};
 use crate::connection::{Born, Connection};
 use crate::gate::{Gate, Newcomer, Waiting};
 use crate::handover::Handover;
@@ -88,12 +89,12 @@ impl Listener {
         self.config.set_stateless_reset_token(Some(u128::from_be_bytes(self.gate.reset_token(&id))));
         let id = ConnectionId::from_ref(&id);
         let mut q = match &n.odcid {
-            None => quiche::accept(&id, None, local, remote, &mut self.config)?,
+            None => quiche::accept_with_buf_factory::<Chunks>(&id, None, local, remote, &mut self.config)?,
             Some(odcid) => {
                 let first = ConnectionId::from_ref(odcid);
                 let retry = ConnectionId::from_ref(&n.dcid);
                 let ids = RetryConnectionIds { original_destination_cid: &first, retry_source_cid: &retry };
-                quiche::accept_with_retry(&id, ids, local, remote, &mut self.config)?
+                quiche::accept_with_retry::<Chunks>(&id, ids, local, remote, &mut self.config)?
             }
         };
         self.log(&mut q);
@@ -122,7 +123,7 @@ impl Listener {
     }
 
     /// One file per connection, named by its id. A folder that takes no more is no reason to refuse clients.
-    fn log(&self, q: &mut quiche::Connection) {
+    fn log(&self, q: &mut Quic) {
         let Some(folder) = &self.qlog else { return };
         let name = q.trace_id().to_string();
         if let Ok(file) = File::create(folder.join(format!("{name}.sqlog"))) {

@@ -1,6 +1,7 @@
 //! What the application has written and quiche has not taken. quiche gets it in the order of RFC 9218, and never more than it can
 //! send next: what it holds leaves in its own order, and a congestion window may be large.
 
+use crate::chunks::{BLOCK, Chunk, Quic};
 use quiche::{Error, Shutdown};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -56,9 +57,7 @@ struct Stream {
     turn: u64,
     share: usize,
     pending: usize,
-    chunks: VecDeque<Box<[u8]>>,
-    /// Bytes of the first chunk that are gone.
-    offset: usize,
+    chunks: VecDeque<Chunk>,
     /// A stop that waits until quiche knows the stream.
     stop: Option<u64>,
 }
@@ -80,7 +79,6 @@ impl Stream {
             share: 0,
             pending: 0,
             chunks: VecDeque::new(),
-            offset: 0,
             stop: None,
         }
     }
@@ -94,25 +92,23 @@ impl Stream {
         !self.queued && !self.owed && self.stop.is_none() && self.urgency == DEFAULT_URGENCY && !self.incremental
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.chunks.push_back(bytes.into());
-            self.pending += bytes.len();
-        }
+    fn push(&mut self, chunk: Chunk) {
+        self.pending += chunk.len();
+        self.chunks.push_back(chunk);
     }
 
-    /// What to offer next, at most `limit` bytes; empty when only a fin waits.
-    fn peek(&self, limit: usize) -> &[u8] {
-        let Some(rest) = self.chunks.front().and_then(|c| c.get(self.offset..)) else { return &[] };
-        &rest[..rest.len().min(limit)]
+    /// What to offer next, at most `limit` bytes; None when only a fin waits.
+    fn peek(&self, limit: usize) -> Option<Chunk> {
+        self.chunks.front().map(|c| c.part(0..limit))
     }
 
     fn took(&mut self, n: usize) {
         self.pending -= n;
-        self.offset += n;
-        if self.chunks.front().is_some_and(|c| self.offset >= c.len()) {
-            self.chunks.pop_front();
-            self.offset = 0;
+        if let Some(first) = self.chunks.front_mut() {
+            *first = first.part(n..first.len());
+            if first.is_empty() {
+                self.chunks.pop_front();
+            }
         }
         if self.chunks.is_empty() {
             self.chunks = VecDeque::new();
@@ -132,8 +128,13 @@ enum Wrote {
     Dead,
 }
 
-fn send(q: &mut quiche::Connection, id: u64, bytes: &[u8], fin: bool) -> Wrote {
-    match q.stream_send(id, bytes, fin) {
+/// None: an end without bytes.
+fn send(q: &mut Quic, id: u64, chunk: Option<Chunk>, fin: bool) -> Wrote {
+    let sent = match chunk {
+        Some(chunk) => q.stream_send_zc(id, chunk, fin).map(|(n, _)| n),
+        None => q.stream_send(id, &[], fin),
+    };
+    match sent {
         Ok(n) => Wrote::Bytes(n),
         // Also what quiche says of a stream that it has forgotten.
         Err(Error::Done) if q.stream_closed(id) => Wrote::Dead,
@@ -142,6 +143,13 @@ fn send(q: &mut quiche::Connection, id: u64, bytes: &[u8], fin: bool) -> Wrote {
         Err(Error::StreamStopped(code)) => Wrote::Stopped(code),
         Err(_) => Wrote::Dead,
     }
+}
+
+/// What is left of a write, in order.
+struct Rest<'a> {
+    first: Option<Chunk>,
+    bytes: &'a [u8],
+    fin: bool,
 }
 
 #[derive(Default)]
@@ -183,7 +191,7 @@ impl Outbound {
         self.held_back
     }
 
-    pub fn write(&mut self, q: &mut quiche::Connection, id: u64, bytes: &[u8], fin: bool, want: bool) {
+    pub fn write(&mut self, q: &mut Quic, id: u64, bytes: &[u8], fin: bool, want: bool) {
         if self.streams.get(&id).is_some_and(|s| s.fin) {
             return;
         }
@@ -193,60 +201,73 @@ impl Outbound {
             }
             return;
         }
-        let taken = if self.queue.is_empty() && self.offered < OFFER {
+        let rest = if self.queue.is_empty() && self.offered < OFFER {
             self.write_direct(q, id, bytes, fin)
         } else {
-            self.admit(q, id).then_some(0)
+            self.admit(q, id).then_some(Rest { first: None, bytes, fin })
         };
         // None: the stream has ended.
-        let Some(taken) = taken else { return };
-        if taken < bytes.len() || fin {
-            self.enqueue(id, &bytes[taken..], fin);
-        }
+        let Some(rest) = rest else { return };
+        self.enqueue(id, rest);
         if want && !fin {
             self.want(id);
         }
     }
 
-    /// Straight into quiche: how much it took. None: nothing is left to be done for this stream.
-    fn write_direct(&mut self, q: &mut quiche::Connection, id: u64, bytes: &[u8], fin: bool) -> Option<usize> {
-        let n = bytes.len().min(OFFER - self.offered);
-        let last = fin && n == bytes.len();
-        match send(q, id, &bytes[..n], last) {
-            Wrote::Bytes(took) => {
-                self.offered += took;
-                self.begin(q, id);
-                if last && took == n {
+    /// Straight into quiche: what it did not take. None: nothing is left to be done for this stream.
+    fn write_direct<'a>(&mut self, q: &mut Quic, id: u64, mut bytes: &'a [u8], fin: bool) -> Option<Rest<'a>> {
+        loop {
+            let (part, others) = bytes.split_at(bytes.len().min(BLOCK));
+            let chunk = (!part.is_empty()).then(|| Chunk::of(part));
+            let n = part.len().min(OFFER - self.offered);
+            let last = fin && n == bytes.len();
+            let took = match send(q, id, chunk.as_ref().map(|c| c.part(0..n)), last) {
+                Wrote::Bytes(took) => {
+                    self.offered += took;
+                    self.begin(q, id);
+                    if last && took == n {
+                        self.finish(id);
+                        return None;
+                    }
+                    took
+                }
+                Wrote::Blocked | Wrote::Waits => 0,
+                Wrote::Stopped(code) => {
+                    self.stopped(id, code);
+                    return None;
+                }
+                Wrote::Dead => {
                     self.finish(id);
                     return None;
                 }
-                Some(took)
-            }
-            Wrote::Blocked | Wrote::Waits => Some(0),
-            Wrote::Stopped(code) => {
-                self.stopped(id, code);
-                None
-            }
-            Wrote::Dead => {
-                self.finish(id);
-                None
+            };
+            bytes = others;
+            if took < part.len() || others.is_empty() || self.offered >= OFFER {
+                let first = chunk.map(|c| c.part(took..c.len())).filter(|c| !c.is_empty());
+                return Some(Rest { first, bytes, fin });
             }
         }
     }
 
     /// Whether there is a stream to queue bytes for. A stream that the peer opens must be there; ours come into being.
-    fn admit(&mut self, q: &mut quiche::Connection, id: u64) -> bool {
+    fn admit(&mut self, q: &mut Quic, id: u64) -> bool {
         if self.streams.get(&id).is_some_and(|s| s.queued) {
             return true;
         }
         self.exists(q, id) || ((id & 1 == 1) == q.is_server() && !self.told.contains(&id) && !q.stream_closed(id))
     }
 
-    fn enqueue(&mut self, id: u64, bytes: &[u8], fin: bool) {
+    fn enqueue(&mut self, id: u64, rest: Rest<'_>) {
+        if rest.first.is_none() && rest.bytes.is_empty() && !rest.fin {
+            return;
+        }
         let s = self.streams.entry(id).or_insert_with(Stream::new);
-        s.push(bytes);
-        s.fin |= fin;
-        self.pending += bytes.len();
+        let before = s.pending;
+        for chunk in rest.first.into_iter().chain(rest.bytes.chunks(BLOCK).map(Chunk::of)) {
+            s.push(chunk);
+        }
+        s.fin |= rest.fin;
+        self.pending += s.pending - before;
         if !s.queued {
             s.queued = true;
             self.queue.insert(s.place(id));
@@ -269,7 +290,7 @@ impl Outbound {
     }
 
     /// quiche knows the stream from now on: what was said about it before.
-    fn begin(&mut self, q: &mut quiche::Connection, id: u64) {
+    fn begin(&mut self, q: &mut Quic, id: u64) {
         let Some(s) = self.streams.get_mut(&id) else { return };
         s.begun = true;
         if !s.told {
@@ -329,7 +350,7 @@ impl Outbound {
     }
 
     /// Also for a stream that is not there yet.
-    pub fn priority(&mut self, q: &mut quiche::Connection, id: u64, urgency: u8, incremental: bool) {
+    pub fn priority(&mut self, q: &mut Quic, id: u64, urgency: u8, incremental: bool) {
         if !self.streams.contains_key(&id) {
             let usual = (urgency, incremental) == (DEFAULT_URGENCY, false);
             if usual || (self.streams.len() >= REMEMBERED.max(self.sweep) && !self.swept(q)) {
@@ -357,7 +378,7 @@ impl Outbound {
     }
 
     /// Forgets what is remembered of streams that have ended. False: too many are left.
-    fn swept(&mut self, q: &mut quiche::Connection) -> bool {
+    fn swept(&mut self, q: &mut Quic) -> bool {
         self.streams.retain(|&id, s| s.queued || s.owed || !q.stream_closed(id));
         let idle = self.streams.values().filter(|s| !s.queued).count();
         self.sweep = REMEMBERED.max(self.streams.len() * 2 - idle);
@@ -383,7 +404,7 @@ impl Outbound {
     }
 
     /// Gives quiche what it takes, in the queue's order.
-    pub fn offer(&mut self, q: &mut quiche::Connection, now: Instant) {
+    pub fn offer(&mut self, q: &mut Quic, now: Instant) {
         self.pass += 1;
         let mut outdone = false;
         let mut at: Option<Place> = None;
@@ -407,7 +428,7 @@ impl Outbound {
     }
 
     /// True when anything was taken. A stream with nothing left leaves the queue.
-    fn offer_stream(&mut self, q: &mut quiche::Connection, id: u64) -> bool {
+    fn offer_stream(&mut self, q: &mut Quic, id: u64) -> bool {
         let left = OFFER - self.offered;
         let Some(s) = self.streams.get_mut(&id) else { return false };
         // It was not incremental, or ran out of bytes, when its share was up.
@@ -422,7 +443,8 @@ impl Outbound {
         loop {
             let Some(s) = self.streams.get_mut(&id) else { return total > 0 };
             let chunk = s.peek(limit - total);
-            let (size, fin) = (chunk.len(), s.fin && chunk.len() == s.pending);
+            let size = chunk.as_ref().map_or(0, Chunk::len);
+            let fin = s.fin && size == s.pending;
             let n = match send(q, id, chunk, fin) {
                 Wrote::Bytes(n) => n,
                 Wrote::Blocked => {
@@ -562,7 +584,7 @@ impl Outbound {
 
     /// Whether a peer has lost interest shows only when one asks (quiche raises no event for STOP_SENDING). quiche counts them and lists
     /// such streams among the writable ones, as long as nobody takes them from there.
-    pub fn poll_stops(&mut self, q: &mut quiche::Connection) {
+    pub fn poll_stops(&mut self, q: &mut Quic) {
         self.told.retain(|&id| !matches!(q.stream_capacity(id), Err(Error::InvalidStreamState(_))));
         for id in q.writable() {
             if let Err(Error::StreamStopped(code)) = q.stream_capacity(id) {
@@ -572,7 +594,7 @@ impl Outbound {
     }
 
     /// Whether quiche knows the stream.
-    fn exists(&mut self, q: &mut quiche::Connection, id: u64) -> bool {
+    fn exists(&mut self, q: &mut Quic, id: u64) -> bool {
         match q.stream_capacity(id) {
             Ok(_) => true,
             Err(Error::StreamStopped(code)) => {
@@ -584,7 +606,7 @@ impl Outbound {
     }
 }
 
-fn tell(q: &mut quiche::Connection, id: u64, urgency: u8, incremental: bool) {
+fn tell(q: &mut Quic, id: u64, urgency: u8, incremental: bool) {
     // A stream that has been collected in the meantime needs none.
     let _ = q.stream_priority(id, MIDDLE - DEFAULT_URGENCY * 8 + urgency * 8, incremental);
 }

@@ -9,6 +9,7 @@ use crate::gate::{Arrival, Population as _, Verdict};
 use crate::handover::{Handed, entries, next};
 use crate::ids::{CID_LENGTH, Random, SlotPool};
 use crate::listener::{Begun, Listener};
+use crate::memory::{self, Tide};
 use crate::options::DialOptions;
 use crate::population::Population;
 use crate::port::{Port, port_of};
@@ -90,6 +91,7 @@ pub struct Engine {
     /// Where answers go when there is no room for them.
     scratch: Box<[u8]>,
     queued: usize,
+    tide: Tide,
 }
 
 impl Engine {
@@ -106,6 +108,7 @@ impl Engine {
             flights: Flights::default(),
             scratch: vec![0; MAX_DATAGRAM].into(),
             queued: 0,
+            tide: Tide::default(),
         }
     }
 
@@ -365,6 +368,7 @@ impl Engine {
         match l.begin((slot, generation), n, datagram, from, to, now) {
             Ok(Begun::Connection(c)) => {
                 self.people.insert(c);
+                self.tide.level(self.people.live(), Instant::now);
                 self.want(slot);
                 return Some(slot);
             }
@@ -492,6 +496,7 @@ impl Engine {
         if let Some(mut c) = self.people.remove(slot, &mut self.pool) {
             self.timers.disarm(slot, &mut c.armed);
             self.queued -= c.accounted;
+            self.tide.level(self.people.live(), Instant::now);
         }
     }
 
@@ -560,11 +565,14 @@ impl Engine {
             Role::Listener(l) => (l.draining.and_then(|d| d.until), l.handover.as_ref().and_then(|h| h.deadline())),
             Role::Dialler { .. } => (None, None),
         };
-        [self.timers.next(), draining, handover].into_iter().flatten().min()
+        [self.timers.next(), draining, handover, self.tide.deadline()].into_iter().flatten().min()
     }
 
     pub fn due(&mut self, now: Instant) {
         self.end_handshakes(now);
+        if self.tide.turned(self.people.live(), now) {
+            memory::give_back();
+        }
         while let Some(slot) = self.timers.pop(now) {
             let Some(c) = self.people.at(slot) else { continue };
             c.armed = None;

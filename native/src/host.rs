@@ -414,6 +414,7 @@ unsafe extern "C" fn forget_state(_env: sys::napi_env, data: *mut c_void, _hint:
 #[unsafe(no_mangle)]
 unsafe extern "C" fn napi_register_module_v1(env: sys::napi_env, exports: sys::napi_value) -> sys::napi_value {
     note_panics();
+    crate::memory::set_up();
     let env = Env(env);
     match guard(|| crate::exports::register(&Module { env, exports })).unwrap_or_else(|m| Err(Failure::from(m))) {
         Ok(()) => exports,

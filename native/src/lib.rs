@@ -22,6 +22,7 @@ pub mod host;
 pub mod ids;
 pub mod limits;
 pub mod listener;
+pub mod memory;
 pub mod options;
 pub mod outbound;
 pub mod packet;

@@ -27,6 +27,10 @@ describe('how many requests', () => {
     expect(await countFor(m8, () => Promise.resolve(++calls < 3 ? 0 : 1))).toBe(512 * 20 * 20 * 2);
   });
 
+  test('with many connections enough that they are not about handshakes', () => {
+    expect([leastRequests(m8), leastRequests(load('workers'))]).toEqual([256, 256 * 2 * 40]);
+  });
+
   test('one generator, or four that ask four hosts', () => {
     expect(partsOf(m8, 1000)).toEqual([{ host: 'bench.test', clients: 32, requests: 1000 }]);
     const parts = partsOf(load('routes100'), 1000);

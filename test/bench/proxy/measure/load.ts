@@ -35,7 +35,10 @@ export async function load(s: Setting, port: number, row: LoadRow, requests: num
   return Math.max(...(await Promise.all(partsOf(row, requests).map((p) => part(s, port, row, p)))));
 }
 
-export const leastRequests = (row: LoadRow): number => row.clients * row.streams;
+/** Many connections are no row about handshakes, however short it is to be: each stream has its requests. */
+const EACH = 40;
+
+export const leastRequests = (row: LoadRow): number => row.clients * row.streams * (row.clients > 100 ? EACH : 1);
 
 /**
  * How many requests cost the proxy as much CPU time as the row wants: found by more and more of them, which warms up what serves them.

@@ -49,5 +49,8 @@ export async function measureIdle(s: Setting, subject: Subject, row: IdleRow): P
   await wait((dialSeconds(row.connections) + SETTLE) * 1000);
   const after = rssBytes(subject.workers);
   await Promise.all([spare.ended(), rest.ended()]);
-  return perConnection(before, after, row.connections);
+  const grown = perConnection(before, after, row.connections);
+  // What a process gave back meanwhile was more: with so few connections there is nothing to see.
+  if (!(grown > 0)) throw new Error(`memory went from ${before} to ${after} bytes: more connections are needed to see what they cost`);
+  return grown;
 }

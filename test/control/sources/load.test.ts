@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, jest, test } from '@jest/globals';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -112,4 +112,35 @@ test('the source in memory gives what it was told', async () => {
   await source.stop();
   source.set(first);
   expect(seen).toEqual([first, first]);
+});
+
+test('files that specs refer to stay the same while they are: also when they are written anew', async () => {
+  const cache = createLoadCache();
+  const path = join(dir, 'ca.pem');
+  const text = upstream('u').replace('spec:\n', 'spec:\n  tls: {caRef: {files: {ca: ca.pem}}}\n');
+  const content = async () => (await load(text, cache)).state.set.files.get(path);
+  writeFileSync(path, 'one');
+  const first = await content();
+  expect(first).toMatchObject({ ok: true, bytes: Buffer.from('one') });
+  writeFileSync(path, 'one');
+  expect(await content()).toBe(first);
+  // Of the same length, a moment later: what is new is never taken for what was there.
+  for (const next of ['two', 'one', 'six']) {
+    writeFileSync(path, next);
+    expect(await content()).toMatchObject({ ok: true, bytes: Buffer.from(next) });
+  }
+  // Quiet for long: it is not read, and still noticed when it changes.
+  const now = Date.now();
+  const spy = jest.spyOn(Date, 'now').mockReturnValue(now + 60_000);
+  try {
+    const quiet = await content();
+    expect(await content()).toBe(quiet);
+    expect((await load(text, cache)).digest).toBe((await load(text, cache)).digest);
+    writeFileSync(path, 'ten');
+    expect(await content()).toMatchObject({ bytes: Buffer.from('ten') });
+    rmSync(path);
+    expect(await content()).toMatchObject({ ok: false });
+  } finally {
+    spy.mockRestore();
+  }
 });

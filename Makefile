@@ -88,5 +88,6 @@ node_modules/.package-lock.json: package-lock.json
 -include test/cluster/cluster.mk
 -include test/cluster/stories/stories.mk
 -include test/bench/bench.mk
+-include test/bench/overload/overload.mk
 -include test/bench/config/config.mk
 -include test/bench/soak/soak.mk

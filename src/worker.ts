@@ -108,7 +108,16 @@ const start = async (options: WorkerStart): Promise<void> => {
   const environment = engineEnvironment(process.env);
   const chosen = await chooseEngine(options.engine, { onInternalError: defect, ...environment });
   warnOfDebugging(options.workerId, environment);
-  edge = createEdge({ engine: chosen.engine, clock: systemClock, start: options, cells, log, access, fault: faulted });
+  edge = createEdge({
+    engine: chosen.engine,
+    clock: systemClock,
+    start: options,
+    cells,
+    log,
+    access,
+    fault: faulted,
+    utilization: processUtilization,
+  });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });
 };

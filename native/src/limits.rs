@@ -17,11 +17,15 @@ struct Level {
 }
 
 impl Level {
-    fn take(&mut self, rate: Rate, now: Instant) -> bool {
+    fn ready(&mut self, rate: Rate, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = rate.burst.min(self.tokens + passed * rate.per_second);
         self.at = self.at.max(now);
-        let enough = self.tokens >= 1.0;
+        self.tokens >= 1.0
+    }
+
+    fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        let enough = self.ready(rate, now);
         if enough {
             self.tokens -= 1.0;
         }
@@ -47,6 +51,11 @@ impl TokenBucket {
 
     pub fn take(&mut self, now: Instant) -> bool {
         self.level.take(self.rate, now)
+    }
+
+    /// Whether `take` would succeed now.
+    pub fn ready(&mut self, now: Instant) -> bool {
+        self.level.ready(self.rate, now)
     }
 }
 

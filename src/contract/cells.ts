@@ -52,6 +52,7 @@ export const WORKER_METRICS = {
   endpoint_active_requests: { type: 'gauge', labels: ['upstream', 'endpoint'], help: 'Requests in flight per endpoint.' },
   udp_receive_buffer_bytes: { type: 'gauge', labels: ['listener'], help: 'Receive buffer as granted by the kernel.' },
   udp_kernel_drops_total: { type: 'counter', labels: [], help: 'Datagrams that the kernel dropped at our sockets.' },
+  worker_overloaded: { type: 'gauge', labels: [], help: 'Workers that turn newcomers away because they have too much to do.' },
   worker_event_loop_delay_seconds: { type: 'histogram', labels: [], help: 'Delay of the worker’s event loop.' },
 } as const satisfies Record<string, MetricFacts>;
 

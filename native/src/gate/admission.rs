@@ -100,6 +100,11 @@ impl Admission {
         if self.is_full() {
             return Verdict::Wait;
         }
+        // Before a token is used up or a Retry is sealed: whoever hears nothing asks again, with the same token, and costs nothing until then.
+        if !self.rate.ready(c.now) {
+            c.counters.dropped.handshake_rate += 1;
+            return Verdict::Drop;
+        }
         let odcid = match self.proof(h, &mut c) {
             Proof::Bad(verdict) => return verdict,
             Proof::Good(odcid) => Some(odcid),
@@ -115,10 +120,7 @@ impl Admission {
             c.counters.handshakes.refused_limit += 1;
             return self.close(h, &mut c, CONNECTION_REFUSED);
         }
-        if !self.rate.take(c.now) {
-            c.counters.dropped.handshake_rate += 1;
-            return Verdict::Drop;
-        }
+        self.rate.take(c.now);
         self.begun += 1;
         Verdict::Begin(Newcomer { dcid: h.dcid.to_vec(), scid: h.scid.to_vec(), odcid })
     }

@@ -14,6 +14,7 @@ import { connector } from './connect.ts';
 import { DropCounter } from './headers.ts';
 import { codeOf, Listener, socketKey, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
+import { Overload, watchOverload, type Utilization } from './overload.ts';
 import { TurnClock } from './turnclock.ts';
 import { Via } from './via.ts';
 import type { ListenerView } from './view.ts';
@@ -27,6 +28,8 @@ export interface EdgeOptions {
   readonly access: (lines: string) => void;
   /** The endpoint of a listener is dead: the worker is to drain and to be replaced. */
   readonly fault?: (message: string) => void;
+  /** How much the loop works; absent: newcomers are not turned away because of it. */
+  readonly utilization?: Utilization;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -91,6 +94,8 @@ class WorkerEdge implements Edge {
   private active: Active = { version: -1, views: new Map() };
   private pending: Pending | null = null;
   private cancelRotation: () => void;
+  private shedding = false;
+  private stopLooking = (): void => {};
   private closed = false;
 
   constructor(options: EdgeOptions) {
@@ -109,10 +114,12 @@ class WorkerEdge implements Edge {
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
+      overload: new Overload(),
     };
     this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();
     this.cancelRotation = this.planRotation();
+    if (options.utilization !== undefined) this.stopLooking = this.watch(options.utilization);
   }
 
   part(hash: PartHash, bytes: Uint8Array): void {
@@ -190,6 +197,7 @@ class WorkerEdge implements Edge {
     if (this.closed) return;
     this.closed = true;
     this.cancelRotation();
+    this.stopLooking();
     await this.giveUp();
     await Promise.all([...this.active.views.keys(), ...this.retiring.values()].map((l) => l.close()));
     this.plant.backends.close();
@@ -275,6 +283,26 @@ class WorkerEdge implements Edge {
     const named = part.tls?.client ?? null;
     const client = named === null ? null : this.activator.parts.get(named, 'certificate');
     return connector(this.plant, this.deny, part, client);
+  }
+
+  private watch(utilization: Utilization): () => void {
+    const listeners = (): Iterable<Listener> => this.active.views.keys();
+    const dropped = (): number => [...listeners()].reduce((sum, l) => sum + l.kernelDrops(), 0);
+    const changed = (): void =>
+      this.guarded('overload', () => {
+        for (const l of listeners()) l.setRoom();
+        this.tellOverload();
+      });
+    return watchOverload(this.plant.overload, this.plant.clock, utilization, dropped, changed);
+  }
+
+  /** Once when it begins, and once when it is over. */
+  private tellOverload(): void {
+    const { sheds } = this.plant.overload;
+    if (sheds === this.shedding) return;
+    this.shedding = sheds;
+    this.plant.cells.set(this.plant.cells.row('worker_overloaded'), sheds ? 1 : 0);
+    this.plant.log('warn', sheds ? 'overload: newcomers wait' : 'overload is over', {});
   }
 
   private period(): number {

@@ -112,6 +112,16 @@ export class Listener implements ViewSource {
     this.endpoint?.setLimits(this.limits(this.own));
   }
 
+  /** The worker has more or less to spare for newcomers than before. */
+  setRoom(): void {
+    this.endpoint?.setLimits(this.limits(this.own));
+  }
+
+  /** Datagrams that the kernel has dropped at its sockets. */
+  kernelDrops(): number {
+    return this.endpoint?.stats().kernelDrops ?? 0;
+  }
+
   setTokenKeys(): void {
     this.endpoint?.setKeys({ resetKey: this.wiring.resetKey, tokenKeys: this.wiring.tokenKeys() });
   }
@@ -217,7 +227,7 @@ export class Listener implements ViewSource {
     return {
       connections,
       halfOpen: Math.min(connections, HALF_OPEN),
-      handshakesPerSecond: Math.ceil(limits.handshakesPerSecond / workers),
+      handshakesPerSecond: this.wiring.plant.overload.handshakes(Math.ceil(limits.handshakesPerSecond / workers)),
       retryAbove: RETRY_ABOVE,
       perAddress: Math.ceil(limits.connectionsPerAddress / workers),
       handshakeMs: quic.handshakeTimeoutMs,

@@ -23,11 +23,16 @@ export class TokenBucket {
   }
 
   take(now: number): boolean {
-    this.tokens = Math.min(this.burst, this.tokens + (now - this.at) * this.perMs);
-    this.at = now;
-    if (this.tokens < 1) return false;
+    if (!this.ready(now)) return false;
     this.tokens--;
     return true;
+  }
+
+  /** Whether `take` would succeed now. */
+  ready(now: number): boolean {
+    this.tokens = Math.min(this.burst, this.tokens + (now - this.at) * this.perMs);
+    this.at = now;
+    return this.tokens >= 1;
   }
 }
 

@@ -15,6 +15,11 @@ test('a bucket gives its burst, then its rate', () => {
   expect(take(20, () => b.take(2e9))).toBe(1);
 });
 
+test('whether a bucket would give is asked for nothing', () => {
+  const bucket = new TokenBucket(10, 1, 0);
+  expect([bucket.ready(0), bucket.ready(0), bucket.take(0), bucket.ready(0), bucket.ready(100)]).toEqual([true, true, true, false, true]);
+});
+
 test('prefixes share a bucket, others have their own', () => {
   const b = new PrefixBuckets(10, 3, 0);
   const at = (h: string): Address => addressFrom(h, 1) as Address;

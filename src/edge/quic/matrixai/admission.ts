@@ -179,13 +179,15 @@ export class Admission {
     const waiting = this.pending.get(a.key);
     if (waiting !== undefined) return this.feed(waiting, a);
     if (this.draining) return this.refuse(a, 'draining', 'refused_draining');
+    // Before a token is used up or a Retry is sealed: whoever hears nothing asks again, with the same token, and costs nothing until then.
+    if (!this.rate.ready(this.clock.now())) return this.drop('handshake_rate');
     const remote = addressFrom(a.from.address, a.from.port) as Address;
     const token = h.tokenLength === 0 ? null : this.checkToken(a, remote);
     if (token === false) return;
     if (token === null && !this.mayBegin(a, remote)) return;
     const limit = this.limitOf(remote);
     if (limit !== null) return this.refuse(a, limit, 'refused_limit');
-    if (!this.rate.take(this.clock.now())) return this.drop('handshake_rate');
+    this.rate.take(this.clock.now());
     this.feed(new PendingHello(a.key, clientInitialKeys(this.dcid(a.msg)), this.clock.now(), token), a);
   }
 

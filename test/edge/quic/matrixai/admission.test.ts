@@ -91,3 +91,20 @@ test('the certificate is chosen by a hello that came in pieces, and all of its d
   expect(s.accepted[0]?.datagrams.length).toBe(3);
   expect(s.accepted[0]?.id).toBeNull();
 });
+
+test('newcomers beyond the rate are dropped before a Retry is sealed, and asked back when there is room', () => {
+  const s = stand();
+  const newcomer = (key: string): void => s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), key);
+  s.admission.setLimits({ ...listenOptions().limits, handshakesPerSecond: 1 });
+  newcomer('a');
+  s.admission.run();
+  expect([s.accepted.length, s.counters.dropped.handshake_rate]).toEqual([1, 0]);
+  s.admission.mode = 'always';
+  newcomer('b');
+  s.admission.run();
+  expect([s.accepted.length, s.counters.dropped.handshake_rate, s.sent.length]).toEqual([1, 1, 0]);
+  s.clock.advance(1000);
+  newcomer('c');
+  s.admission.run();
+  expect([s.accepted.length, s.counters.dropped.handshake_rate, s.sent.length, s.counters.answered.retry]).toEqual([1, 1, 1, 1]);
+});

@@ -1,9 +1,12 @@
 /** The table that the README shows. */
 import { describe, expect, test } from '@jest/globals';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pageOf, withTable } from '../bench/proxy/publish/page.ts';
-import { incomplete, machineClass, summaryOf } from '../bench/proxy/publish/summary.ts';
+import { incomplete, machineClass, summaryOf, type Summary } from '../bench/proxy/publish/summary.ts';
 import { ROWS } from '../bench/proxy/rows.ts';
 import type { Saved } from '../bench/proxy/save.ts';
+import { ROOT } from '../bench/proxy/setting.ts';
 import { ratiosOf, type Result } from '../bench/proxy/table.ts';
 
 const figures = (cpuMicros: number, failedPerMille = 0, share?: number | null): Result => ({
@@ -92,5 +95,13 @@ describe('the table', () => {
     const readme = `before\n${pageOf({ ...summaryOf(saved), rows: [] })}\nafter\n`;
     expect(withTable(readme, summaryOf(saved))).toBe(`before\n${lines.join('\n')}\nafter\n`);
     expect(withTable('nothing', summaryOf(saved))).toBeNull();
+  });
+
+  test('is in the README as the summary says it; without one there is a place for it', () => {
+    const file = join(ROOT, 'test', 'bench', 'summary.json');
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+    expect(withTable(readme, summaryOf(saved))).not.toBeNull();
+    const kept = existsSync(file) ? withTable(readme, JSON.parse(readFileSync(file, 'utf8')) as Summary) : readme;
+    expect(kept).toBe(readme);
   });
 });

@@ -43,7 +43,7 @@ const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 export function pageOf(summary: Summary): string {
   const { versions: v, load } = summary;
   const columns = COLUMNS.filter((column) => summary.rows.some((row) => row.results[column] !== undefined));
-  const versions = `quiche ${v['native']} (\`native\`), ${v['matrixai']} (\`matrixai\`), Node ${v['node']}, nginx ${v['nginx']}, HAProxy ${v['haproxy']}, Caddy ${v['caddy']}`;
+  const versions = `\`native\` with quiche ${v['native']}, \`matrixai\` with quiche ${v['matrixai']}, Node ${v['node']}, nginx ${v['nginx']}, HAProxy ${v['haproxy']}, Caddy ${v['caddy']}`;
   const scale = summary.scale === 1 ? '' : `, SCALE=${summary.scale}`;
   return [
     BEGIN,
@@ -53,7 +53,7 @@ export function pageOf(summary: Summary): string {
     line(['---', ...columns.map(() => '---:')]),
     ...summary.rows.map((row) => line([row.name === 'latency' ? latencyTitle(row) : row.title, ...columns.map((c) => cell(row, c))])),
     '',
-    `${summary.date}, ${summary.machine}, load average ${load.before} before and ${load.after} after; ${versions}. Medians of ${summary.rounds} rounds in one run of ${summary.minutes} minutes (\`make bench\`${scale}), in which the proxies take turns: ` +
+    `${summary.date}, ${summary.machine}, load average ${load.before} before and ${load.after} after; ${versions}. ${summary.rounds === 1 ? 'One round' : `Medians of ${summary.rounds} rounds`} in one run of ${summary.minutes} minutes (\`make bench\`${scale}), in which the proxies take turns: ` +
       'one core for the proxy, one for load and backend, the same certificate and backend for all, one worker or thread each, over loopback. 32 x 8 is 32 connections with 8 streams each. ' +
       "[How it measures, and how to read it](docs/develop/benchmarks.md); [where a request's time goes](docs/develop/performance.md).",
     END,

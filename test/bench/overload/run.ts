@@ -134,6 +134,12 @@ async function main(): Promise<number> {
       return EXIT_IMPOSSIBLE;
     }
     const s = makeSetting();
+    // Also when it is told to end: stopAll has ended what was in the cage by then.
+    const leave = (): void => {
+      s.remove();
+      cage.remove();
+    };
+    process.once('exit', leave);
     try {
       const caged = await startCaged(s, cage, engine, await startBackend(s), await startSlow());
       say(`${engine}: ${ALLOWANCE.cores} of a core, ${ALLOWANCE.bytes >> 20} MiB`);
@@ -144,8 +150,8 @@ async function main(): Promise<number> {
       }
     } finally {
       await stopAll();
-      s.remove();
-      cage.remove();
+      leave();
+      process.off('exit', leave);
     }
   }
   return short > 0 ? 1 : 0;

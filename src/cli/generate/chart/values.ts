@@ -208,7 +208,12 @@ export const VALUES: Readonly<Record<string, Value>> = {
     'Of a pod. The whole cores of the CPU request become --workers, at least one, or those of the CPU limit where there is one; the memory limit becomes --max-connections and the heap of each process.',
     { requests: { cpu: '500m', memory: '512Mi' }, limits: { memory: '512Mi' } },
   ),
-  workers: integer('Processes with traffic in a pod; 0: as many as the CPU request has whole cores, or with a CPU limit --workers auto.', 0, 0, 256),
+  workers: integer(
+    'Processes with traffic in a pod; 0: as many as the CPU request has whole cores, or with a CPU limit --workers auto.',
+    0,
+    0,
+    256,
+  ),
   maxConnections: integer(
     'Connections of a Listener and node, where the Listener has no limit; 0: what the memory limit has room for.',
     0,

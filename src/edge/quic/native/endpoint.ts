@@ -103,8 +103,7 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
   stats(): EndpointStats {
     if (this.link.gone) return this.lastStats;
     try {
-      // An addon that was built before there were hand-overs says nothing of them.
-      this.lastStats = { ...NO_STATS, ...(JSON.parse(this.addon.stats(this.link.handle)) as EndpointStats) };
+      this.lastStats = JSON.parse(this.addon.stats(this.link.handle)) as EndpointStats;
     } catch (e) {
       this.link.report('quic_stats', e);
     }

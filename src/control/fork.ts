@@ -10,8 +10,9 @@ const MAX_LINE = 2000;
 /** How long the last lines of a process that has ended are waited for. */
 const LAST_LINES_MS = 100;
 
-const relay = (stream: Readable | null, onLine: (line: string) => void): void => {
-  if (stream === null) return;
+/** Without a descriptor to spare there are no streams, whatever their types say. */
+const relay = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {
+  if (stream === null || stream === undefined) return;
   createInterface({ input: stream }).on('line', (line) => onLine(line.slice(0, MAX_LINE)));
 };
 

@@ -3,14 +3,16 @@
  * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, rmSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 const PREFIX = 'spooky-';
 /** As mkdtemp makes them. */
 const OURS = /^spooky-[A-Za-z0-9]{6}$/;
 const LIFE = 'tree-';
+/** What is made in one: marks of life, sockets of workers, and files that name ports, also half written ones. */
+const CONTENT = /^(tree-[0-9a-f]{8}|\d{1,3}-[0-9a-f]{16}(\.udp(\.\d+)?)?)$/;
 /** The longest name that anything in it has: a worker's number and a listener. */
 const LONGEST = '/255-0123456789abcdef';
 /** What fits into `sun_path`, with its NUL. */
@@ -38,7 +40,7 @@ export class RuntimeFolder {
     try {
       return await RuntimeFolder.join(path);
     } catch (e) {
-      rmSync(path, { recursive: true, force: true });
+      clear(path);
       throw e;
     }
   }
@@ -57,20 +59,22 @@ export class RuntimeFolder {
   /** The last one takes the folder along. */
   async leave(): Promise<void> {
     await new Promise<void>((done) => this.life.close(() => done()));
-    if (!(await inhabited(this.path))) rmSync(this.path, { recursive: true, force: true });
+    if (!(await inhabited(this.path))) clear(this.path);
   }
 }
 
 async function sweep(parent: string): Promise<void> {
   for (const name of readdirSync(parent)) {
     const path = join(parent, name);
-    if (OURS.test(name) && isOurs(path) && (await abandoned(path))) rmSync(path, { recursive: true, force: true });
+    if (isOurs(path) && (await abandoned(path))) clear(path);
   }
 }
 
 async function abandoned(path: string): Promise<boolean> {
-  const marks = names(path).filter((name) => name.startsWith(LIFE));
-  if (marks.length === 0) return Date.now() - (modified(path) ?? Infinity) > YOUNG_MS;
+  const found = names(path);
+  // A folder of somebody may bear such a name as well: `spooky-config`.
+  if (!found.every((name) => CONTENT.test(name))) return false;
+  if (!found.some((name) => name.startsWith(LIFE))) return Date.now() - (modified(path) ?? Infinity) > YOUNG_MS;
   return !(await inhabited(path));
 }
 
@@ -107,10 +111,22 @@ function live(path: string): Promise<Server> {
   });
 }
 
+/** Never more than what is made in a folder of ours: whatever else is there keeps it, too. */
+function clear(path: string): void {
+  for (const name of names(path)) if (CONTENT.test(name)) remove(join(path, name));
+  try {
+    rmdirSync(path);
+  } catch {
+    // Somebody has put something there, or was quicker.
+  }
+}
+
+/** By its name, and as mkdtemp makes them: nobody else may enter. */
 function isOurs(path: string): boolean {
+  if (!OURS.test(basename(path))) return false;
   try {
     const stat = lstatSync(path);
-    return stat.isDirectory() && stat.uid === process.geteuid?.();
+    return stat.isDirectory() && stat.uid === process.geteuid?.() && (stat.mode & 0o077) === 0;
   } catch {
     return false;
   }

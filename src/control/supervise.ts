@@ -15,6 +15,7 @@ import {
   type Spawn,
   type WorkerEnd,
   type WorkerFacts,
+  type WorkerProcess,
 } from './life.ts';
 import { MemoryWatch, type MemoryLimits } from './memorywatch.ts';
 import type { Numbers } from './numbers.ts';
@@ -151,7 +152,7 @@ export class Supervisor {
     life.cancelDeadline = this.o.clock.after(EXIT_MS, () => life.process?.kill());
   }
 
-  /** From now on the dead stay dead. */
+  /** From now on the dead stay dead. Who is not up yet is ended: its sockets would take clients, and nobody would tell it to send them away. */
   stop(): void {
     this.stopping = true;
     this.cancelTick?.();
@@ -159,7 +160,10 @@ export class Supervisor {
       slot.cancelPause?.();
       slot.cancelPause = null;
     }
-    for (const life of this.lives.values()) life.cancelDeadline?.();
+    for (const life of this.lives.values()) {
+      life.cancelDeadline?.();
+      if (!life.up) life.process?.kill();
+    }
   }
 
   killAll(): void {
@@ -177,8 +181,20 @@ export class Supervisor {
     const life = new Life(slot, number, role, this.o.clock.now());
     slot.number = number;
     this.lives.set(number, life);
+    try {
+      life.process = this.begin(life);
+    } catch (e) {
+      // No memory for it, say: tried again as for one that ended. Whoever asked for it has it in its place by then.
+      life.fault = e instanceof Error ? e.message : String(e);
+      this.o.clock.after(0, () => this.ended(life, null, null));
+    }
+    return life;
+  }
+
+  private begin(life: Life): WorkerProcess {
+    const { number } = life;
     const present = (): boolean => life.process !== null;
-    life.process = this.o.spawn(number, {
+    const process = this.o.spawn(number, {
       onMessage: (message) => {
         if (present()) this.receive(life, message);
       },
@@ -190,8 +206,8 @@ export class Supervisor {
         if (present()) this.ended(life, code, signal);
       },
     });
-    life.process.send({ type: 'start', start: this.o.start(number) });
-    return life;
+    process.send({ type: 'start', start: this.o.start(number) });
+    return process;
   }
 
   private receive(life: Life, message: FromWorker): void {

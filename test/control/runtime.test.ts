@@ -29,7 +29,7 @@ test('a folder of its own, for its owner alone, gone with the last tree', async 
 test('what processes left that were killed goes at the next start; what lives, is young or is no folder of ours stays', async () => {
   const lives = await RuntimeFolder.create(parent);
   const dead = join(parent, 'spooky-aaaaaa');
-  mkdirSync(dead);
+  mkdirSync(dead, { mode: 0o700 });
   // A process that listens there and dies without a word.
   const listening = `require('net').createServer().listen(process.argv[1], () => console.log('up'))`;
   const child = new Child(process.execPath, ['-e', listening, join(dead, 'tree-00000000')]);
@@ -37,7 +37,7 @@ test('what processes left that were killed goes at the next start; what lives, i
   child.kill('SIGKILL');
   await child.exited;
   const old = join(parent, 'spooky-bbbbbb');
-  mkdirSync(old);
+  mkdirSync(old, { mode: 0o700 });
   utimesSync(old, new Date(0), new Date(0));
   mkdirSync(join(parent, 'spooky-cccccc'));
   mkdirSync(join(parent, 'spooky-of-somebody'));
@@ -52,6 +52,37 @@ test('what processes left that were killed goes at the next start; what lives, i
       .sort(),
   );
   await Promise.all([lives.leave(), next.leave()]);
+});
+
+test('a folder of somebody that only bears such a name keeps what is in it', async () => {
+  const config = join(parent, 'spooky-config');
+  mkdirSync(join(config, 'more'), { recursive: true });
+  writeFileSync(join(config, 'edge.yaml'), 'a');
+  // Also one that has a file of such a name, and one of the right mode.
+  const deploy = join(parent, 'spooky-deploy');
+  mkdirSync(deploy, { mode: 0o700 });
+  writeFileSync(join(deploy, 'tree-00000000'), 'b');
+  writeFileSync(join(deploy, 'edge.yaml'), 'b');
+  for (const folder of [config, deploy]) utimesSync(folder, new Date(0), new Date(0));
+  const folder = await RuntimeFolder.create(parent);
+  expect([readdirSync(config), readdirSync(deploy)]).toEqual([
+    ['edge.yaml', 'more'],
+    ['edge.yaml', 'tree-00000000'],
+  ]);
+  // What is not ours stays in a folder of ours, too.
+  writeFileSync(join(folder.path, 'notes'), 'c');
+  writeFileSync(join(folder.path, '3-0123456789abcdef'), '');
+  await folder.leave();
+  expect(readdirSync(folder.path)).toEqual(['notes']);
+});
+
+test('nobody is led into a folder that is none of ours', async () => {
+  const other = join(parent, 'etc');
+  mkdirSync(other, { mode: 0o700 });
+  const wide = join(parent, 'spooky-aaaaaa');
+  mkdirSync(wide);
+  for (const path of [other, wide, parent, '/']) await expect(RuntimeFolder.join(path)).rejects.toThrow(/no folder of ours/);
+  expect([readdirSync(other), readdirSync(wide)]).toEqual([[], []]);
 });
 
 test('a place that cannot be used is named, with what is wrong', async () => {

@@ -49,6 +49,8 @@ const setUp = (count = 1, memory = UNLIMITED, numbers = new Numbers()) => {
   const ups: number[] = [];
   const busy = new Set<number>();
   const events: MemoryEvent[] = [];
+  /** Why no process can be started; '' while they can. */
+  const failing = { why: '' };
   const gone: [number, boolean][] = [];
   const supervisor = new Supervisor({
     clock,
@@ -56,6 +58,7 @@ const setUp = (count = 1, memory = UNLIMITED, numbers = new Numbers()) => {
     numbers,
     memory,
     spawn: (workerId, events) => {
+      if (failing.why !== '') throw new Error(failing.why);
       const p = new FakeProcess(1000 + processes.length, workerId, events);
       processes.push(p);
       return p;
@@ -78,7 +81,7 @@ const setUp = (count = 1, memory = UNLIMITED, numbers = new Numbers()) => {
       clock.advance(250);
     }
   };
-  return { clock, processes, downs, ups, busy, events, gone, numbers, supervisor, last, live };
+  return { clock, processes, downs, ups, busy, events, failing, gone, numbers, supervisor, last, live };
 };
 
 test('each worker is started with its number, and is up when it says hello', () => {
@@ -124,6 +127,22 @@ describe('a dead worker', () => {
     live(31_000, last());
     last().events.onExit(1, null);
     expect(downs.map(([, , end]) => end.pauseMs)).toEqual([0, 0]);
+  });
+
+  test('that could not even be started is tried again, as one that ended, and says why', () => {
+    const { clock, processes, downs, failing, last, supervisor, numbers } = setUp();
+    last().hello();
+    failing.why = 'spawn ENOMEM';
+    last().events.onExit(1, null);
+    clock.advance(0);
+    clock.advance(0);
+    expect(downs[1]).toMatchObject([0, 'exit', { pid: 0, code: null, signal: null, fault: 'spawn ENOMEM', wasUp: false, pauseMs: 200 }]);
+    expect(numbers.inUse()).toEqual([]);
+    failing.why = '';
+    clock.advance(200);
+    expect(processes).toHaveLength(2);
+    last().hello();
+    expect(supervisor.facts()).toMatchObject([{ number: 0, state: 'up', restarts: 2 }]);
   });
 
   test('messages of a former process are not taken for those of its successor', () => {
@@ -240,6 +259,16 @@ test('after stop the dead stay dead and nothing is planned', () => {
   expect(processes).toHaveLength(2);
   expect(downs.at(-1)).toMatchObject([1, 'exit', { pauseMs: -1 }]);
   expect(clock.pending()).toBe(0);
+});
+
+test('a process that is not up when all stop will not be: it would take clients that nobody sends away', () => {
+  const { clock, processes, supervisor } = setUp(2);
+  processes.forEach((p) => p.hello());
+  processes[0]?.events.onExit(1, null);
+  clock.advance(0);
+  supervisor.stop();
+  expect(processes.map((p) => p.killed)).toEqual([false, false, true]);
+  expect(supervisor.facts().map((f) => f.state)).toEqual(['stopped', 'up']);
 });
 
 test('the end of a process tells what it said last, how much it had, and how often that happened', () => {

@@ -186,9 +186,8 @@ export class HpackDecoder {
 
   private insert(name: string, value: string, notes: number): void {
     const { table } = this;
-    const empty = table.length === 0;
-    // Too large for the table: empties it (s4.4), which means nothing to an empty one.
-    if (!table.insert(name, value, notes) && !empty) this.memorable = false;
+    // Too large for the table: empties it (s4.4), which means nothing only to one that never holds anything.
+    if (!table.insert(name, value, notes) && table.capacity >= FIELD_OVERHEAD) this.memorable = false;
   }
 
   /** s6.3; only at the beginning of a block (s4.2), never above what we allowed. */

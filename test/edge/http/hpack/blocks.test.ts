@@ -107,6 +107,20 @@ describe('what is remembered', () => {
     expect(take(d, indexed, true)?.known).toBe(true);
   });
 
+  test('not that an entry was too large for a table that was empty: it empties one that is not', () => {
+    const d = decoder();
+    const large = [0x88, ...literal(INSERT, 'x-large', 'v'.repeat(60))];
+    const small = literal(INSERT, 'x-a', 'b');
+    expect(take(d, [0x3f, 0x21, 0x88], true)).not.toBeNull();
+    for (let i = 0; i < 3; i++) take(d, large, true);
+    take(d, small, true);
+    expect(tableOf(d)).toHaveLength(1);
+    take(d, large, true);
+    expect(tableOf(d)).toEqual([]);
+    // COMPRESSION_ERROR: there is nothing to refer to.
+    expect(take(d, [0xbe], true)).toBeNull();
+  });
+
   test('its entries are in the table when a later block refers to them', () => {
     const d = decoder();
     expect(knownOf(d, nginx, 50).at(-1)).toBe(true);

@@ -141,6 +141,7 @@ export class Pool implements SessionEvents, TimerOwner {
     this.quietRounds = 0;
     this.wheel.arm(this.idleTimer, this.limits.idleMs);
     this.serve(session);
+    this.keepUp(session);
     if (this.retired) session.shutdown();
   }
 
@@ -154,6 +155,7 @@ export class Pool implements SessionEvents, TimerOwner {
   onCapacity(session: BackendSession): void {
     this.allowance.ended(session);
     this.serve(session);
+    this.keepUp(session);
   }
 
   onClosed(session: BackendSession): void {
@@ -202,6 +204,11 @@ export class Pool implements SessionEvents, TimerOwner {
     this.favourBelow = best.active + TOGETHER;
     this.favourite = writing !== null && writing.active < this.favourBelow ? writing : best;
     return this.favourite;
+  }
+
+  /** The favourite must not stay far ahead of one that has less to do than when it was chosen. */
+  private keepUp(session: BackendSession): void {
+    if (session.active + TOGETHER < this.favourBelow) this.favourBelow = session.active + TOGETHER;
   }
 
   private serve(session: BackendSession): void {

@@ -240,6 +240,29 @@ test('what a turn brings goes to one connection, but not far ahead of the others
   expect([first.active, second.active]).toEqual([3, 3]);
 });
 
+test('how far ahead a connection may be follows the others: new ones, and those that have less to do since', () => {
+  const { dials, ask, ready } = rig({ ...LIMITS, busy: 1 });
+  ask();
+  const first = ready(0, 1000);
+  // Windows that are given back keep it writing from the beginning of each turn on.
+  first.writing = true;
+  for (let i = 0; i < 200; i++) ask();
+  expect([first.active, dials.length]).toEqual([201, 2]);
+  const second = ready(1, 1000);
+  ask();
+  expect([first.active, second.active]).toEqual([201, 1]);
+  for (let i = 0; i < 190; i++) ask();
+  for (let i = 0; i < 60; i++) first.finishOne();
+  second.writing = true;
+  for (let i = 0; i < 40; i++) ask();
+  const before = first.active;
+  for (let n = second.active; n > 0; n--) second.finishOne();
+  second.writing = false;
+  first.writing = true;
+  ask();
+  expect([first.active, second.active]).toEqual([before, 1]);
+});
+
 test('a connection without a stream to spare takes nothing, whatever it writes', () => {
   const { dials, ask, ready } = rig({ ...LIMITS, busy: 1 });
   ask();

@@ -22,6 +22,7 @@ import type {
   GroupPart,
 } from '../../src/contract/snapshot/index.ts';
 import { createEdge, type Edge, type Loaded } from '../../src/edge/proxy/edge.ts';
+import type { Utilization } from '../../src/edge/proxy/overload.ts';
 import type { QuicConn, QuicEngine } from '../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../src/edge/quic/memory/engine.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
@@ -60,6 +61,7 @@ export interface GatewayOptions {
   /** One certificate, and one TLS entry, per list of names; the first is the default. */
   readonly certificates?: readonly (readonly string[])[];
   readonly start?: Partial<WorkerStart>;
+  readonly utilization?: Utilization;
 }
 
 const HOST = 'site.example';
@@ -175,6 +177,7 @@ export class Gateway {
         logLevel: 'debug',
         ...options.start,
       },
+      ...(options.utilization === undefined ? {} : { utilization: options.utilization }),
     });
   }
 

@@ -34,6 +34,8 @@ const CONGESTION = { Reno: 'reno', Cubic: 'cubic', BBR: 'bbr' } as const;
 const RETRY: Readonly<Record<ListenerPart['quic']['retry'], RetryMode>> = { Auto: 'load', Always: 'always', Never: 'off' };
 /** Half-open connections from which on addresses are validated first. */
 const RETRY_ABOVE = 100;
+/** What of the handshakes per second clients that never come back may use up: with a low rate, they would have all of it before there are so many of them. */
+const UNPROVEN_SHARE = 1 / 4;
 const HALF_OPEN = 4096;
 /** Three that HTTP/3 needs, and room for what clients grease with. */
 const UNI_STREAMS = 16;
@@ -224,11 +226,12 @@ export class Listener implements ViewSource {
     const { quic, limits } = view.part;
     const { workers, maxConnections } = this.wiring;
     const connections = this.share > 0 ? this.share : Math.ceil((limits.connections ?? maxConnections) / workers);
+    const handshakesPerSecond = this.wiring.plant.overload.handshakes(Math.ceil(limits.handshakesPerSecond / workers));
     return {
       connections,
       halfOpen: Math.min(connections, HALF_OPEN),
-      handshakesPerSecond: this.wiring.plant.overload.handshakes(Math.ceil(limits.handshakesPerSecond / workers)),
-      retryAbove: RETRY_ABOVE,
+      handshakesPerSecond,
+      retryAbove: retryAbove(handshakesPerSecond, quic.handshakeTimeoutMs),
       perAddress: Math.ceil(limits.connectionsPerAddress / workers),
       handshakeMs: quic.handshakeTimeoutMs,
       idleMs: quic.idleTimeoutMs,
@@ -239,6 +242,11 @@ export class Listener implements ViewSource {
       datagrams: false,
     };
   }
+}
+
+/** Those who never come back are half-open for the whole of the timeout, and as many as may be half-open begin anew in each. */
+function retryAbove(handshakesPerSecond: number, handshakeTimeoutMs: number): number {
+  return Math.max(1, Math.min(RETRY_ABOVE, Math.floor(((handshakesPerSecond * handshakeTimeoutMs) / 1000) * UNPROVEN_SHARE)));
 }
 
 /** Two listeners with the same key are one socket: a renamed listener keeps its connections. */

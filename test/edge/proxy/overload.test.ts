@@ -1,6 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { LEAST_HANDSHAKES, LEAST_SHARE, LOOK_MS, Overload, watchOverload } from '../../../src/edge/proxy/overload.ts';
+import type { Limits } from '../../../src/edge/quic/engine.ts';
+import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
+import { gateway, type GatewayOptions } from '../../kit/gateway.ts';
 
 describe('what a worker allows newcomers', () => {
   test('is less while datagrams are lost and the loop never rests, and all of it again within five seconds of calm', () => {
@@ -70,4 +73,59 @@ test('it is looked at four times a second, with what the loop did since the last
   [active, dropped] = [active + 1000, 20];
   clock.advance(LOOK_MS * 4);
   expect([changes, clock.pending()]).toEqual([2, 0]);
+});
+
+describe('U4: clients that never come back begin at most a quarter of the handshakes that may begin', () => {
+  const perSecond = ({ retryAbove, handshakeMs }: Limits): number => (retryAbove * 1000) / handshakeMs;
+
+  test('whatever the listener allows', async () => {
+    for (const [handshakesPerSecond, handshakeTimeoutMs, retryAbove] of [
+      [2000, 10_000, 100],
+      [125, 10_000, 100],
+      [8, 10_000, 20],
+      [125, 100, 3],
+      [1, 100, 1],
+    ] as const) {
+      const [told] = await limitsOf({ limits: { handshakesPerSecond }, quic: { handshakeTimeoutMs } });
+      expect([handshakesPerSecond, told?.retryAbove]).toEqual([handshakesPerSecond, retryAbove]);
+    }
+  });
+
+  test('also of a worker that has too much to do', async () => {
+    const clock = new ManualClock(1000);
+    const told = await limitsOf(
+      { clock, limits: { handshakesPerSecond: 125 }, utilization: () => ({ active: clock.now(), idle: 0, utilization: 1 }) },
+      () => clock.advance(20 * LOOK_MS),
+    );
+    const least = told.at(-1) as Limits;
+    expect(least.handshakesPerSecond).toBe(LEAST_HANDSHAKES);
+    for (const l of told) expect(perSecond(l)).toBeLessThanOrEqual(l.handshakesPerSecond / 4);
+    expect(perSecond(least)).toBe(LEAST_HANDSHAKES / 4);
+  });
+
+  /** What the engine is told for a gateway whose sockets lose something whenever somebody looks. */
+  async function limitsOf(options: GatewayOptions, meanwhile = (): void => {}): Promise<Limits[]> {
+    const engine = new MemoryEngine();
+    const told: Limits[] = [];
+    const listen = engine.listen.bind(engine);
+    engine.listen = async (o, h) => {
+      told.push(o.limits);
+      const endpoint = await listen(o, h);
+      const stats = endpoint.stats.bind(endpoint);
+      let kernelDrops = 0;
+      return Object.assign(endpoint, {
+        setLimits: (l: Limits) => told.push(l),
+        stats: () => ({ ...stats(), kernelDrops: ++kernelDrops }),
+      });
+    };
+    const g = await gateway({ ...options, engine })
+      .routeTo({}, { to: [] })
+      .start();
+    try {
+      meanwhile();
+    } finally {
+      await g.close();
+    }
+    return told;
+  }
 });

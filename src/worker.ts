@@ -208,6 +208,9 @@ const receive = (message: ToWorker): void => {
     case 'forget':
       edge?.forget(message.hashes);
       return;
+    case 'forgetLists':
+      edge?.forgetLists(message.groups);
+      return;
     case 'piece':
       return receivePiece(message);
     case 'endpoints':

@@ -3,7 +3,7 @@
  * longer byte strings are cut into `chunk`s.
  */
 import type { RowReading, WorkerMetric } from './cells.ts';
-import type { EndpointList, PartHash } from './snapshot/parts.ts';
+import type { EndpointList, GroupId, PartHash } from './snapshot/parts.ts';
 
 export const MESSAGE_BYTES = 64 * 1024;
 
@@ -69,6 +69,8 @@ export type ToWorker =
   | { readonly type: 'switch'; readonly version: number }
   /** Parts that the version switched to does not need: they are sent again should another one need them. */
   | { readonly type: 'forget'; readonly hashes: readonly PartHash[] }
+  /** Lists of groups that the version switched to does not have: sent again as the parts are. */
+  | { readonly type: 'forgetLists'; readonly groups: readonly GroupId[] }
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
   /** A list that is longer than a message: it holds from its last piece on. */
   | { readonly type: 'piece'; readonly piece: EndpointList; readonly last: boolean }

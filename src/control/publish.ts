@@ -16,6 +16,8 @@ import type { Clock } from '../lib/clock.ts';
 export const CHUNK_BYTES = 60 * 1024;
 /** Hashes of parts in a message. */
 const HASHES = 1000;
+/** Groups in a message: each is named by its object's full name. */
+const GROUPS = 100;
 /** Of a part in a message: names, lengths, its hash. */
 const PART_OVERHEAD = 80;
 export const SILENCE_MS = 5000;
@@ -276,8 +278,10 @@ export class Publisher {
     const left = follows(seat, changes) ? changes.removed : [...seat.known].filter((hash) => !encoded.has(hash));
     for (const hash of left) seat.known.delete(hash);
     for (let at = 0; at < left.length; at += HASHES) seat.link.send({ type: 'forget', hashes: left.slice(at, at + HASHES) });
+    const lists: GroupId[] = [];
     for (const group of follows(seat, changes) ? changes.groups : seat.sequences.keys())
-      if (!groups.has(group)) seat.sequences.delete(group);
+      if (!groups.has(group) && seat.sequences.delete(group)) lists.push(group);
+    for (let at = 0; at < lists.length; at += GROUPS) seat.link.send({ type: 'forgetLists', groups: lists.slice(at, at + GROUPS) });
     seat.mark = changes?.mark ?? null;
   }
 

@@ -60,7 +60,9 @@ class FakeWorker {
             ? `parts:${m.parts.map((p) => p.hash).join()}`
             : m.type === 'forget'
               ? `forget:${m.hashes.join()}`
-              : m.type,
+              : m.type === 'forgetLists'
+                ? `forgetLists:${m.groups.join()}`
+                : m.type,
       )
       .join(' ');
   }
@@ -302,7 +304,8 @@ describe('the lane of endpoints', () => {
     };
     publisher.endpoints([list('g', 1)]);
     expect(await serve(1, ['g'])).toBe('parts:p endpoints load1 switch1');
-    expect(await serve(2, [])).toBe('load2 switch2');
+    // Only then: a list that the worker forgot by itself would not be sent again.
+    expect(await serve(2, [])).toBe('load2 switch2 forgetLists:g');
     publisher.endpoints([list('g', 2)]);
     expect(await serve(3, ['g'])).toBe('endpoints load3 switch3');
   });

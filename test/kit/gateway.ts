@@ -147,6 +147,7 @@ export class Gateway {
   private draft = new Draft();
   private version = 0;
   private sequence = 1;
+  private root: readonly PartHash[] = [];
   private readonly clients: Client[] = [];
 
   constructor(options: GatewayOptions) {
@@ -205,7 +206,13 @@ export class Gateway {
     for (const [hash, bytes] of draft.parts) this.edge.part(hash, bytes);
     this.sequence++;
     this.edge.endpoints(draft.groups.map((g) => ({ ...g.list, sequence: this.sequence })));
-    const loaded = await this.edge.load(++this.version, listener === null ? [] : [listener]);
+    this.root = listener === null ? [] : [listener];
+    return this.again();
+  }
+
+  /** Loads what was loaded last, as main does to try a bind again: nothing is sent twice. */
+  async again(): Promise<Loaded> {
+    const loaded = await this.edge.load(++this.version, this.root);
     this.problems = loaded.problems;
     this.port = loaded.bound[0]?.addresses[0]?.port ?? 0;
     return loaded;

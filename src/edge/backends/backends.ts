@@ -67,7 +67,6 @@ export class Backends {
     this.forgetUpstream(this.labelOf(group.part));
     if (alike.size > 0) return;
     this.groups.delete(group.part.id);
-    this.lists.delete(group.part.id);
   }
 
   /** The higher sequence wins. */
@@ -76,6 +75,14 @@ export class Backends {
     if (known !== undefined && known.sequence >= list.sequence) return;
     this.lists.set(list.group, list);
     for (const group of this.groups.get(list.group) ?? []) this.populate(group, list);
+  }
+
+  /**
+   * No group that is made from now on needs these. Main says so: it sends a list once, and groups come and go in between, with a listener that could
+   * not be bound, or while what is gone is still being let go.
+   */
+  forgetLists(groups: readonly GroupId[]): void {
+    for (const group of groups) this.lists.delete(group);
   }
 
   activity(): EndpointActivity[] {

@@ -1,7 +1,7 @@
 /** A worker's whole data plane behind one object: parts come in, a load builds and binds, a switch replaces one reference. */
 import type { Cells, RowReading } from '../../contract/cells.ts';
 import type { BoundListener, EndpointActivity, LoadProblem, WorkerStart } from '../../contract/channel.ts';
-import type { EndpointList, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
+import type { EndpointList, GroupId, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DenyList, LOOPBACK } from '../../lib/deny.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
@@ -48,6 +48,8 @@ export interface Edge {
   /** No root that is served or loaded from now on needs these parts. */
   forget(hashes: readonly PartHash[]): void;
   endpoints(lists: readonly EndpointList[]): void;
+  /** The same of these groups' lists. */
+  forgetLists(groups: readonly GroupId[]): void;
   share(listener: string, connections: number): void;
   /** From now on these workers take what would begin a connection here. */
   succeed(workers: readonly number[]): void;
@@ -163,6 +165,10 @@ class WorkerEdge implements Edge {
 
   endpoints(lists: readonly EndpointList[]): void {
     for (const list of lists) this.guarded('endpoints', () => this.plant.backends.setEndpoints(list));
+  }
+
+  forgetLists(groups: readonly GroupId[]): void {
+    this.plant.backends.forgetLists(groups);
   }
 
   share(label: string, connections: number): void {

@@ -61,6 +61,29 @@ test('a list may come before its group or after it, and the higher sequence wins
   expect(picks(group)).toEqual(['10.0.0.1:80', '10.0.0.2:80']);
 });
 
+test('a list that came for a group that returns outlives the end of the one that had its id', () => {
+  const { backends } = rig();
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  const old = backends.group(part(), { type: 'RoundRobin' });
+  // The group has left and comes back while what is gone is still being let go, a slice after the other.
+  backends.forgetLists([ID]);
+  backends.setEndpoints({ group: ID, sequence: 2, list: [info(2)] });
+  backends.release(old);
+  expect(picks(backends.group(part(), { type: 'RoundRobin' }))).toEqual(['10.0.0.2:80']);
+});
+
+test('a list stays until it is said that nothing needs it, whatever became of the group', () => {
+  const { backends } = rig();
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] });
+  // Built for a listener that could not be bound.
+  backends.release(backends.group(part(), { type: 'RoundRobin' }));
+  expect(picks(backends.group(part(), { type: 'RoundRobin' }))).toEqual(['10.0.0.1:80']);
+  backends.forgetLists([ID]);
+  expect(backends.group(part(), { type: 'Random' }).empty).toBe(true);
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(3)] });
+  expect(backends.group(part(), { type: 'Random' }).empty).toBe(false);
+});
+
 test('unhealthy and draining endpoints are not picked', () => {
   const { backends, reading } = rig();
   const group = backends.group(part(), { type: 'RoundRobin' });

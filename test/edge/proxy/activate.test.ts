@@ -189,6 +189,20 @@ onRealEngines((name, make) => {
       expect((await g.get('/')).body).toBe('b');
     });
 
+    test('an address that is free in the end is bound, and what it leads to still has the endpoints that came with the first load', async () => {
+      const b = keep(await named('b'));
+      const g = await gateway({ engine: make() }).route('/', b).start();
+      const h = keep(gateway({ engine: make(), ...at(g.port) }).route('/', b));
+      await h.start();
+      expect(h.problems).toMatchObject([{ kind: 'bind' }]);
+      await settle();
+      await g.close();
+      await h.again();
+      h.switch();
+      expect(h.problems).toEqual([]);
+      expect((await h.get('/')).body).toBe('b');
+    });
+
     test('a load that is given up closes what it bound', async () => {
       const b = keep(await named('b'));
       const probe = await gateway({ engine: make() }).route('/', b).start();

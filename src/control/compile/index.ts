@@ -39,7 +39,7 @@ const STEPS: readonly ((draft: Draft) => void)[] = [
 export function compile(set: ResourceSet, options: CompileOptions): Compiled {
   const memo = options.memo ?? new Memo();
   const kept = memo.take();
-  memo.turn();
+  memo.turn(set.upstreams.size + set.secrets.size + set.configMaps.size + set.files.size);
   const draft = new Draft(set, options, memo, kept);
   for (const step of STEPS) {
     draft.step++;

@@ -26,9 +26,9 @@ class Generations<V> {
     return value;
   }
 
-  /** What is taken over is not asked for: it is forgotten when twice as much as was in use has come together. */
-  turn(): void {
-    if (this.now.size <= Math.max(SMALL, 2 * this.before.size)) return;
+  /** What is taken over is not asked for: it is forgotten when twice as much as is in use has come together. */
+  turn(inUse: number): void {
+    if (this.now.size <= Math.max(SMALL, 2 * inUse)) return;
     this.before = this.now;
     this.now = new Map();
   }
@@ -58,10 +58,10 @@ export class Memo {
     this.kept = kept;
   }
 
-  /** Called once, when a compile begins. */
-  turn(): void {
-    this.texts.turn();
-    this.named.turn();
+  /** Called once, when a compile begins. `inUse`: of so many objects, about, something may be asked for. */
+  turn(inUse: number): void {
+    this.texts.turn(inUse);
+    this.named.turn(inUse);
   }
 
   /** The one object made of `source`, or of another one with the same text: sources that read again make new objects of the same content. */

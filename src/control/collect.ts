@@ -10,7 +10,7 @@ const APART = 2 ** 40;
 interface Round<Item> {
   readonly id: number;
   readonly missing: Set<number>;
-  readonly onItems: (workerId: number, items: readonly Item[]) => void;
+  readonly onItems: (workerId: number, items: readonly Item[], last: boolean) => void;
   readonly finish: () => void;
 }
 
@@ -29,7 +29,7 @@ class Collector<Item> {
   }
 
   /** Whoever asks while a round is under way shares the one after it: a worker's answer may be older than the question otherwise. */
-  collect(workers: () => readonly number[], onItems: (workerId: number, items: readonly Item[]) => void): Promise<void> {
+  collect(workers: () => readonly number[], onItems: (workerId: number, items: readonly Item[], last: boolean) => void): Promise<void> {
     if (this.under === null) return this.begin(workers(), onItems);
     this.following ??= this.under.then(() => {
       this.following = null;
@@ -38,7 +38,7 @@ class Collector<Item> {
     return this.following;
   }
 
-  private begin(workers: readonly number[], onItems: (workerId: number, items: readonly Item[]) => void): Promise<void> {
+  private begin(workers: readonly number[], onItems: (workerId: number, items: readonly Item[], last: boolean) => void): Promise<void> {
     const under = new Promise<void>((resolve) => {
       const id = ++this.ids;
       const cancel = this.clock.after(COLLECT_MS, () => this.round?.finish());
@@ -59,7 +59,7 @@ class Collector<Item> {
   receive(workerId: number, id: number, items: readonly Item[], last: boolean): void {
     const { round } = this;
     if (round === null || round.id !== id || !round.missing.has(workerId)) return;
-    round.onItems(workerId, items);
+    round.onItems(workerId, items, last);
     if (last) this.gone(workerId);
   }
 
@@ -81,7 +81,8 @@ export class Collectors {
     this.endpoints = new Collector(clock, (worker, id) => send(worker, { type: 'activity', id }));
   }
 
-  cells(workers: () => readonly number[], fold: (workerId: number, rows: readonly RowReading[]) => void): Promise<void> {
+  /** `last`: with these rows the worker has told all. */
+  cells(workers: () => readonly number[], fold: (workerId: number, rows: readonly RowReading[], last: boolean) => void): Promise<void> {
     return this.rows.collect(workers, fold);
   }
 

@@ -154,7 +154,7 @@ export class Fleet {
   async collect(): Promise<void> {
     await this.collectors.cells(
       () => this.supervisor.present(),
-      (worker, rows) => this.fold(worker, rows),
+      (worker, rows, last) => this.fold(worker, rows, last),
     );
     this.o.families.fold('main', this.o.cells.read());
   }
@@ -163,13 +163,16 @@ export class Fleet {
   private countConnections(): Promise<void> {
     return this.collectors.connections(
       () => this.supervisor.present(),
-      (worker, rows) => this.fold(worker, rows),
+      (worker, rows) => this.fold(worker, rows, false),
     );
   }
 
-  private fold(worker: number, rows: readonly RowReading[]): void {
+  /** `all`: nothing is left to tell. */
+  private fold(worker: number, rows: readonly RowReading[], all: boolean): void {
     const source = this.processes.get(worker);
-    if (source !== undefined) this.o.families.fold(source, rows);
+    if (source === undefined) return;
+    this.o.families.fold(source, rows);
+    if (all) this.o.families.settle(source);
   }
 
   activity(add: (activity: EndpointActivity) => void): Promise<void> {

@@ -32,7 +32,14 @@ interface Share {
   readonly metric: MetricName;
   readonly labels: readonly string[];
   last: readonly number[];
+  /** Told since the process was last settled. */
+  seen: boolean;
 }
+
+const NOTHING: readonly number[] = [];
+
+/** How often a counter or histogram has counted. */
+const countOf = (values: readonly number[]): number => values.at(-2) ?? values[0] ?? 0;
 
 export class Families {
   private readonly families = new Map<MetricName, Map<string, TotalRow>>(METRIC_NAMES.map((name) => [name, new Map()]));
@@ -92,16 +99,24 @@ export class Families {
     for (const row of rows) this.foldRow(shares, row);
   }
 
+  /** All that the process has to tell was folded: rows that were not among it are not there any more, with their objects or what they counted for. */
+  settle(source: string): void {
+    const shares = this.sources.get(source);
+    for (const [key, share] of shares ?? []) {
+      if (!share.seen) {
+        shares?.delete(key);
+        if (METRICS[share.metric].type === 'gauge') this.leave(key, share);
+      }
+      share.seen = false;
+    }
+  }
+
   /** The process is gone: what it counted stays, what it held does not. */
   forget(source: string): void {
     const shares = this.sources.get(source);
     this.sources.delete(source);
     if (shares === undefined) return;
-    for (const [key, share] of shares) {
-      if (METRICS[share.metric].type !== 'gauge' || share.total === null) continue;
-      if (MAXIMA.has(share.metric)) share.total.values[0] = this.maximum(key);
-      else share.total.values[0] = (share.total.values[0] as number) - (share.last[0] as number);
-    }
+    for (const [key, share] of shares) if (METRICS[share.metric].type === 'gauge') this.subtract(key, share);
   }
 
   /** Rows go with their object: from now on only these listeners and Upstreams (`namespace/name`) have any. */
@@ -115,6 +130,19 @@ export class Families {
     for (const shares of this.sources.values()) {
       for (const share of shares.values()) if (share.total !== null && !this.counts(share.metric, share.labels)) share.total = null;
     }
+  }
+
+  /** What the share of a gauge held is gone, and the row with the last share. */
+  private leave(key: string, share: Share): void {
+    this.subtract(key, share);
+    for (const shares of this.sources.values()) if (shares.has(key)) return;
+    this.family(share.metric).delete(share.labels.join('\0'));
+  }
+
+  private subtract(key: string, { metric, total, last }: Share): void {
+    if (total === null) return;
+    if (MAXIMA.has(metric)) total.values[0] = this.maximum(key);
+    else total.values[0] = (total.values[0] as number) - (last[0] as number);
   }
 
   private family(metric: MetricName): Map<string, TotalRow> {
@@ -136,12 +164,14 @@ export class Families {
     const key = `${reading.metric}\0${reading.labels.join('\0')}`;
     let share = shares.get(key);
     if (share === undefined) {
-      share = { total: null, metric: reading.metric, labels: reading.labels, last: [] };
+      share = { total: null, metric: reading.metric, labels: reading.labels, last: NOTHING, seen: true };
       shares.set(key, share);
     }
+    const last = this.heldBy(share, reading);
     if (share.total === null && this.counts(share.metric, share.labels)) share.total = this.row(share.metric, share.labels);
-    const { total, last } = share;
+    const { total } = share;
     share.last = reading.values;
+    share.seen = true;
     if (total === null) return;
     if (MAXIMA.has(share.metric)) {
       total.values[0] = this.maximum(key);
@@ -149,6 +179,12 @@ export class Families {
     }
     for (let i = 0; i < total.values.length; i++)
       total.values[i] = (total.values[i] as number) + ((reading.values[i] ?? 0) - (last[i] ?? 0));
+  }
+
+  /** What the total has of the share already: nothing of a gauge that it has not had yet, and nothing of a row that began anew in its worker. */
+  private heldBy({ metric, total, last }: Share, { values }: RowReading): readonly number[] {
+    if (METRICS[metric].type === 'gauge') return total === null ? NOTHING : last;
+    return countOf(values) < countOf(last) ? NOTHING : last;
   }
 
   private maximum(key: string): number {

@@ -113,6 +113,100 @@ describe('rows go with their object', () => {
     expect(families.get('requests_total', 'default/l', 'default/u', '200', 'ok')).toBe(1);
   });
 
+  test('and begin at zero where the worker began anew', () => {
+    const families = new Families();
+    const a = worker();
+    a.add('200', 1000);
+    families.fold('0:1', a.cells.read());
+    families.retain(new Set(['default/l']), new Set());
+    families.retain(new Set(['default/l']), new Set(['default/u']));
+    const again = worker();
+    again.add('200', 3);
+    families.fold('0:1', again.cells.read());
+    expect(families.get('requests_total', 'default/l', 'default/u', '200', 'ok')).toBe(3);
+  });
+
+  test('a counter whose row began anew in a worker that goes on does not go backwards', () => {
+    const families = new Families();
+    const rowsOf = (count: number): Cells => {
+      const cells = new Cells();
+      cells.add(cells.row('backend_requests_total', 'default/u', 'canary', '200', 'ok'), count);
+      for (let i = 0; i < count; i++) cells.observe(cells.row('backend_duration_seconds', 'default/u', 'canary'), 0.25);
+      return cells;
+    };
+    families.fold('0:1', rowsOf(10).read());
+    // The backend was taken out of its Upstream, and put back.
+    families.fold('0:1', rowsOf(2).read());
+    expect(families.get('backend_requests_total', 'default/u', 'canary', '200', 'ok')).toBe(12);
+    expect([...families.rows('backend_duration_seconds')][0]?.values.slice(-2)).toEqual([12, 3]);
+  });
+
+  test('a gauge that was told before its object counted is what it is', () => {
+    const families = new Families();
+    families.retain(new Set(), new Set());
+    const cells = new Cells();
+    const row = cells.row('connections_active', 'default/l');
+    cells.set(row, 3);
+    families.fold('0:1', cells.read());
+    expect([...families.rows('connections_active')]).toEqual([]);
+    families.retain(new Set(['default/l']), new Set());
+    cells.set(row, 5);
+    families.fold('0:1', cells.read());
+    expect(families.get('connections_active', 'default/l')).toBe(5);
+    cells.set(row, 4);
+    families.fold('0:1', cells.read());
+    expect(families.get('connections_active', 'default/l')).toBe(4);
+    families.forget('0:1');
+    expect(families.get('connections_active', 'default/l')).toBe(0);
+  });
+
+  test('a gauge whose row is gone in the worker holds nothing any more, and goes with the last one', () => {
+    const families = new Families();
+    const [a, b] = [new Cells(), new Cells()];
+    const rowIn = (cells: Cells, endpoint: string): number => cells.row('endpoint_active_requests', 'default/u', endpoint);
+    const told = (): Record<string, number> =>
+      Object.fromEntries([...families.rows('endpoint_active_requests')].map((r) => [r.labels[1], r.values[0]]));
+    const collect = (): void => {
+      for (const [source, cells] of [['0:1', a] as const, ['1:2', b] as const]) {
+        families.fold(source, cells.readUsed());
+        families.settle(source);
+      }
+    };
+    for (const cells of [a, b]) for (const endpoint of ['one', 'two']) cells.set(rowIn(cells, endpoint), 2);
+    collect();
+    expect(told()).toEqual({ one: 4, two: 4 });
+    // With requests in flight: nobody counts them down any more.
+    a.drop('endpoint_active_requests', 'default/u', 'one');
+    // What is asked for alone says nothing about the rest.
+    families.fold('0:1', a.readUsed('connections_active'));
+    expect(told()).toEqual({ one: 4, two: 4 });
+    collect();
+    expect(told()).toEqual({ one: 2, two: 4 });
+    b.drop('endpoint_active_requests', 'default/u', 'one');
+    collect();
+    expect(told()).toEqual({ two: 4 });
+    a.set(rowIn(a, 'one'), 1);
+    collect();
+    expect(told()).toEqual({ one: 1, two: 4 });
+  });
+
+  test('what a row counted stays when it is gone in the worker, and all is new that it counts when it comes back', () => {
+    const families = new Families();
+    const cells = new Cells();
+    const count = (n: number): void => {
+      cells.add(cells.row('backend_requests_total', 'default/u', 'canary', '200', 'ok'), n);
+      families.fold('0:1', cells.readUsed());
+      families.settle('0:1');
+    };
+    count(5);
+    cells.drop('backend_requests_total', 'default/u', 'canary', '200', 'ok');
+    families.fold('0:1', cells.readUsed());
+    families.settle('0:1');
+    expect(families.get('backend_requests_total', 'default/u', 'canary', '200', 'ok')).toBe(5);
+    count(7);
+    expect(families.get('backend_requests_total', 'default/u', 'canary', '200', 'ok')).toBe(12);
+  });
+
   test('rows of the main process too', () => {
     const families = new Families();
     families.add('health_checks_total', ['default/u', 'success', 'ok']);

@@ -94,6 +94,8 @@ export class Admission {
   private readonly pending = new Map<string, PendingHello>();
   private readonly used = new UsedTokens();
   private readonly rate: TokenBucket;
+  /** Handshakes that may come to nothing before addresses are validated first: forged or broken ones are half-open at no time. */
+  private readonly failures: TokenBucket;
   private readonly prefixes: PrefixBuckets;
   private readonly retries: TokenBucket;
   private readonly refusals: TokenBucket;
@@ -120,6 +122,7 @@ export class Admission {
     this.counters = o.counters;
     this.port = port;
     this.rate = new TokenBucket(o.limits.handshakesPerSecond, o.limits.handshakesPerSecond, now);
+    this.failures = new TokenBucket(failureRate(o.limits), Math.max(1, failureRate(o.limits)), now);
     this.prefixes = new PrefixBuckets(prefixRate(o.limits), prefixRate(o.limits), now);
     this.retries = new TokenBucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4, now);
     this.refusals = new TokenBucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4, now);
@@ -137,7 +140,13 @@ export class Admission {
   setLimits(l: Limits): void {
     this.limits = l;
     this.rate.set(l.handshakesPerSecond, l.handshakesPerSecond);
+    this.failures.set(failureRate(l), Math.max(1, failureRate(l)));
     this.prefixes.set(prefixRate(l), prefixRate(l));
+  }
+
+  /** A handshake that was begun came to nothing. */
+  failed(): void {
+    this.failures.take(this.clock.now());
   }
 
   drain(): void {
@@ -206,11 +215,16 @@ export class Admission {
   /** Without a token: whether a handshake may begin at once, or only after a Retry. */
   private mayBegin(a: Arrival, remote: Address): boolean {
     if (this.mode === 'always') return this.answerRetry(a, remote);
-    if (this.mode === 'load' && this.halfOpen() >= this.limits.retryAbove) return this.answerRetry(a, remote);
+    if (this.mode === 'load' && this.loaded()) return this.answerRetry(a, remote);
     if (this.prefixes.take(remote, this.clock.now())) return true;
     if (this.mode === 'load') return this.answerRetry(a, remote);
     this.drop('handshake_rate');
     return false;
+  }
+
+  /** Whether those who begin may be none who were ever there: the rate is for others. */
+  private loaded(): boolean {
+    return this.halfOpen() >= this.limits.retryAbove || !this.failures.ready(this.clock.now());
   }
 
   private halfOpen(): number {
@@ -236,7 +250,7 @@ export class Admission {
       if (h.type === INITIAL && this.dcid(a.msg).equals(dcid)) {
         const payload = openInitial(a.msg, at, h, p.keys);
         if (payload !== null) {
-          if (!takeCrypto(payload, p.crypto)) return this.drop('malformed');
+          if (!takeCrypto(payload, p.crypto)) return this.spoil(known);
           opened = true;
         }
       }
@@ -248,7 +262,7 @@ export class Admission {
         h.version === QUIC_V1 &&
         parseVersion1(a.msg, at, h);
     }
-    if (!opened) return this.drop('malformed');
+    if (!opened) return this.spoil(known);
     p.datagrams.push(a.msg);
     this.judge(p, a, parseClientHello(p.crypto.contiguous()), known);
   }
@@ -259,7 +273,7 @@ export class Admission {
       return;
     }
     if (known) this.pending.delete(p.key);
-    if (parsed.kind === 'bad') return this.drop('malformed');
+    if (parsed.kind === 'bad') return this.spoil(false);
     const hello = parsed.value;
     parseInvariant(a.msg, 0, this.h);
     const tls = pickTls(this.tls.table, hello.sni);
@@ -281,6 +295,12 @@ export class Admission {
     if (!done) this.refuse(a, 'connections', 'refused_limit');
   }
 
+  /** No packet of a handshake. `held`: the client's earlier ones are, and wait for more. */
+  private spoil(held: boolean): void {
+    if (!held) this.failed();
+    this.drop('malformed');
+  }
+
   private hold(p: PendingHello): void {
     if (this.pending.size >= MAX_PENDING) {
       const oldest = this.pending.keys().next();
@@ -296,6 +316,7 @@ export class Admission {
     for (const p of this.pending.values()) {
       if (p.since > before) return;
       this.pending.delete(p.key);
+      this.failed();
       this.counters.handshakes.client_gone++;
     }
   }
@@ -313,13 +334,18 @@ export class Admission {
   }
 
   private reject(a: Arrival, outcome: Outcome, code: number): void {
+    this.failed();
+    this.refuseWith(a, outcome, code);
+  }
+
+  private refuseWith(a: Arrival, outcome: Outcome, code: number): void {
     this.counters.handshakes[outcome]++;
     this.answerClose(a, code);
   }
 
   private refuse(a: Arrival, why: Drop, outcome: Outcome): void {
     this.drop(why);
-    this.reject(a, outcome, CONNECTION_REFUSED);
+    this.refuseWith(a, outcome, CONNECTION_REFUSED);
   }
 
   private answerClose(a: Arrival, code: number): void {
@@ -345,4 +371,9 @@ export class Admission {
 
 function prefixRate(l: Limits): number {
   return Math.max(64, l.handshakesPerSecond / 4);
+}
+
+/** What comes to nothing may use up a quarter of the rate. */
+function failureRate(l: Limits): number {
+  return l.handshakesPerSecond / 4;
 }

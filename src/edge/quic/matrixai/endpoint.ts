@@ -365,6 +365,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
 
   failed(c: Conn, why: CloseReason): void {
     this.half--;
+    this.admission.failed();
     this.counters.handshakes[outcomeOf(why)]++;
     this.dropInitial(c);
     this.checkDrained();

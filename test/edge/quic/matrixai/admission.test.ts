@@ -92,6 +92,41 @@ test('the certificate is chosen by a hello that came in pieces, and all of its d
   expect(s.accepted[0]?.id).toBeNull();
 });
 
+test('U4: handshakes that come to nothing at once call for Retry, and leave most of the rate to others', () => {
+  const forged = (): Buffer => {
+    const packet = initial(cryptoFrame(0, hello), { dcid: randomBytes(8) });
+    packet[packet.length - 1] = (packet.at(-1) as number) ^ 1;
+    return packet;
+  };
+  const broken = (): Buffer => initial(cryptoFrame(0, Buffer.from([2, 0, 0, 1, 0])), { dcid: randomBytes(8) });
+  const inPieces = (): Buffer => initial(cryptoFrame(0, hello.subarray(0, 50)), { dcid: randomBytes(8) });
+  const stranger = clientHello({ alpn: ['h2'] });
+  const strange = (): Buffer => initial(cryptoFrame(0, stranger), { dcid: randomBytes(8) });
+  for (const [make, retries] of [
+    [forged, 50],
+    [broken, 50],
+    [strange, 50],
+    // These are half-open: as before.
+    [inPieces, 0],
+  ] as const) {
+    const s = stand();
+    s.admission.setLimits({ ...listenOptions().limits, handshakesPerSecond: 40, retryAbove: 100 });
+    s.admission.mode = 'load';
+    for (let i = 0; i < 60; i++) s.offer(make(), `${i}`);
+    while (s.admission.run());
+    if (retries === 0) {
+      expect([s.counters.answered.retry, s.counters.dropped.handshake_rate]).toEqual([0, 20]);
+      continue;
+    }
+    expect([s.counters.answered.retry, s.counters.dropped.handshake_rate]).toEqual([retries, 0]);
+    // Forgotten with time.
+    s.clock.advance(1000);
+    s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), 'honest');
+    s.admission.run();
+    expect([s.accepted.length, s.counters.answered.retry]).toEqual([1, retries]);
+  }
+});
+
 test('newcomers beyond the rate are dropped before a Retry is sealed, and asked back when there is room', () => {
   const s = stand();
   const newcomer = (key: string): void => s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), key);

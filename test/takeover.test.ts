@@ -265,13 +265,36 @@ describe(`taking over on ${ENGINE.name}`, () => {
     await load.more(100);
     expect([first, second].map((s) => alive(s.child.pid))).toEqual([true, true]);
     await alsoHeld.finish();
-    expect(await exited(second)).toEqual({ code: 0, signal: null });
     await held.finish();
     expect(await exited(first)).toEqual({ code: 0, signal: null });
+    expect(await exited(second)).toEqual({ code: 0, signal: null });
     await load.more(100);
     await load.stop();
     expect(load.failures).toEqual([]);
     expect(await third.stop()).toEqual({ code: 0, signal: null });
+    expect(readdirSync(node.runtime)).toEqual([]);
+  }, 120_000);
+
+  test('four, of which those in between have nothing left to do long before the first', async () => {
+    const first = await start(['--workers', '2', '--drain-timeout', '2m']);
+    const held = [await begin(), await begin(), await begin()];
+    const between: Spooky[] = [];
+    for (let i = 0; i < 2; i++) {
+      between.push(await start(['--workers', '1']));
+      await eventually(() => Promise.resolve(expect(between.at(-1)?.logs('ready')).toHaveLength(1)));
+      await socketIsThere();
+    }
+    await eventually(() => Promise.resolve(expect(between[0]?.logs('drained')).toHaveLength(1)));
+    const last = await start(['--workers', '2']);
+    await eventually(() => Promise.resolve(expect(between[1]?.logs('drained')).toHaveLength(1)));
+    // The kernel brings many of these to the first one, which must know the last; and no number of its workers may be another's.
+    const load = new Load(2, 4);
+    await load.more(300);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    await Promise.all(held.map((h) => h.finish()));
+    for (const old of [first, ...between]) expect(await exited(old)).toEqual({ code: 0, signal: null });
+    expect(await last.stop()).toEqual({ code: 0, signal: null });
     expect(readdirSync(node.runtime)).toEqual([]);
   }, 120_000);
 

@@ -39,6 +39,8 @@ export interface FleetOptions {
   /** A process has ended; its number is still its own. */
   readonly onGone: (number: number) => void;
   readonly onLost: (number: number) => void;
+  /** New connections are for workers with other numbers than before. */
+  readonly onNumbers: (numbers: readonly number[]) => void;
   /** Workers end before they have begun. */
   readonly onFailedStart: (kind: 'engine' | 'failed', why: string) => void;
   readonly listeners: () => readonly ListenerPart[];
@@ -59,6 +61,8 @@ export class Fleet {
   private started = 0;
   private failedStarts = 0;
   private fallbackSaid = false;
+  /** As `onNumbers` was told. */
+  private numbers: readonly number[] = [];
   private stopping = false;
   private drainWaits: Set<number> | null = null;
   private onDrained: (() => void) | null = null;
@@ -264,6 +268,14 @@ export class Fleet {
   private switched(number: number, version: number): void {
     this.publisher.switched(number, version);
     if (this.stopping || !this.phaseOf(number).serves) return;
+    this.relieve(number);
+    const numbers = this.supervisor.own();
+    if (numbers.join() === this.numbers.join()) return;
+    this.numbers = numbers;
+    this.o.onNumbers(numbers);
+  }
+
+  private relieve(number: number): void {
     const relieved = this.supervisor.relieves(number);
     if (relieved !== null && (this.unbound.get(number) ?? 0) > (this.unbound.get(relieved) ?? 0)) {
       this.o.log.error('a replacement cannot bind what its forerunner serves: given up', { number, forerunner: relieved });

@@ -44,6 +44,8 @@ export interface ServiceOptions {
   readonly drainTimeout: () => number;
   /** A worker's process has ended; its number is still its own. */
   readonly onGone: (number: number) => void;
+  /** New connections are for workers with other numbers than before. */
+  readonly onNumbers: (numbers: readonly number[]) => void;
   readonly start: Omit<WorkerStart, 'workerId'>;
   readonly maxConnections: number;
   /** CIDRs that no endpoint may have. */
@@ -146,6 +148,7 @@ export class Service implements AdminView {
       access: o.access,
       onLoaded: (load) => this.loaded(load),
       onGone: o.onGone,
+      onNumbers: o.onNumbers,
       onLost: (worker) => this.model.lost(worker),
       onFailedStart: (kind, why) => this.fatal?.({ ok: false, kind, why }),
       listeners: () => this.model.listenerParts(),

@@ -99,6 +99,11 @@ export class Supervisor {
     return [...this.lives.values()].filter((life) => life.up).map((life) => life.number);
   }
 
+  /** The numbers of the slots' own processes, in order. */
+  own(): number[] {
+    return [...this.lives.values()].flatMap((life) => (life.role === 'serving' ? [life.number] : [])).sort((a, b) => a - b);
+  }
+
   /** Whether the process is its slot's own. */
   serving(number: number): boolean {
     return this.lives.get(number)?.role === 'serving';

@@ -111,6 +111,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
     memory: { soft: 0, hard: 0, relievable: true, why: 'off' },
     drainTimeout: () => 30_000,
     onGone: () => {},
+    onNumbers: () => {},
     start: {} as Omit<WorkerStart, 'workerId'>,
     maxConnections: 1000,
     deny: [],
@@ -418,7 +419,12 @@ describe('workers', () => {
 
   test('one over its soft memory limit: another one serves first, then it hands over, drains, is counted and goes', async () => {
     const limits = { soft: 100, hard: 125, relievable: true, why: 'a test' };
-    const { clock, live, workers, service, start, said, read } = setUp({ workers: 2, memory: limits });
+    const numbers: (readonly number[])[] = [];
+    const { clock, live, workers, service, start, said, read } = setUp({
+      workers: 2,
+      memory: limits,
+      onNumbers: (list) => numbers.push(list),
+    });
     await start(setTo('192.0.2.1:80'));
     const [first, second] = workers as [FakeWorker, FakeWorker];
     first.drainsLater = true;
@@ -458,6 +464,11 @@ describe('workers', () => {
       { level: 'warn', worker: 0, number: 0, memory: 110, softLimit: 100, hardLimit: 125, successor: 255, nextNotBeforeMs: 60_000 },
     ]);
     expect(said('worker drains')).toMatchObject([{ worker: 0, number: 0, successor: 255, timeoutMs: 30_000 }]);
+    // Other process trees, which bring newcomers here, are to bring them to nobody who drains.
+    expect(numbers).toEqual([
+      [0, 1],
+      [1, 255],
+    ]);
     expect(said('worker relieved')).toMatchObject([{ level: 'info', worker: 0, number: 0, memory: 0 }]);
     expect(said('worker ended')).toEqual([]);
   });

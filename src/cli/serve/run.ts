@@ -157,7 +157,9 @@ class Run {
     notifyReady(this.o.io.env, this.log);
     this.feed.serving();
     const handed = await Promise.race([stopping.first.then(() => false), this.handed.then(() => true)]);
-    return Promise.race([this.drain(service, handed), stopping.second]);
+    const drained = this.drain(service, handed);
+    const ended = handed ? drained.then((code) => Promise.race([this.outlast(service), stopping.first.then(() => code)])) : drained;
+    return Promise.race([ended, stopping.second]);
   }
 
   /** Leaves the field to the process that was to be taken over from, if any. */
@@ -250,6 +252,7 @@ class Run {
       memory: { ...this.memory, relievable: identity.folder !== null },
       drainTimeout: () => this.settings.drainTimeout,
       onGone: (number) => this.folder?.forget(number),
+      onNumbers: (numbers) => this.succession?.renumbered(numbers),
       start: {
         workers,
         nodeId: identity.nodeId,
@@ -347,6 +350,16 @@ class Run {
     if (drainDelay > 0) await Promise.race([new Promise<void>((resolve) => systemClock.after(drainDelay, resolve)), this.handed]);
     await service.drain(drainTimeout);
     this.log.info('drained');
+    return EXIT.ok;
+  }
+
+  /** A chain of processes must not lose its middle: without it the first would go on to bring newcomers to workers that have been succeeded. */
+  private async outlast(service: Service): Promise<number> {
+    const before = this.succession?.before ?? null;
+    if (before === null) return EXIT.ok;
+    service.stop();
+    this.log.info(`waiting for pid ${before.pid}, which drains still`, { for: before.pid });
+    await before.gone;
     return EXIT.ok;
   }
 

@@ -144,6 +144,11 @@ export class Succession implements TakeoverHost {
     return this.predecessor?.offer.pid ?? null;
   }
 
+  /** The process before this one, as long as it drains: it hears from this one who is the newest, and whoever comes hears of its numbers. */
+  get before(): { readonly pid: number; readonly gone: Promise<void> } | null {
+    return this.predecessor === null ? null : { pid: this.predecessor.offer.pid, gone: this.predecessor.gone };
+  }
+
   /** From now on nothing is taken over, if it has not been yet. */
   abandon(): void {
     this.over = true;
@@ -207,6 +212,11 @@ export class Succession implements TakeoverHost {
   succeeded(numbers: readonly number[]): void {
     this.service?.fleet.succeed(numbers);
     this.predecessor?.succeed(numbers);
+  }
+
+  /** A worker of ours was relieved by another one: whoever drains before us brings newcomers to that. */
+  renumbered(numbers: readonly number[]): void {
+    if (this.service !== null && !this.over) this.predecessor?.succeed(numbers);
   }
 
   close(): void {

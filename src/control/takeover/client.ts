@@ -1,4 +1,5 @@
 /** The new tree's side. */
+import { lstatSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
@@ -17,6 +18,8 @@ export interface Who {
 
 /** What there is to take over; null when nobody listens at the socket, `gone` when somebody did and has ended. */
 export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | 'gone' | null, string>> {
+  const stranger = strangerAt(path);
+  if (stranger !== null) return err(`${path} is user ${stranger}'s: it has to be this process's own user's`);
   const socket = await reach(path, clock);
   if (!socket.ok || socket.value === null) return socket.ok ? ok(null) : err(`${path}: ${socket.error}`);
   const lines = new Lines(socket.value, clock, fromOld);
@@ -73,6 +76,22 @@ const SILENCES: Readonly<Record<Silence, string>> = {
 function refusalOf(said: FromOld | Silence): string {
   if (typeof said === 'string') return SILENCES[said];
   return said.type === 'refuse' ? said.why : `the running process said ${said.type} out of turn`;
+}
+
+/**
+ * Whose the path, or what it leads to, is, if neither ours nor root's: whoever answers there gives us the keys that we serve with, and the folder
+ * that we work in.
+ */
+function strangerAt(path: string): number | null {
+  try {
+    for (const look of [lstatSync, statSync]) {
+      const uid = look(path, { throwIfNoEntry: false })?.uid ?? 0;
+      if (uid !== 0 && uid !== process.geteuid?.()) return uid;
+    }
+  } catch {
+    // What may not be looked at cannot be connected to either, which says why.
+  }
+  return null;
 }
 
 function reach(path: string, clock: Clock): Promise<Result<Socket | null, string>> {

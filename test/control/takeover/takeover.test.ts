@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { askForTakeover, type Takeover } from '../../../src/control/takeover/client.ts';
 import { encode, fromNew, fromOld, MAX_LINE, type Offer } from '../../../src/control/takeover/messages.ts';
 import { TakeoverServer, type TakeoverHost } from '../../../src/control/takeover/server.ts';
@@ -140,6 +140,32 @@ test('the end of the old one is seen', async () => {
 test('the socket is its owner’s alone', async () => {
   await serve();
   expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+describe('a socket of another user', () => {
+  /** Keys and a folder from there would be that user's. Who runs the tests may be root, whose sockets anybody trusts, or somebody who cannot give any away. */
+  const give = (to: string): void => {
+    if (process.geteuid?.() === 0) chownSync(to, 65_534, 65_534);
+    else jest.spyOn(process, 'geteuid').mockReturnValue(65_534);
+  };
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  test('is not asked', async () => {
+    const { host, logged } = await serve();
+    give(path);
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: false, error: expect.stringMatching(/is user \d+'s/) });
+    expect([host.said, logged]).toEqual([[], []]);
+  });
+
+  test('nor where a link of ours leads there', async () => {
+    await serve();
+    give(path);
+    const link = join(dir, 'link');
+    symlinkSync(path, link);
+    expect(await askForTakeover(link, WHO, systemClock)).toMatchObject({ ok: false });
+  });
 });
 
 describe('nobody is there', () => {

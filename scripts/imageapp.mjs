@@ -44,4 +44,6 @@ cpSync('native/spooky-quic.node', join(to, 'native/spooky-quic.node'));
 
 const launcher = join(dirname(dirname(to)), 'usr/local/bin/spooky');
 mkdirSync(dirname(launcher), { recursive: true });
-writeFileSync(launcher, `#!/usr/local/bin/node --no-warnings\nimport('/opt/spooky/dist/main.js');\n`, { mode: 0o755 });
+// As bin/spooky does; the kernel hands over one argument only, so that warnings are turned off by hand.
+const text = `#!/usr/local/bin/node --max-semi-space-size=8\nprocess.removeAllListeners('warning');\nimport('/opt/spooky/dist/main.js');\n`;
+writeFileSync(launcher, text, { mode: 0o755 });

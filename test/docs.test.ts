@@ -181,7 +181,7 @@ describe('names', () => {
     const FOREIGN = {
       'curl, h2load, openssl': '--http3-only --cacert --h3',
       'npm, cargo, docker, node':
-        '--read-only --tmpfs --omit --locked --no-default-features --target --build-arg --tag --max-old-space-size --no-warnings',
+        '--read-only --tmpfs --omit --locked --no-default-features --target --build-arg --tag --max-old-space-size --max-semi-space-size --no-warnings',
       'node under perf': '--perf-basic-prof --interpreted-frames-native-stack --trace-gc',
       'kubectl, ctr': '--server-side --namespace --all-namespaces --as --subresource --tail --previous --cert --key --ignore-daemonsets',
       helm: '--create-namespace --set --wait --reset-values --reset-then-reuse-values --take-ownership',

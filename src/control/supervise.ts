@@ -223,6 +223,7 @@ export class Supervisor {
     }
     if (message.type === 'fault') life.fault = message.message;
     if (message.type === 'hello') {
+      if (this.isDoomed(life)) return;
       life.up = true;
       life.engine = message.engine;
       life.engineVersion = message.engineVersion;
@@ -232,6 +233,19 @@ export class Supervisor {
       return;
     }
     this.o.onMessage(life.number, message);
+  }
+
+  /** Over the hard limit before it serves: it does not begin, so that a limit which no worker can keep is known at the start. */
+  private isDoomed(life: Life): boolean {
+    const { kind } = this.memory.judge(this.o.clock.now(), [watched(life)], false);
+    if (kind === 'kill') this.kill(life);
+    return kind === 'kill';
+  }
+
+  private kill(life: Life): void {
+    const { number, pid, memory } = life;
+    this.o.onMemory({ kind: 'kill', number, worker: life.slot.index, pid, memory, successor: -1, pauseMs: -1 });
+    this.replace(number, 'memory_hard');
   }
 
   private ended(life: Life, code: number | null, signal: string | null): void {
@@ -311,13 +325,13 @@ export class Supervisor {
     if (judgement.kind === 'keep') return;
     const life = this.lives.get(judgement.number);
     if (life === undefined) return;
+    if (judgement.kind === 'kill') return this.kill(life);
     let [successor, pauseMs] = [-1, -1];
     if (judgement.kind === 'relieve') {
       pauseMs = this.memory.began(now, watched(life));
       successor = this.relieve(life.slot);
     }
     this.o.onMemory({ ...judgement, worker: life.slot.index, pid: life.pid, memory: life.memory, successor, pauseMs });
-    if (judgement.kind === 'kill') this.replace(life.number, 'memory_hard');
   }
 
   /** Another process for a slot that has one; -1 when there is no number for it. */

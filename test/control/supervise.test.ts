@@ -434,6 +434,15 @@ describe('a worker with too much memory', () => {
     expect(t.processes.map((p) => p.workerId)).toEqual([0, 1, 0]);
   });
 
+  test('over the hard limit before it says hello, it never is up', () => {
+    const t = crowded(126);
+    t.last().memory = 126;
+    t.last().beat();
+    t.last().hello();
+    expect(t.last().killed).toBe(true);
+    expect(t.downs.at(-1)).toMatchObject([0, 'memory_hard', { memory: 126, wasUp: false }]);
+  });
+
   test('where no second one can serve beside it, it is left until the hard limit, which is said once', () => {
     const t = crowded(110, { ...limits, relievable: false });
     t.live(10_000, t.first, t.second);

@@ -153,9 +153,11 @@ class Run {
       const refused = await this.takeOver(this.succession, service, identity.value, takesOver !== null, stopping.first);
       if (refused !== null) return this.retreat(service, refused);
     }
-    this.ready(service, takesOver);
-    notifyReady(this.o.io.env, this.log);
-    this.feed.serving();
+    if (serving !== null) {
+      this.ready(service, takesOver);
+      notifyReady(this.o.io.env, this.log);
+      this.feed.serving();
+    }
     const handed = await Promise.race([stopping.first.then(() => false), this.handed.then(() => true)]);
     const drained = this.drain(service, handed);
     const ended = handed ? drained.then((code) => Promise.race([this.outlast(service), stopping.first.then(() => code)])) : drained;

@@ -1,12 +1,14 @@
 /** A large cluster: 10,000 Upstreams, 10,000 Services and 50,000 endpoints, in a process of its own, as serve has it. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { fork, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startApiServer, type FakeApiServer, type Plain } from '../../../kit/apiserver/index.ts';
 import { makeCa, makeLeaf } from '../../../kit/certs.ts';
 import type { Changed, Facts } from './scale.child.ts';
 import { endpoint } from './raw.ts';
 import { slowness } from '../../../kit/cost.ts';
+import { ROOT } from '../../../kit/peers.ts';
 
 const COUNT = 10_000;
 const NAMESPACES = 50;
@@ -115,7 +117,8 @@ afterAll(async () => {
 
 test('starts within ten seconds and 400 MiB, and tells changes of endpoints within 20 ms', async () => {
   child = fork(join(import.meta.dirname, 'scale.child.ts'), [fake.kubeconfig()], {
-    execArgv: [],
+    // As the control process is started.
+    execArgv: /--max-semi-space-size=\d+/.exec(readFileSync(join(ROOT, 'bin', 'spooky'), 'utf8')) ?? [],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   child.on('message', (message) => messages.push(message as Facts | Changed));

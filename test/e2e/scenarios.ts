@@ -187,8 +187,8 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
   describe(`${name}, ${ENGINE.name}: interruptions`, () => {
     test('a slow reader slows the backend, and gets every byte', async () => {
       if (!is('slowReader')) return;
-      const answer = await go({ path: `/bytes/${2 * MIB}`, readChunk: 32_768, readPauseMs: 20, timeoutMs: 60_000 });
-      expect(answer).toMatchObject({ status: 200, size: 2 * MIB });
+      const answer = await go({ path: `/bytes/${6 * MIB}`, readChunk: 32_768, readPauseMs: 20, timeoutMs: 60_000 });
+      expect(answer).toMatchObject({ status: 200, size: 6 * MIB });
       expect(answer.ms).toBeGreaterThan(300);
     }, 90_000);
 

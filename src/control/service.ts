@@ -128,6 +128,7 @@ export class Service implements AdminView {
   private serving = false;
   private told = new Set<string>();
   private isDraining = false;
+  private publishing = false;
 
   constructor(o: ServiceOptions) {
     this.o = o;
@@ -333,6 +334,15 @@ export class Service implements AdminView {
   }
 
   private async publish(compiled: Compiled): Promise<Published> {
+    this.publishing = true;
+    try {
+      return await this.bring(compiled);
+    } finally {
+      this.publishing = false;
+    }
+  }
+
+  private async bring(compiled: Compiled): Promise<Published> {
     await this.targets.prepare(compiled);
     // A controller alone has no workers to wait for.
     if (this.fleet.count === 0) return { ok: true, version: this.model.version + 1, loads: [] };
@@ -390,6 +400,7 @@ export class Service implements AdminView {
       return;
     }
     this.cancelRetry = this.o.clock.after(this.retryMs, () => {
+      this.cancelRetry = null;
       if (this.latest !== null) this.changed(this.latest);
     });
     this.retryMs = Math.min(this.retryMs * 2, MAX_BIND_RETRY_MS);
@@ -434,8 +445,10 @@ export class Service implements AdminView {
     this.model.loaded(load);
     for (const b of load.bound) this.checkBuffer(`${b.namespace}/${b.name}`, b.receiveBuffer);
     for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
-    // Of a state under way it is told with the state.
-    if (this.serving && this.fleet.serving()) this.report();
+    // Of a state under way it is told with the state, and one that could not be served was told last.
+    if (!this.serving || this.publishing || this.model.last?.result !== 'applied') return;
+    this.report();
+    if (this.cancelRetry === null) this.planRetry();
   }
 
   /** A burst that finds no room is lost without a trace in QUIC: said once per listener. */

@@ -602,6 +602,25 @@ describe('in a cluster', () => {
     expect(clock.pending()).toBeLessThan(5);
   });
 
+  test('an address that is taken when a worker comes back is reported and tried again as well', async () => {
+    const { live, workers, next, service, reports } = setUp({ perObject: true });
+    const set = setTo('192.0.2.1:80');
+    const starting = service.start(compile(set, { standalone: true }), [], stateOf(set));
+    await settle();
+    await starting;
+    expect(reports.at(-1)).toMatchObject({ acknowledged: true, bindProblems: [] });
+    next.problems = [bind];
+    workers[0]?.exit(null, 'SIGKILL');
+    await live(3000);
+    expect(service.model.loadProblems()).toHaveLength(1);
+    expect(reports.at(-1)?.bindProblems).toMatchObject([{ listener: 'default/public' }]);
+    (workers.at(-1) as FakeWorker).problems = [];
+    await live(8000);
+    expect(service.model.loadProblems()).toEqual([]);
+    expect(reports.at(-1)).toMatchObject({ acknowledged: true, bindProblems: [] });
+    service.stop();
+  });
+
   test('a bind that is tried again does not bring an older state back', async () => {
     const { clock, live, workers, service } = setUp({ perObject: true, problems: [bind] });
     const set = setTo('192.0.2.1:80');

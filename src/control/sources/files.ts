@@ -70,8 +70,9 @@ export class FileSource implements Source {
     await this.running;
   }
 
-  private load(): Promise<LoadResult> {
-    return loadPaths([this.path], { cwd: this.options.cwd, cache: this.cache });
+  /** Not every file system shows each change: who asks for it has everything read. */
+  private load(all = false): Promise<LoadResult> {
+    return loadPaths([this.path], { cwd: this.options.cwd, cache: this.cache, all });
   }
 
   private follow(result: LoadResult): Promise<boolean> {
@@ -103,7 +104,7 @@ export class FileSource implements Source {
       while (this.wanted !== 'no' && !this.stopped) {
         const always = this.wanted === 'always';
         this.wanted = 'no';
-        const result = await this.load();
+        const result = await this.load(always);
         if (await this.follow(result)) this.wanted = always ? 'always' : 'if changed';
         else this.publish(result, always);
       }

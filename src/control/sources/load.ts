@@ -61,6 +61,8 @@ export interface LoadOptions {
   /** Absolute: relative paths on the command line, and in classic files, start here. */
   readonly cwd: string;
   readonly cache?: LoadCache;
+  /** Files that look the same are read, too. */
+  readonly all?: boolean;
   /** Absent: files. */
   readonly target?: Target;
 }
@@ -122,6 +124,10 @@ class Loader {
     return look;
   }
 
+  private isAsBefore(known: Known, look: Look): boolean {
+    return this.options.all !== true && known.quiet && known.signature === look.signature;
+  }
+
   private unreadable(file: string, message: string): void {
     this.hash.update(JSON.stringify([file, message]));
     this.problems.push({ severity: 'error', file, line: 0, column: 0, object: '', path: '', message });
@@ -152,7 +158,7 @@ class Loader {
     if (this.seen.has(absolute)) return;
     this.seen.add(absolute);
     const known = this.options.cache?.configs.get(absolute);
-    if (known !== undefined && known.quiet && known.signature === look.signature) {
+    if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
       for (const piece of known.pieces) this.pieces.push(piece);
       return;
@@ -194,7 +200,7 @@ class Loader {
   private async credential(path: string): Promise<FileContent> {
     const look = await this.look(path, false);
     const known = this.options.cache?.credentials.get(path);
-    if (known !== undefined && known.quiet && known.signature === look.signature) {
+    if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
       return known.content;
     }

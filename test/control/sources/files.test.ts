@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -317,4 +317,23 @@ test('nothing comes after stop', async () => {
   writeFileSync(file, listener(2));
   await w.source.stop();
   expect(w.states.length).toBe(before);
+});
+
+test('asked to read again, it reads what looks the same, too: not every file system shows each change', async () => {
+  // A file of another content each time, which never looks changed.
+  const uuid = '/proc/sys/kernel/random/uuid';
+  const file = join(folder(), 'a.yaml');
+  writeFileSync(file, withFiles(uuid, uuid));
+  const w = watched(file);
+  const now = Date.now();
+  const spy = jest.spyOn(Date, 'now').mockReturnValue(now + 60_000);
+  try {
+    const first = await w.start();
+    w.source.reread();
+    const next = await w.next();
+    expect(next.set.files.get(uuid)).toMatchObject({ ok: true });
+    expect(next.set.files.get(uuid)).not.toEqual(first.set.files.get(uuid));
+  } finally {
+    spy.mockRestore();
+  }
 });

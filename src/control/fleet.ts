@@ -126,6 +126,11 @@ export class Fleet {
     return this.publisher.phaseOf(number);
   }
 
+  /** Whether the process is to take over from one that serves. */
+  replaces(number: number): boolean {
+    return this.supervisor.relieves(number) !== null;
+  }
+
   /** Client connections that a process had open when it was asked last. */
   connections(number: number): number {
     const source = this.processes.get(number);

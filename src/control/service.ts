@@ -447,6 +447,8 @@ export class Service implements AdminView {
     for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
     // Of a state under way it is told with the state, and one that could not be served was told last.
     if (!this.serving || this.publishing || this.model.last?.result !== 'applied') return;
+    // What a replacement could not bind its forerunner serves, and one that serves less does not take over.
+    if (this.fleet.replaces(load.workerId)) return;
     this.report();
     if (this.cancelRetry === null) this.planRetry();
   }

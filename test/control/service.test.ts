@@ -621,6 +621,25 @@ describe('in a cluster', () => {
     service.stop();
   });
 
+  test('of a replacement that does not take over nothing is reported: its forerunner serves', async () => {
+    const memory = { soft: 100, hard: 200, relievable: true, why: 'a test' };
+    const { clock, live, workers, next, service, reports } = setUp({ perObject: true, memory });
+    const set = setTo('192.0.2.1:80');
+    const starting = service.start(compile(set, { standalone: true }), [], stateOf(set));
+    await settle();
+    await starting;
+    next.problems = [bind];
+    for (let i = 0; i < 8 && workers.length === 1; i++) {
+      workers[0]?.beat(110);
+      clock.advance(250);
+      await settle();
+    }
+    await live(500);
+    expect(workers.map((w) => w.ended)).toEqual([false, true]);
+    expect(reports.map((r) => r.bindProblems)).toEqual([[]]);
+    service.stop();
+  });
+
   test('a bind that is tried again does not bring an older state back', async () => {
     const { clock, live, workers, service } = setUp({ perObject: true, problems: [bind] });
     const set = setTo('192.0.2.1:80');

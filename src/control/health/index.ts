@@ -18,7 +18,8 @@ const FIRST_MS = 1000;
 class Checked {
   readonly id: GroupId;
   readonly upstream: string;
-  readonly endpoint: CheckedEndpoint;
+  /** As it is called now. */
+  endpoint: CheckedEndpoint;
   readonly check: HealthCheckPart;
   readonly state: HealthState;
   readonly checker: Checker;
@@ -72,7 +73,10 @@ export class Health {
     const next = new Map<string, Checked>();
     for (const endpoint of check === null ? [] : endpoints) {
       const identity = this.identity(group, endpoint);
-      if (check !== null && !next.has(identity)) next.set(identity, before?.get(identity) ?? this.begin(group, check, endpoint));
+      if (check === null || next.has(identity)) continue;
+      const known = before?.get(identity);
+      if (known !== undefined) known.endpoint = endpoint;
+      next.set(identity, known ?? this.begin(group, check, endpoint));
     }
     for (const [identity, entry] of before ?? []) if (!next.has(identity)) this.end(entry);
     if (next.size > 0) this.groups.set(group.id, next);

@@ -161,14 +161,23 @@ export class Backends {
     const before = group.members;
     for (const m of members) m.endpoint.users++;
     group.setMembers(members);
-    for (const m of before) this.leave(group, m.endpoint);
+    for (const m of before) this.leave(m.endpoint);
   }
 
-  private leave(group: Group, endpoint: Endpoint): void {
+  private leave(endpoint: Endpoint): void {
     if (--endpoint.users > 0) return;
     this.endpoints.delete(endpoint.identity);
     endpoint.pool.retire();
-    this.forgetRow(this.options.cells.drop('endpoint_active_requests', this.labelOf(group.part), endpoint.label));
+    this.forgetLabel(endpoint);
+  }
+
+  private rename(endpoint: Endpoint, label: string): void {
+    this.forgetLabel(endpoint);
+    endpoint.label = label;
+  }
+
+  private forgetLabel({ upstream, label }: Endpoint): void {
+    this.forgetRow(this.options.cells.drop('endpoint_active_requests', upstream, label));
   }
 
   private forgetRow(row: Row | null): void {
@@ -179,7 +188,10 @@ export class Backends {
     const shared = this.sharedOf(part);
     const identity = `${shared.identity} ${info.address} ${info.port} ${info.host}`;
     const known = this.endpoints.get(identity);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (known.label !== info.label) this.rename(known, info.label);
+      return known;
+    }
     const pool = new Pool(
       { address: info.address, port: info.port, host: info.host },
       shared.connect,

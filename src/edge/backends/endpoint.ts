@@ -9,7 +9,8 @@ export class Endpoint {
   readonly identity: string;
   /** The label of its Upstream in metrics. */
   readonly upstream: string;
-  readonly label: string;
+  /** What it is called in metrics: no part of what it is. */
+  label: string;
   readonly address: string;
   readonly port: number;
   readonly host: string;

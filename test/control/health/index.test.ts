@@ -233,6 +233,15 @@ describe('identity', () => {
     expect(clock.pending()).toBe(0);
   });
 
+  test('one that is called by another label keeps its verdict, and tells it by that', () => {
+    const { health, group } = sick();
+    health.follow({ group, endpoints: [{ ...endpointOf(1), label: 'renamed' }, endpointOf(2)] });
+    expect([...health.verdicts()]).toEqual([
+      [['default/u', 'renamed'], 0],
+      [['default/u', 'e2'], 1],
+    ]);
+  });
+
   test('the gauge has a row for each label, unhealthy when one of its addresses is', () => {
     const { clock, answers, health } = setUp();
     answers.set('192.0.2.1', 'connect_refused');

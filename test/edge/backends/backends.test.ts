@@ -166,6 +166,21 @@ test('the per-endpoint gauge goes with its endpoint', () => {
   expect(labels()).toEqual(['10.0.0.2:80']);
 });
 
+test('an endpoint that is called by another name goes by that name, with what it has in flight', () => {
+  const { backends, cells } = rig('endpoint');
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1, { label: 'old' })] });
+  const endpoint = group.choose(0);
+  if (endpoint !== null) endpoint.active = 3;
+  backends.measure();
+  backends.setEndpoints({ group: ID, sequence: 2, list: [info(1, { label: 'new' })] });
+  backends.measure();
+  expect(group.choose(0)).toBe(endpoint);
+  expect(backends.activity()).toEqual([{ group: ID, endpoint: 'new', active: 3 }]);
+  const rows = cells.read().filter((r) => r.metric === 'endpoint_active_requests');
+  expect(rows.map((r) => [r.labels[1], r.values[0]])).toEqual([['new', 3]]);
+});
+
 test('the rows of an upstream go with its last group', () => {
   const { backends, cells } = rig();
   const rows = () =>

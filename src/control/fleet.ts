@@ -195,6 +195,8 @@ export class Fleet {
   drain(timeoutMs: number): Promise<void> {
     this.stopping = true;
     this.supervisor.stop();
+    // What it is loading it would bind after it has drained.
+    for (const number of this.supervisor.up()) if (!this.phaseOf(number).serves) this.supervisor.replace(number, 'drain');
     const waits = new Set(this.supervisor.present());
     this.drainWaits = waits;
     if (waits.size === 0) return Promise.resolve();

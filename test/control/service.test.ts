@@ -417,6 +417,23 @@ describe('workers', () => {
     ]);
   });
 
+  test('one that does not serve yet when the drain begins is not waited for: nobody would send its clients away', async () => {
+    const { clock, workers, service, start } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    workers[0]?.exit(1, null);
+    clock.advance(0);
+    const late = workers[2] as FakeWorker;
+    late.silentAtLoad = true;
+    await settle();
+    expect(late.sent.map((m) => m.type)).toContain('load');
+    await service.drain(30_000);
+    expect(workers.map((w) => [w.ended, w.sent.some((m) => m.type === 'drain')])).toEqual([
+      [true, false],
+      [false, true],
+      [true, false],
+    ]);
+  });
+
   test('one over its soft memory limit: another one serves first, then it hands over, drains, is counted and goes', async () => {
     const limits = { soft: 100, hard: 125, relievable: true, why: 'a test' };
     const numbers: (readonly number[])[] = [];

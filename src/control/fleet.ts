@@ -238,6 +238,8 @@ export class Fleet {
 
   private down(number: number, reason: string, end: WorkerEnd): void {
     const { families } = this.o;
+    // Before the publisher gives up for the same reason, of which it knows less.
+    if (!end.wasUp || (reason === 'memory_hard' && !this.phaseOf(number).serves)) this.failedStart(reason, end);
     this.publisher.detach(number);
     this.collectors.gone(number);
     this.o.onLost(number);
@@ -250,7 +252,6 @@ export class Fleet {
     if (this.stopping) return;
     families.add('worker_restarts_total', [reason]);
     sayEnd(this.o.log, number, reason, end, this.unready().length < this.count);
-    if (!end.wasUp) this.failedStart(reason, end);
   }
 
   /** A replacement under way may have taken the place already. */
@@ -261,6 +262,7 @@ export class Fleet {
   }
 
   private failedStart(reason: string, end: WorkerEnd): void {
+    if (this.stopping) return;
     this.failedStarts++;
     if (end.code === ENGINE_EXIT) this.o.onFailedStart('engine', end.fault);
     else if (this.failedStarts >= MAX_FAILED_STARTS) this.o.onFailedStart('failed', failedStartText(reason, end));

@@ -93,7 +93,11 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
   const logged: Record<string, unknown>[] = [];
   const zone = new Map<string, readonly Answer[]>();
   const verdicts = new Map<string, CheckReason>();
-  const next: { dieAtLoad: boolean; problems: LoadProblem[] } = { dieAtLoad: false, problems: more.problems ?? [] };
+  const next: { dieAtLoad: boolean; silentAtLoad: boolean; problems: LoadProblem[] } = {
+    dieAtLoad: false,
+    silentAtLoad: false,
+    problems: more.problems ?? [],
+  };
   const reports: Report[] = [];
   const service = new Service({
     clock,
@@ -120,6 +124,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
       const w = new FakeWorker(100 + workers.length, workerId, events);
       w.problems = next.problems;
       w.dieAtLoad = next.dieAtLoad;
+      w.silentAtLoad = next.silentAtLoad;
       workers.push(w);
       return w;
     },
@@ -432,6 +437,22 @@ describe('workers', () => {
       [false, true],
       [true, false],
     ]);
+  });
+
+  test('over their hard memory limit before any has served, they end the start, which says what to change', async () => {
+    const limits = { soft: 100, hard: 125, relievable: true, why: 'a test' };
+    const { clock, workers, next, service } = setUp({ workers: 2, memory: limits });
+    next.silentAtLoad = true;
+    const compiled = compile(setTo('192.0.2.1:80'), { standalone: true });
+    const starting = service.start(compiled, compiled.problems);
+    await settle();
+    for (let i = 0; i < 20; i++) {
+      for (const w of workers) w.beat(126);
+      clock.advance(250);
+      await settle();
+    }
+    const started = await Promise.race([starting, Promise.resolve(null)]);
+    expect(started).toMatchObject({ ok: false, kind: 'failed', why: expect.stringContaining('--worker-memory is less than') });
   });
 
   test('one over its soft memory limit: another one serves first, then it hands over, drains, is counted and goes', async () => {

@@ -374,12 +374,14 @@ impl Engine {
             }
             Ok(Begun::Refused(mut c)) => {
                 c.settle(now);
+                l.gate.failed();
                 if let Some(why) = c.why() {
                     why.count(&mut self.counters.handshakes);
                 }
                 self.pool.give(slot);
             }
             Ok(Begun::Forged) | Err(_) => {
+                l.gate.failed();
                 self.counters.dropped.malformed += 1;
                 self.pool.give(slot);
             }
@@ -418,6 +420,9 @@ impl Engine {
             }
             Change::Failed => {
                 self.people.failed(slot);
+                if let Role::Listener(l) = &mut self.role {
+                    l.gate.failed();
+                }
                 if let Some(why) = self.people.at(slot).and_then(|c| c.why()) {
                     why.count(&mut self.counters.handshakes);
                 }

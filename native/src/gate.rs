@@ -255,6 +255,11 @@ impl Gate {
         self.admission.start_turn();
     }
 
+    /// A handshake that was begun came to nothing.
+    pub fn failed(&mut self) {
+        self.admission.failed();
+    }
+
     /// Newcomers would only wait.
     pub fn is_full(&self) -> bool {
         self.admission.is_full()

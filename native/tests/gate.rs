@@ -150,6 +150,26 @@ fn u4_a_prefix_has_its_share_then_a_retry_or_nothing() {
 }
 
 #[test]
+fn u4_handshakes_that_come_to_nothing_call_for_a_retry() {
+    let mut b = Bench::with(|o| (o.retry, o.limits.handshakes_per_second) = (RetryMode::Load, 40));
+    for i in 0..60 {
+        b.gate.start_turn();
+        match b.judge(&hello()) {
+            // Forged: never half-open.
+            Verdict::Begin(_) => {
+                assert!(i < 10);
+                b.gate.failed();
+            }
+            Verdict::Answer(_) => assert!(i >= 10),
+            other => panic!("{other:?}"),
+        }
+    }
+    b.counted(|c| c.answered.retry = 50);
+    b.pass(1_000);
+    assert!(matches!(b.judge(&hello()), Verdict::Begin(_)), "forgotten with time");
+}
+
+#[test]
 fn u4_retries_are_rate_limited() {
     let mut b = Bench::with(|o| o.retry = RetryMode::Always);
     let hello = hello();

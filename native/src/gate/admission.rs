@@ -19,6 +19,8 @@ const REFUSALS_PER_SECOND: f64 = 1_000.0;
 /// A prefix may take this share of all handshakes, and never less than the least.
 const PREFIX_SHARE: f64 = 0.25;
 const PREFIX_LEAST: f64 = 64.0;
+/// What comes to nothing may use up this share of all handshakes.
+const FAILURE_SHARE: f64 = 0.25;
 
 pub struct Admission {
     draining: bool,
@@ -29,6 +31,10 @@ pub struct Admission {
     used: UsedTokens,
     retry: RetryWriter,
     rate: TokenBucket,
+    /// Handshakes that may come to nothing before addresses are validated first: forged or broken ones are half-open at no time.
+    failures: TokenBucket,
+    /// Those that came to nothing since the last newcomer.
+    failed: u32,
     prefixes: PrefixBuckets,
     retries: TokenBucket,
     refusals: TokenBucket,
@@ -56,6 +62,8 @@ impl Admission {
             used: UsedTokens::new(now),
             retry: RetryWriter::new().map_err(|e| e.to_string())?,
             rate: bucket(rate, rate),
+            failures: bucket(rate * FAILURE_SHARE, 1.0_f64.max(rate * FAILURE_SHARE)),
+            failed: 0,
             prefixes: PrefixBuckets::new(prefix_rate(rate), prefix_rate(rate), now),
             retries: bucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4.0),
             refusals: bucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4.0),
@@ -66,6 +74,7 @@ impl Admission {
         let rate = f64::from(l.handshakes_per_second);
         self.limits = l.clone();
         self.rate.set(rate, rate);
+        self.failures.set(rate * FAILURE_SHARE, 1.0_f64.max(rate * FAILURE_SHARE));
         self.prefixes.set(prefix_rate(rate), prefix_rate(rate));
     }
 
@@ -84,6 +93,11 @@ impl Admission {
 
     pub fn start_turn(&mut self) {
         self.begun = 0;
+    }
+
+    /// A handshake that was begun came to nothing.
+    pub fn failed(&mut self) {
+        self.failed = self.failed.saturating_add(1);
     }
 
     pub fn is_full(&self) -> bool {
@@ -142,7 +156,7 @@ impl Admission {
 
     /// Without a token: None when a handshake may begin at once.
     fn without_proof(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Option<Verdict> {
-        let loaded = self.mode == RetryMode::Load && c.population.handshaking() >= self.limits.retry_above;
+        let loaded = self.mode == RetryMode::Load && self.is_loaded(c);
         if self.mode == RetryMode::Always || loaded {
             return Some(self.ask_back(h, c, codec, random));
         }
@@ -154,6 +168,15 @@ impl Admission {
         }
         c.counters.dropped.handshake_rate += 1;
         Some(Verdict::Drop)
+    }
+
+    /// Whether those who begin may be none who were ever there: the rate is for others.
+    fn is_loaded(&mut self, c: &Case<'_>) -> bool {
+        while self.failed > 0 && self.failures.take(c.now) {
+            self.failed -= 1;
+        }
+        self.failed = 0;
+        c.population.handshaking() >= self.limits.retry_above || !self.failures.ready(c.now)
     }
 
     /// The counter of the limit that is reached.

@@ -225,6 +225,22 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made, nature
       expect(s.ep.stats().answered.retry).toBe(36);
     });
 
+    test('U4: what comes to nothing at once calls for Retry, too: forged Initials do not use up the rate of handshakes', async () => {
+      const s = await stage({ retry: 'load', limits: { retryAbove: 5, handshakesPerSecond: 30 } });
+      const forged = (): Buffer => {
+        const packet = good();
+        packet[packet.length - 1] = (packet.at(-1) as number) ^ 1;
+        return packet;
+      };
+      for (let i = 0; i < 60; i++) await s.w.send(forged(), s.port);
+      await s.w.barrier(s.port);
+      const now = s.ep.stats();
+      expect([now.halfOpen, now.dropped.handshake_rate]).toEqual([0, 0]);
+      // A moment passes, and with it the doubt about one or two.
+      expect(now.answered.retry - s.before.answered.retry).toBeGreaterThan(40);
+      clients.push(await made.engine.connect(connectOptions(s.port), new Recorder()));
+    });
+
     test('U4: the half-open limit and the rate of handshakes hold where Retry is off', async () => {
       const s = await stage({ limits: { halfOpen: 3 } });
       for (let i = 0; i < 10; i++) await s.w.send(good(), s.port);

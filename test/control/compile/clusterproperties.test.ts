@@ -326,6 +326,87 @@ describe('every combination of objects', () => {
   });
 });
 
+describe('changes one after the other', () => {
+  const bySelector = { from: 'Selector', selector: { matchLabels: { team: 'web' } } };
+  const tls = { certificateRefs: [{ name: 'site' }, { name: 'more', namespace: 'web' }], allowUpstreamCertificates: true };
+  const LISTENERS = [
+    listener({ tls }),
+    listener({ port: 8444, allowedNamespaces: bySelector, hostnames: ['api.example'] }, 'picky'),
+    listener({ port: 8445, className: 'other' }, 'theirs'),
+  ];
+  const to = (name: string, namespace: string): object => ({ service: { name, namespace, port: 'http' } });
+  const refs = { certificateRefs: [{ name: 'more' }], tls: { caRef: { kind: 'ConfigMap', name: 'ca' } } };
+  const UPSTREAMS = [
+    upstream(),
+    upstream({ hostnames: ['*.example', 'api.example'], backends: [{ ...to('shared', 'edge') }] }, 'granted'),
+    upstream({ ...refs, matches: [{ path: { type: 'Prefix', value: '/a' } }], protocol: 'H2' }, 'sure'),
+    upstream(
+      {
+        listeners: [
+          { namespace: 'edge', name: 'theirs' },
+          { namespace: 'edge', name: 'public' },
+        ],
+      },
+      'both',
+    ),
+  ];
+  const DOCUMENTS = [...LISTENERS, ...UPSTREAMS, secret('more', 'web', leaf('api.example'))];
+  const CA: Document = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'ca', namespace: 'web' },
+    data: { 'ca.crt': leaf('ca').cert },
+  };
+  const GRANTS = [grant('edge', 'Upstream', 'web', 'Service', 'shared'), grant('web', 'Listener', 'edge', 'Secret')];
+  const SERVICES = ['', 'https', 'grpc', 'unknown'].map((appProtocol) => [
+    service('api', 'web', [port({ appProtocol })]),
+    service('shared', 'edge', [port({ appProtocol })]),
+  ]);
+  const someOf = <T>(list: readonly T[]): fc.Arbitrary<T[]> => fc.subarray([...list], { minLength: 0 });
+  /** What one kind is from now on; what stays of it is the same objects, as sources have it. */
+  const someStep = fc.oneof(
+    someOf(DOCUMENTS).map((documents) => ({ documents })),
+    some(DOCUMENTS, [...DOCUMENTS, CA]).map((documents) => ({ documents })),
+    fc.tuple(...[0, 1].map((i) => some(undefined, ...SERVICES.map((s) => s[i])))).map((services) => ({ services })),
+    someOf(GRANTS).map((grants) => ({ grants })),
+    some<readonly (readonly [string, string])[]>([], [['team', 'web']], [['team', 'shop']]).map((labels) => ({ labels })),
+    some<readonly string[]>([], ['edge/theirs'], ['edge/public']).map((foreign) => ({ foreign })),
+  );
+
+  test('come to the same as a compile from scratch', () => {
+    const whole = setOf([...DOCUMENTS, CA]);
+    const only = <V>(map: ReadonlyMap<string, V>, kind: string, documents: readonly Document[]): ReadonlyMap<string, V> => {
+      const keys = new Set(documents.filter((d) => d.kind === kind).map((d) => `${d.metadata.namespace}/${d.metadata.name}`));
+      return new Map([...map].filter(([key]) => keys.has(key) || key === 'edge/site'));
+    };
+    const comparable = (c: Compiled): unknown => ({ ...(plain(c) as object), problems: c.problems.map((p) => JSON.stringify(p)).sort() });
+    fc.assert(
+      fc.property(fc.array(someStep, { minLength: 1, maxLength: 10 }), (steps) => {
+        const memo = new Memo();
+        let set = { ...whole, cluster: { ...(whole.cluster as NonNullable<ResourceSet['cluster']>), grants: GRANTS } };
+        compiled(set, {}, memo);
+        for (const step of steps) {
+          if ('documents' in step) {
+            const { documents } = step;
+            const [listeners, upstreams] = [only(whole.listeners, 'Listener', documents), only(whole.upstreams, 'Upstream', documents)];
+            const [secrets, configMaps] = [only(whole.secrets, 'Secret', documents), only(whole.configMaps, 'ConfigMap', documents)];
+            set = { ...set, listeners, upstreams, secrets, configMaps };
+          } else if ('services' in step) {
+            const services = new Map(
+              step.services.flatMap((s) => (s === undefined ? [] : [[`${s.meta.namespace}/${s.meta.name}`, s] as const])),
+            );
+            set = { ...set, cluster: { ...set.cluster, services } };
+          } else if ('grants' in step) set = { ...set, cluster: { ...set.cluster, grants: step.grants } };
+          else if ('labels' in step) set = { ...set, cluster: { ...set.cluster, namespaces: new Map([['web', new Map(step.labels)]]) } };
+          else set = { ...set, cluster: { ...set.cluster, foreignListeners: new Set(step.foreign) } };
+          expect(comparable(compiled(set, {}, memo))).toEqual(comparable(compiled(set)));
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
 test('K2: objects whose joined names are alike stay apart', () => {
   const services = [service('c', 'a-b'), service('b-c', 'a'), service('c', 'a', [port({ name: 'other' })])];
   const to = (name: string, namespace?: string): object => ({

@@ -9,9 +9,10 @@
 //! | 7    | flags                            | flags                                      |
 //!
 //! Error codes have 62 bits: RESET and STOP carry theirs in words 5 and 6 (low, high), CLOSE in words 3 and 4.
-//! The same numbers are in `src/edge/quic/native/records.ts`; `ABI` changes with either.
+//! The same numbers are in `src/edge/quic/native/records.ts`; `ABI` changes with either,
+//! and with what the exports take and answer.
 
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 pub const RECORD_BYTES: usize = 32;
 
 pub mod event {

@@ -34,7 +34,11 @@ describe('the first story', () => {
     await namespace(OWN);
     before = await eventually(async () => {
       const all = await objects();
-      if (!all.has(`${OWN} ServiceAccount/default`) || !all.has(`${OWN} ConfigMap/kube-root-ca.crt`)) throw new Error('not settled');
+      // A kubelet makes its lease some time after its node is ready.
+      const leases = NODES.map(({ name }) => `kube-node-lease Lease/${name}`);
+      const wanted = [`${OWN} ServiceAccount/default`, `${OWN} ConfigMap/kube-root-ca.crt`, ...leases];
+      const missing = wanted.filter((object) => !all.has(object));
+      if (missing.length > 0) throw new Error(`not settled: ${missing.join(', ')}`);
       return all;
     });
   }, 240_000);

@@ -40,7 +40,7 @@ describe('the first story', () => {
       const missing = wanted.filter((object) => !all.has(object));
       if (missing.length > 0) throw new Error(`not settled: ${missing.join(', ')}`);
       return all;
-    });
+    }, 60_000);
   }, 240_000);
   afterAll(() => clean(), 240_000);
 

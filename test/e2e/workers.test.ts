@@ -169,12 +169,13 @@ describe.each([
       // What this engine takes here under this load.
       const first = await serve([...workers, '--worker-memory', 'off']);
       const trial = await client.driver.load(first.dial, small, shape);
-      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 1500, 30_000);
+      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 5000, 30_000);
       const taken = await most(first.spooky);
       await trial.halt();
       expect(await first.spooky.stop()).toEqual({ code: 0, signal: null });
 
-      const limit = Math.round(taken * 0.9);
+      // The hard limit, a quarter above, is to be out of reach.
+      const limit = Math.round(taken * 0.95);
       const { spooky, dial } = await serve([...workers, '--worker-memory', String(limit)]);
       const before = (await rows(spooky)).map((w) => w.pid);
       const load = await client.driver.load(dial, small, shape);
@@ -193,6 +194,7 @@ describe.each([
       })();
       await relieved.finally(() => (watch.over = true));
       const ends = await newcomers;
+      expect(spooky.logs('worker over its hard memory limit: killed')).toEqual([]);
       expect(ends.filter((end) => end !== 'answered' && end !== 'goaway')).toEqual([]);
       expect(ends.filter((end) => end === 'answered').length).toBeGreaterThan(10);
       const result = await load.halt();

@@ -82,7 +82,8 @@ function attack(bytes: Buffer, first: boolean): void {
     expect(client.closed).toBe(1);
   }
   expect(client.internal).toEqual([]);
-  clock.advance(2000);
+  // The wheel may still sleep towards a timer that is gone: a turn of it, at most.
+  clock.advance(11_000);
   expect(clock.pending()).toBe(0);
 }
 
@@ -107,14 +108,19 @@ test('memory and the event loop stay as they were', async () => {
     return process.memoryUsage();
   };
   await pass(REPETITIONS / 2);
-  const before = await settle();
-  const delay = monitorEventLoopDelay({ resolution: 5 });
-  delay.enable();
-  await pass(REPETITIONS);
-  delay.disable();
-  const after = await settle();
-  expect(delay.percentile(99) / 1e6).toBeLessThan(100);
-  expect(after.heapUsed - before.heapUsed).toBeLessThan(1 << 20);
-  expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(1 << 20);
-  expect(after.rss - before.rss).toBeLessThan(Math.max(before.rss * 0.1, 32 << 20));
-}, 120_000);
+  // Resident memory has a mind of its own; but what leaks grows every time.
+  let grown = Infinity;
+  for (let attempt = 0; attempt < 3 && grown >= 32 << 20; attempt++) {
+    const before = await settle();
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+    await pass(REPETITIONS);
+    delay.disable();
+    const after = await settle();
+    expect(delay.percentile(99) / 1e6).toBeLessThan(100);
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(1 << 20);
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(1 << 20);
+    grown = after.rss - before.rss;
+  }
+  expect(grown).toBeLessThan(32 << 20);
+}, 240_000);

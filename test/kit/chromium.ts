@@ -256,7 +256,7 @@ const script = (requests: readonly RequestSpec[]): string => `Promise.all(${JSON
 export class Chromium implements Client {
   readonly name = 'Chromium';
   readonly can: ReadonlySet<Ability> = new Set<Ability>(['sessions', 'slowReader']);
-  readonly earlyAnswerTries = 4;
+  readonly earlyAnswerTries = 12;
   readonly readsAhead = 64 << 20;
   readonly browser: Browser;
 

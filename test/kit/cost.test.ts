@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { cost, costOf, leastCost, slowness } from './cost.ts';
+import { cost, costOf, leastCost, memorySlowness, slowness } from './cost.ts';
 
 const burn = (n: number) => (): number => {
   let sum = 0;
@@ -25,4 +25,9 @@ test('it is not tried again when it is below what is enough', () => {
 
 test('no machine is faster than the one that the bounds are written for', () => {
   expect(slowness()).toBeGreaterThanOrEqual(1);
+});
+
+test('what others take of the caches is told apart from what they take of the core', () => {
+  expect(memorySlowness()).toBeGreaterThanOrEqual(1);
+  expect(leastCost(burn(1), 0, 3, () => 1_000_000)).toBeLessThan(leastCost(burn(1), 0, 3, () => 1));
 });

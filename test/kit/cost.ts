@@ -36,11 +36,47 @@ export function slowness(): number {
   return Math.max(1, least / YARD_MS);
 }
 
+/** Objects of the walk: more than a core has caches for, as tables of ten thousand routes are. */
+const CELLS = 1 << 17;
+const WALK_MS = 34;
+
+interface Cell {
+  readonly name: string;
+  next: Cell | null;
+}
+
+let cells: readonly Cell[] | null = null;
+
+/** From object to object all over the memory: what slows this down is who else uses the caches, and no `yard` shows it. */
+function walk(): number {
+  cells ??= ring();
+  let at: Cell | null = cells[0] ?? null;
+  let sum = 0;
+  for (let i = 0; i < CELLS * 8 && at !== null; i++, at = at.next) sum = (sum + at.name.length) | 0;
+  return sum;
+}
+
+/** Each once (the step is a full period modulo a power of two), none beside the one before. */
+function ring(): readonly Cell[] {
+  const made = Array.from({ length: CELLS }, (_, i): Cell => ({ name: `host-${i}`, next: null }));
+  for (let i = 0, at = 0; i < CELLS; i++) {
+    const next = (at * 25_173 + 13_849) % CELLS;
+    (made[at] as Cell).next = made[next] ?? null;
+    at = next;
+  }
+  return made;
+}
+
+/** As `slowness`, of work that waits for memory: as long as the work itself, since what others leave of the caches shows over many turns only. */
+export function memorySlowness(): number {
+  return Math.max(slowness(), spent(walk) / WALK_MS);
+}
+
 /** CPU milliseconds of one run, as they would be there. */
-export function cost(work: () => unknown): number {
-  const before = slowness();
+export function cost(work: () => unknown, slow: () => number = slowness): number {
+  const before = slow();
   const took = spent(work);
-  return took / Math.max(before, slowness());
+  return took / Math.max(before, slow());
 }
 
 /** The same of work that others' turns come in between of: what they take counts as well. */
@@ -53,8 +89,8 @@ export async function costOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** The least of several runs: what comes in between (a collection, a compilation) is in some of them only. Ends early below `enough`. */
-export function leastCost(work: () => unknown, enough = 0, attempts = 10): number {
+export function leastCost(work: () => unknown, enough = 0, attempts = 10, slow: () => number = slowness): number {
   let least = Infinity;
-  for (let i = 0; i < attempts && least >= enough; i++) least = Math.min(least, cost(work));
+  for (let i = 0; i < attempts && least >= enough; i++) least = Math.min(least, cost(work, slow));
   return least;
 }

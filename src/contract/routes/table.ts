@@ -46,25 +46,28 @@ class Level<T> {
   /** Whoever made it may still change it. */
   readonly owner: object;
   count = 0;
-  private exact: Map<string, readonly TableRoute<T>[]>;
-  private readonly regexes: TableRoute<T>[];
-  private prefixes: Trie<readonly TableRoute<T>[]>;
+  /** null where there is none: most have prefixes alone, and a look-up is to touch no more than it needs. */
+  private exact: Map<string, readonly TableRoute<T>[]> | null;
+  private regexes: TableRoute<T>[] | null;
+  private readonly prefixes: Trie<readonly TableRoute<T>[]>;
 
   constructor(hostname: string, owner: object, before: Level<T> | null) {
     this.hostname = hostname;
     this.owner = owner;
     this.count = before?.count ?? 0;
-    this.exact = new Map(before?.exact);
-    this.regexes = [...(before?.regexes ?? [])];
+    this.exact = before === null || before.exact === null ? null : new Map(before.exact);
+    this.regexes = before?.regexes?.slice() ?? null;
     this.prefixes = before?.prefixes.copy() ?? new Trie(false);
   }
 
   add(route: TableRoute<T>): void {
     this.count++;
     const path = route.part.match.path;
-    if (path?.type === 'Regex') insert(this.regexes, route);
-    else if (path?.type === 'Exact') this.exact.set(path.value, beside(this.exact.get(path.value), route));
-    else {
+    if (path?.type === 'Regex') insert((this.regexes ??= []), route);
+    else if (path?.type === 'Exact') {
+      this.exact ??= new Map();
+      this.exact.set(path.value, beside(this.exact.get(path.value), route));
+    } else {
       const key = path === null ? '' : prefixOf(path.value);
       this.prefixes.set(key, beside(this.prefixes.get(key), route), this.owner);
     }
@@ -73,30 +76,29 @@ class Level<T> {
   remove(route: TableRoute<T>): void {
     this.count--;
     const path = route.part.match.path;
-    if (path?.type === 'Regex') {
-      const at = this.regexes.indexOf(route);
-      if (at >= 0) this.regexes.splice(at, 1);
-    } else if (path?.type === 'Exact') {
-      const left = (this.exact.get(path.value) ?? []).filter((r) => r !== route);
-      if (left.length === 0) this.exact.delete(path.value);
-      else this.exact.set(path.value, left);
+    if (path?.type === 'Regex') this.regexes = without(this.regexes, route);
+    else if (path?.type === 'Exact') {
+      const left = without(this.exact?.get(path.value), route);
+      if (left !== null) this.exact?.set(path.value, left);
+      else if (this.exact?.delete(path.value) === true && this.exact.size === 0) this.exact = null;
     } else {
       const key = path === null ? '' : prefixOf(path.value);
-      const left = (this.prefixes.get(key) ?? []).filter((r) => r !== route);
-      this.prefixes.set(key, left.length === 0 ? null : left, this.owner);
+      this.prefixes.set(key, without(this.prefixes.get(key), route), this.owner);
     }
   }
 
   match(path: string, query: string, method: string, names: readonly string[], values: readonly string[]): TableRoute<T> | null {
-    if (this.exact.size > 0) {
+    if (this.exact !== null) {
       const list = this.exact.get(path);
       const found = list === undefined ? null : firstOf(list, query, method, names, values);
       if (found !== null) return found;
     }
-    const list = this.regexes;
-    for (let i = 0; i < list.length; i++) {
-      const route = list[i] as TableRoute<T>;
-      if (route.accepts(query, method, names, values) && (route.pattern as Pattern).matches(path)) return route;
+    if (this.regexes !== null) {
+      const list = this.regexes;
+      for (let i = 0; i < list.length; i++) {
+        const route = list[i] as TableRoute<T>;
+        if (route.accepts(query, method, names, values) && (route.pattern as Pattern).matches(path)) return route;
+      }
     }
     const { prefixes } = this;
     for (let i = prefixes.walk(path) - 1; i >= 0; i--) {
@@ -110,8 +112,8 @@ class Level<T> {
 
   /** All of them, by rank. Not for the request path. */
   routes(): readonly TableRoute<T>[] {
-    const found = [...this.exact.values()].flat();
-    for (const route of this.regexes) found.push(route);
+    const found = [...(this.exact?.values() ?? [])].flat();
+    for (const route of this.regexes ?? []) found.push(route);
     collect(this.prefixes.root, found);
     return found.sort((a, b) => compareRoutes(a.part, b.part));
   }
@@ -132,6 +134,12 @@ function beside<T>(others: readonly TableRoute<T>[] | null | undefined, route: T
   const all = [...(others ?? [])];
   insert(all, route);
   return all;
+}
+
+/** The others; null when there are none. */
+function without<T>(routes: readonly TableRoute<T>[] | null | undefined, route: TableRoute<T>): TableRoute<T>[] | null {
+  const left = (routes ?? []).filter((r) => r !== route);
+  return left.length === 0 ? null : left;
 }
 
 function collect<T>(node: TrieNode<readonly TableRoute<T>[]>, into: TableRoute<T>[]): void {

@@ -30,10 +30,6 @@ export class Trie<V> {
     this.root = root;
   }
 
-  get empty(): boolean {
-    return this.root.value === null && this.root.children === null;
-  }
-
   /** How many keys with a value begin `s` (or end it, backwards): `at` has them, the longest last, until the next walk. */
   walk(s: string): number {
     let node = this.root;

@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isScalar, isSeq, parseAllDocuments, type Document, type Pair, type ParsedNode } from 'yaml';
 import { pathText, show, type Origin, type PathStep } from '../../contract/resources/index.ts';
+import { readPlain } from './plainyaml.ts';
 
 export const MAX_DEPTH = 64;
 export const MAX_NODES = 200_000;
@@ -78,6 +79,13 @@ const PLAIN_TAGS = /^tag:yaml\.org,2002:(?:str|int|bool|null|float|map|seq)$/;
 
 /** Parses one chunk; never throws. */
 export function parseChunk(chunk: Chunk): YamlDocument[] {
+  const plain = readPlain(chunk.text);
+  if (plain !== null) return [{ ...plain, broken: false, faults: [], empty: [], index: 0 }];
+  return parseAny(chunk);
+}
+
+/** The whole language, slowly. */
+export function parseAny(chunk: Chunk): YamlDocument[] {
   if (chunk.text.length > MAX_DOCUMENT_CHARS) return [brokenDocument(0, `has more than ${MAX_DOCUMENT_CHARS} characters; split it`)];
   const directive = /^%[A-Z]+ /m.exec(chunk.text);
   if (directive !== null && /^(?:[ \t]*(?:#[^\n]*)?\n)*%/.test(chunk.text))

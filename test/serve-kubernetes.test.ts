@@ -116,12 +116,12 @@ const conditioned = (plural: string, namespace: string, name: string, type: stri
   eventually(() => {
     const found = conditionsOf(fake.get(plural, namespace, name)).get(type);
     return found === wanted ? Promise.resolve() : Promise.reject(new Error(`${type} is ${found}`));
-  }, 10_000);
+  });
 const answers = (port: number, host: string, wanted: number): Promise<void> =>
   eventually(async () => {
     const status = await ask(port, host);
     if (status !== wanted) throw new Error(`${status}`);
-  }, 10_000);
+  });
 
 describe(`a cluster on ${ENGINE.name}`, () => {
   test('objects become traffic and statuses, and what changes, moves or goes is followed', async () => {

@@ -1,88 +1,53 @@
 /** Many workers act as one: whatever a client or an operator can see is of all of them. Needs `make build`. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startDemo, type Demo } from '../src/cli/demo.ts';
 import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
-import { ROOT } from './kit/peers.ts';
+import { H3Client } from './kit/h3client.ts';
 import { Child, eventually, freeTcpPort, freeUdpPort, parseLine, run } from './kit/process.ts';
-import { alive, residentMemory, startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
-import { makeCertificate } from './kit/x509.ts';
+import { Held, Site, type Shape } from './kit/site.ts';
+import { alive, BIN, residentMemory, startSpooky, type Spooky } from './kit/spooky.ts';
 
-const ca = makeCertificate({ subject: 'workers test CA', ca: true });
-const leafOf = () => makeCertificate({ names: ['DNS:localhost'], issuer: ca });
-const leaf = leafOf();
-const files = { 'leaf.pem': leaf.chain, 'leaf-key.pem': leaf.key };
+const site = new Site();
 const WORKERS = 3;
 /** So many that each of three workers has some, but for once in 30,000 times. */
 const CLIENTS = 30;
 
-let demo: Demo;
-afterAll(() => demo.close());
+let held: Held;
 beforeAll(async () => {
-  if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
-  demo = await startDemo('127.0.0.1', 0);
+  held = await Held.start();
 });
-
-interface Shape {
-  readonly addresses?: readonly string[];
-  readonly listener?: string;
-  readonly backend?: string;
-  readonly upstream?: string;
-}
-
-const documents = (port: number, s: Shape = {}): string => `
-apiVersion: spooky.dev/v1alpha1
-kind: Listener
-metadata: {name: public}
-spec:
-  addresses: ["127.0.0.1"]
-  port: ${port}
-  tls: {certificateRefs: [{files: {cert: leaf.pem, key: leaf-key.pem}}]}
-${s.listener ?? ''}
----
-apiVersion: spooky.dev/v1alpha1
-kind: Upstream
-metadata: {name: site}
-spec:
-  hostnames: ["*"]
-${s.upstream ?? ''}
-  backends:
-    - addresses: [${(s.addresses ?? [`127.0.0.1:${demo.port}`]).map((a) => `{address: "${a}"}`).join(', ')}]
-${s.backend ?? ''}
-`;
+afterAll(() => held.end());
 
 const start = async (shape: Shape = {}, args: readonly string[] = []): Promise<{ spooky: Spooky; port: number }> => {
   const port = await freeUdpPort();
   const all = ['--workers', String(WORKERS), ...args];
-  return { spooky: await startSpooky({ documents: documents(port, shape), files, args: all, readyMs: 60_000 }), port };
+  return { spooky: await startSpooky({ documents: site.documents(port, shape), files: site.files, args: all }), port };
 };
 
-const connect = (port: number): Promise<Client> => Client.connect(ENGINE, port, 'localhost', { idleMs: 20_000 });
+const heldUpstream = (): string => `---
+apiVersion: spooky.dev/v1alpha1
+kind: Upstream
+metadata: {name: held}
+spec:
+  hostnames: ["*"]
+  matches: [{path: {value: /held}}]
+  backends: [{addresses: [{address: "${held.address}"}]}]`;
+
+const connect = (port: number): Promise<Client> => Client.connect(ENGINE, port, 'localhost', { idleMs: 20_000, handshakeMs: 10_000 });
 const connectAll = (port: number, n = CLIENTS): Promise<Client[]> => Promise.all(Array.from({ length: n }, () => connect(port)));
 const ask = async (clients: readonly Client[], path: string): Promise<number[]> =>
   (await Promise.all(clients.map((c) => c.get(path, [], 'localhost')))).map((a) => a.status);
 const all = (n: number, status: number): number[] => Array.from({ length: n }, () => status);
 
-interface Row {
-  readonly worker: number;
-  readonly number: number;
-  readonly pid: number;
-  readonly state: string;
-  readonly version: number;
-  readonly connections: number;
-  readonly memoryBytes: number;
-}
-const rows = async (spooky: Spooky): Promise<Row[]> => (await spooky.admin<{ workers: Row[] }>('/admin/workers')).workers;
-
 describe(`three workers on ${ENGINE.name}`, () => {
   test('connections are spread over them; metrics, lines of the log and views of the API are of all', async () => {
-    const { spooky, port } = await start({}, ['--access-log', 'all']);
+    const { spooky, port } = await start({ more: heldUpstream() }, ['--access-log', 'all']);
     const clients = await connectAll(port);
     expect(await ask(clients, '/')).toEqual(all(CLIENTS, 200));
-    const workers = await rows(spooky);
+    const workers = await spooky.workers();
     expect(workers.map((w) => [w.worker, w.number, w.state])).toEqual([0, 1, 2].map((n) => [n, n, 'up']));
     expect(workers.map((w) => w.connections > 0)).toEqual([true, true, true]);
     expect(workers.reduce((sum, w) => sum + w.connections, 0)).toBe(CLIENTS);
@@ -96,12 +61,13 @@ describe(`three workers on ${ENGINE.name}`, () => {
       return Promise.resolve();
     });
 
-    const open = ask(clients, '/slow?ms=1500');
+    const open = ask(clients, '/held');
     await eventually(async () => {
       const { groups } = await spooky.admin<{ groups: { endpoints: { active: number }[] }[] }>('/admin/upstreams');
-      expect(groups[0]?.endpoints[0]?.active).toBe(CLIENTS);
-    });
+      expect(groups.flatMap((g) => g.endpoints.map((e) => e.active)).sort()).toEqual([0, CLIENTS]);
+    }, 30_000);
     expect(await spooky.metric('spooky_requests_active', { listener: 'default/public' })).toBe(CLIENTS);
+    held.release();
     expect(await open).toEqual(all(CLIENTS, 200));
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   }, 90_000);
@@ -110,11 +76,11 @@ describe(`three workers on ${ENGINE.name}`, () => {
     const { spooky, port } = await start();
     const clients = await connectAll(port);
     expect(await ask(clients, '/bytes/5')).toEqual(all(CLIENTS, 200));
-    await spooky.apply(documents(port, { upstream: '  matches: [{path: {type: Prefix, value: /status}}]' }));
+    await spooky.apply(site.documents(port, { upstream: '  matches: [{path: {type: Prefix, value: /status}}]' }));
     expect(await ask(clients, '/bytes/5')).toEqual(all(CLIENTS, 404));
-    expect((await rows(spooky)).map((w) => w.version)).toEqual([2, 2, 2]);
+    expect((await spooky.workers()).map((w) => w.version)).toEqual([2, 2, 2]);
 
-    const next = leafOf();
+    const next = site.issue();
     const before = await spooky.metric('spooky_config_apply_total', { result: 'applied' });
     spooky.write('leaf-key.pem', next.key);
     spooky.write('leaf.pem', next.chain);
@@ -152,7 +118,7 @@ describe(`three workers on ${ENGINE.name}`, () => {
     const dead = `127.0.0.1:${await freeTcpPort()}`;
     // The living one has time to answer on a busy machine, too; refused is refused at once.
     const backend = '      healthCheck: {interval: 2s, timeout: 2s, unhealthyThreshold: 1, http: {path: /}}';
-    const { spooky, port } = await start({ addresses: [`127.0.0.1:${demo.port}`, dead], backend });
+    const { spooky, port } = await start({ addresses: [`127.0.0.1:${site.demo.port}`, dead], backend });
     await eventually(async () => expect(await spooky.metric('spooky_endpoint_healthy', { endpoint: dead })).toBe(0), 20_000);
     expect(await spooky.metric('spooky_endpoint_healthy')).toBe(1);
     const clients = await connectAll(port);
@@ -161,14 +127,15 @@ describe(`three workers on ${ENGINE.name}`, () => {
   }, 90_000);
 
   test('a drain ends what each of them has, and all of them', async () => {
-    const { spooky, port } = await start({}, ['--drain-timeout', '20s']);
-    const clients = await connectAll(port);
-    expect(await ask(clients, '/')).toEqual(all(CLIENTS, 200));
-    const open = ask(clients, '/slow?ms=1000');
-    await eventually(async () => expect(await spooky.metric('spooky_requests_active')).toBe(CLIENTS));
-    const pids = (await rows(spooky)).map((w) => w.pid);
+    const { spooky, port } = await start({ addresses: [held.address] }, ['--drain-timeout', '50s']);
+    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => H3Client.connect(ENGINE, site.dial(port))));
+    const open = Promise.all(clients.map((c) => c.get('/')));
+    await eventually(async () => expect(await spooky.metric('spooky_requests_active')).toBe(CLIENTS), 30_000);
+    const pids = (await spooky.workers()).map((w) => w.pid);
     spooky.child.kill('SIGTERM');
-    expect(await open).toEqual(all(CLIENTS, 200));
+    await Promise.all(clients.map((c) => c.warned));
+    held.release();
+    expect((await open).map((a) => a.status)).toEqual(all(CLIENTS, 200));
     expect(await spooky.child.exited).toEqual({ code: 0, signal: null });
     await eventually(() => (pids.some(alive) ? Promise.reject(new Error('still there')) : Promise.resolve()), 5000);
     expect(spooky.logs('worker ended')).toEqual([]);
@@ -178,15 +145,15 @@ describe(`three workers on ${ENGINE.name}`, () => {
     const { spooky } = await start();
     const status = async (path: string): Promise<number> => (await spooky.text(`${spooky.metricsUrl}${path}`)).status;
     const seen = new Set<number>();
-    const [first, ...others] = await rows(spooky);
+    const [first, ...others] = await spooky.workers();
     process.kill(first?.pid ?? 0, 'SIGSTOP');
     await eventually(async () => {
       seen.add(await status('/readyz')).add(await status('/healthz'));
       expect(spooky.logs('worker ended')).toMatchObject([{ reason: 'hung', worker: 0 }]);
     });
     expect(seen).toEqual(new Set([200]));
-    await eventually(async () => expect((await rows(spooky)).map((w) => w.state)).toEqual(['up', 'up', 'up']));
-    for (const w of [...others, ...(await rows(spooky)).slice(0, 1)]) process.kill(w.pid, 'SIGKILL');
+    await eventually(async () => expect((await spooky.workers()).map((w) => w.state)).toEqual(['up', 'up', 'up']));
+    for (const w of [...others, ...(await spooky.workers()).slice(0, 1)]) process.kill(w.pid, 'SIGKILL');
     await eventually(async () => expect(await status('/readyz')).toBe(503), 10_000, 1);
     await eventually(async () => expect(await status('/readyz')).toBe(200), 30_000);
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
@@ -194,10 +161,9 @@ describe(`three workers on ${ENGINE.name}`, () => {
 });
 
 test('a limit of memory that no worker can keep is an error at the start, which names the flag', async () => {
-  const dir = temporaryFolder();
-  for (const [file, text] of Object.entries({ ...files, 'c.yaml': documents(await freeUdpPort()) })) writeFileSync(join(dir, file), text);
+  const dir = site.folder({ 'c.yaml': site.documents(await freeUdpPort()) });
   const args = ['serve', '--config', 'c.yaml', '--workers', '2', '--worker-memory', '32Mi', '--metrics', 'off', '--admin', 'off'];
-  const { code, stderr } = await run(join(ROOT, 'bin', 'spooky'), args, { cwd: dir, timeoutMs: 60_000 });
+  const { code, stderr } = await run(BIN, args, { cwd: dir, timeoutMs: 60_000 });
   expect(code).toBe(1);
   expect(stderr).toContain('--worker-memory is less than a worker takes at rest');
   expect(stderr).toContain('"reason":"memory_hard"');
@@ -224,12 +190,10 @@ describe('the CPU quota of a control group', () => {
   (made ? test : test.skip)(
     name,
     async () => {
-      const dir = temporaryFolder();
-      for (const [file, text] of Object.entries({ ...files, 'c.yaml': documents(await freeUdpPort()) }))
-        writeFileSync(join(dir, file), text);
+      const dir = site.folder({ 'c.yaml': site.documents(await freeUdpPort()) });
       const enter = `echo $$ > ${group}/cgroup.procs && exec "$0" "$@"`;
       const args = ['serve', '--config', 'c.yaml', '--workers', 'auto', '--metrics', 'off', '--admin', 'off', '--log-format', 'json'];
-      const child = new Child('sh', ['-c', enter, join(ROOT, 'bin', 'spooky'), ...args], { cwd: dir });
+      const child = new Child('sh', ['-c', enter, BIN, ...args], { cwd: dir });
       const ready = await child.waitFor('stderr', (line) => (line.includes('"msg":"ready"') ? parseLine(line) : undefined), 60_000);
       expect(ready).toMatchObject({ workers: 1, workersWhy: `auto: the CPU quota is 0.9 cores (${group}/cpu.cfs_quota_us)` });
       expect(await child.stop()).toEqual({ code: 0, signal: null });

@@ -6,11 +6,10 @@ import { describe, expect, test } from '@jest/globals';
 import { ENGINE } from './kit/engine.ts';
 import { ROOT } from './kit/peers.ts';
 import { Child, eventually, freeUdpPort, parseLine } from './kit/process.ts';
-import { temporaryFolder } from './kit/spooky.ts';
+import { BIN, temporaryFolder } from './kit/spooky.ts';
 import { makeCertificate } from './kit/x509.ts';
 
 const UNITS = join(ROOT, 'docs', 'operate', 'systemd');
-const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
 const names = readdirSync(UNITS).sort();
 const read = (name: string): string => readFileSync(join(UNITS, name), 'utf8');
 

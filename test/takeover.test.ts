@@ -1,31 +1,18 @@
 /** `spooky serve --takeover` as a whole: real processes, real sockets, clients that notice everything. Needs `make build`. */
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { startDemo, type Demo } from '../src/cli/demo.ts';
-import type { ConnectOptions } from '../src/edge/quic/engine.ts';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { ENGINE } from './kit/engine.ts';
 import { Cut, H3Client, type ClientExchange } from './kit/h3client.ts';
-import { ROOT } from './kit/peers.ts';
 import { Child, eventually, freeTcpPort, freeUdpPort, parseLine } from './kit/process.ts';
-import { alive, Spooky, startSpooky, temporaryFolder } from './kit/spooky.ts';
-import { makeCertificate } from './kit/x509.ts';
+import { Site } from './kit/site.ts';
+import { alive, BIN, Spooky, startSpooky, temporaryFolder } from './kit/spooky.ts';
 
-const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
 const MIB = 1 << 20;
 const BIG = 24 * MIB;
-const ca = makeCertificate({ subject: 'take-over test CA', ca: true });
-const leaf = makeCertificate({ names: ['DNS:localhost'], issuer: ca });
-const files = { 'leaf.pem': leaf.chain, 'leaf-key.pem': leaf.key };
-
-let demo: Demo;
-afterAll(() => demo.close());
-beforeAll(async () => {
-  if (!existsSync(join(ROOT, 'dist', 'main.js'))) throw new Error('dist/main.js is missing: make build');
-  demo = await startDemo('127.0.0.1', 0);
-});
+const site = new Site();
 
 /** One node: everything that processes which follow each other have in common. */
 interface Node {
@@ -49,24 +36,8 @@ afterEach(async () => {
   await eventually(() => (clients.size === 0 ? Promise.resolve() : Promise.reject(new Error('clients are left'))));
 });
 
-const documents = (retry = 'Auto'): string => `
-apiVersion: spooky.dev/v1alpha1
-kind: Listener
-metadata: {name: public}
-spec:
-  addresses: ["127.0.0.1"]
-  port: ${node.port}
-  quic: {retry: ${retry}}
-  tls: {certificateRefs: [{files: {cert: leaf.pem, key: leaf-key.pem}}]}
----
-apiVersion: spooky.dev/v1alpha1
-kind: Upstream
-metadata: {name: site}
-spec:
-  hostnames: ["*"]
-  timeouts: {request: 5m}
-  backends: [{addresses: [{address: "127.0.0.1:${demo.port}"}]}]
-`;
+const documents = (retry = 'Auto'): string =>
+  site.documents(node.port, { listener: `  quic: {retry: ${retry}}`, upstream: '  timeouts: {request: 5m}' });
 
 /** What all processes of the node are started with, unless they are started with something else. */
 const argumentsOf = (...more: readonly string[]): string[] => {
@@ -81,26 +52,14 @@ const argumentsOf = (...more: readonly string[]): string[] => {
 };
 
 const start = async (more: readonly string[] = [], retry = 'Auto'): Promise<Spooky> => {
-  const spooky = await startSpooky({ documents: documents(retry), files, dir: node.dir, args: argumentsOf(...more) });
+  const spooky = await startSpooky({ documents: documents(retry), files: site.files, dir: node.dir, args: argumentsOf(...more) });
   processes.push(spooky);
   return spooky;
 };
 
-const connectOptions = (): ConnectOptions => ({
-  host: '127.0.0.1',
-  port: node.port,
-  local: null,
-  sni: 'localhost',
-  alpn: ['h3'],
-  ca: Buffer.from(ca.cert),
-  insecure: false,
-  handshakeMs: 10_000,
-  idleMs: 30_000,
-});
-
 const clients = new Set<H3Client>();
 const dial = async (): Promise<H3Client> => {
-  const client = await H3Client.connect(ENGINE, connectOptions());
+  const client = await H3Client.connect(ENGINE, site.dial(node.port));
   clients.add(client);
   void client.closed.then(() => clients.delete(client));
   return client;
@@ -328,10 +287,7 @@ describe(`taking over on ${ENGINE.name}`, () => {
   test('what cannot take over leaves everything as it was, and says why', async () => {
     const old = await start(['--workers', '2']);
     const load = new Load(3, 1);
-    const dir = temporaryFolder('bad');
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    writeFileSync(join(dir, 'good.yaml'), documents());
-    writeFileSync(join(dir, 'bad.yaml'), documents().replace('spec:', 'specs:'));
+    const dir = site.folder({ 'good.yaml': documents(), 'bad.yaml': documents().replace('spec:', 'specs:') });
     const attempt = async (config: string, ...more: string[]): Promise<{ code: number | null; said: string }> => {
       const child = new Child(BIN, ['serve', '--log-format', 'json', '--config', join(dir, config), ...argumentsOf(...more)]);
       const { code } = await child.exited;

@@ -13,12 +13,11 @@ import type { Manifest } from '../charts/manifest.ts';
 import { ENGINE } from '../kit/engine.ts';
 import { ROOT } from '../kit/peers.ts';
 import { Child, eventually, parseLine } from '../kit/process.ts';
-import { Spooky, temporaryFolder } from '../kit/spooky.ts';
+import { BIN, Spooky, temporaryFolder } from '../kit/spooky.ts';
 import { makeCertificate } from '../kit/x509.ts';
 import type { Answer, Api } from './api.ts';
 
 const CHART = resolve(ROOT, 'charts/spooky');
-const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
 export const OWN = 'spooky-system';
 
 /** Servers can listen on addresses that EndpointSlices take only in a network of their own. */

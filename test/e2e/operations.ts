@@ -5,7 +5,7 @@ import type { DriverClient } from '../kit/clients.ts';
 import { ENGINE } from '../kit/engine.ts';
 import { type Connection, type Dial, type LoadResult, PeerError, type RequestSpec } from '../kit/peers.ts';
 import { eventually, freeUdpPort } from '../kit/process.ts';
-import { replacementMs, startSpooky, type Spooky } from '../kit/spooky.ts';
+import { startSpooky, within, type Spooky } from '../kit/spooky.ts';
 import { makeCertificate } from '../kit/x509.ts';
 import { certificateFiles, documents, fingerprint, HOSTS, listener, makeAuthority, makeLeaves, upstream } from './world.ts';
 
@@ -26,7 +26,7 @@ async function expectQuickEnd(spooky: Spooky): Promise<void> {
   expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   const took = Date.now() - started;
   // A drain that waits in vain takes a minute.
-  if (took > 20_000) throw new Error(`the drain took ${took} ms\n${spooky.child.tail(40)}`);
+  if (took > within(spooky, 8000)) throw new Error(`the drain took ${took} ms\n${spooky.child.tail(40)}`);
 }
 
 export function operations(name: string, make: () => DriverClient): void {
@@ -149,6 +149,7 @@ export function operations(name: string, make: () => DriverClient): void {
       await eventually(async () => {
         if ((await first.stats()).active < 1) throw new Error('not there yet');
       });
+      const started = Date.now();
       const exited = spooky.stop();
       await eventually(async () => {
         const late = await client.driver.open({ ...dial, timeoutMs: 300 }).catch((cause: unknown) => cause);
@@ -158,6 +159,7 @@ export function operations(name: string, make: () => DriverClient): void {
       // Its answer would come after half a minute.
       expect((await endless).error).toBeDefined();
       expect(await exited).toEqual({ code: 0, signal: null });
+      expect(Date.now() - started).toBeLessThan(within(spooky, 6000));
     }, 60_000);
 
     test('a killed worker is replaced in under a second', async () => {
@@ -169,13 +171,13 @@ export function operations(name: string, make: () => DriverClient): void {
       process.kill(worker?.pid ?? 0, 'SIGKILL');
       await eventually(
         async () => {
-          const fresh = await client.driver.open({ ...dial, timeoutMs: replacementMs(spooky) / 5 });
+          const fresh = await client.driver.open({ ...dial, timeoutMs: within(spooky, 1000) / 5 });
           expect((await fresh.request(bytes)).status).toBe(200);
         },
         30_000,
         5,
       );
-      expect(Date.now() - killed).toBeLessThan(replacementMs(spooky));
+      expect(Date.now() - killed).toBeLessThan(within(spooky, 1000));
       expect(await spooky.metric('spooky_worker_restarts_total')).toBe(1);
       expect((await spooky.workers())[0]?.pid).not.toBe(worker?.pid);
       await expectQuickEnd(spooky);

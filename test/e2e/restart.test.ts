@@ -1,9 +1,8 @@
 /** What a process that was killed left behind is reset by the next one: connection ids and reset tokens derive from the key file alone. */
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import { startGoBackend, type GoBackend } from '../kit/backends.ts';
-import { aioquic, quicgo, type DriverClient } from '../kit/clients.ts';
-import { ENGINE } from '../kit/engine.ts';
+import { describeDriven } from '../kit/clients.ts';
 import type { Dial, Failure } from '../kit/peers.ts';
 import { freeUdpPort } from '../kit/process.ts';
 import { startSpooky, type Spooky } from '../kit/spooky.ts';
@@ -40,19 +39,10 @@ async function serve(engine?: string): Promise<Served> {
   };
 }
 
-describe.each([
-  ['quic-go', quicgo],
-  ['aioquic', aioquic],
-])(`${ENGINE.name}: %s`, (_, make) => {
-  let client: DriverClient;
-  beforeAll(() => {
-    client = make();
-  });
-  afterAll(() => (client as DriverClient | undefined)?.stop());
-
+describeDriven((client) => {
   /** How the connection to a killed process ends when its client speaks to the next one; null: it does not within five seconds. */
   async function ending({ spooky, dial }: Served, next: () => Promise<Spooky>): Promise<Failure | null> {
-    const connection = await client.driver.open(dial);
+    const connection = await client().driver.open(dial);
     expect((await connection.request(small)).size).toBe(2000);
     await spooky.kill();
     const successor = await next();
@@ -61,7 +51,7 @@ describe.each([
       connection.closed().then((end) => end.how),
       asked.then((a) => (a.error?.kind === 'timeout' ? null : (a.error as Failure))),
     ]);
-    const fresh = await client.driver.open(dial);
+    const fresh = await client().driver.open(dial);
     expect((await fresh.request(small)).size).toBe(2000);
     await fresh.close();
     await successor.stop();

@@ -2,6 +2,8 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { closeSync, createReadStream, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { afterAll, beforeAll, describe } from '@jest/globals';
+import { ENGINE } from './engine.ts';
 import { parseLine, run } from './process.ts';
 import { Driver, PeerError, TOOLS, type Answer, type Dial, type Failure, type RequestSpec } from './peers.ts';
 import { temporaryFolder } from './spooky.ts';
@@ -81,6 +83,21 @@ export const quicgo = (): DriverClient =>
 /** aioquic grants flow control by itself as bytes arrive: it cannot be a slow reader. */
 export const aioquic = (): DriverClient =>
   new DriverClient('aioquic', Driver.aioquic(), ['sessions', 'duplex', 'load', 'trailers', 'requestTrailers', 'interim', 'authority']);
+
+/** A group of tests for each client that is driven request by request, on connections that stay open. */
+export function describeDriven(tests: (client: () => DriverClient) => void): void {
+  describe.each([
+    ['quic-go', quicgo],
+    ['aioquic', aioquic],
+  ])(`${ENGINE.name}: %s`, (_, make) => {
+    let client: DriverClient | null = null;
+    beforeAll(() => {
+      client = make();
+    });
+    afterAll(() => client?.stop());
+    tests(() => client as DriverClient);
+  });
+}
 
 const BLOCK_SIZE = 65521;
 

@@ -251,7 +251,7 @@ export class Gateway {
 
   // --- clients
 
-  async client(sni: string | null = HOST, more: { idleMs?: number } = {}): Promise<Client> {
+  async client(sni: string | null = HOST, more: { idleMs?: number; handshakeMs?: number } = {}): Promise<Client> {
     const client = await Client.connect(this.engine, this.port, sni, more);
     this.clients.push(client);
     return client;
@@ -295,7 +295,12 @@ export class Client {
     this.conn = conn;
   }
 
-  static async connect(engine: QuicEngine, port: number, sni: string | null, more: { idleMs?: number } = {}): Promise<Client> {
+  static async connect(
+    engine: QuicEngine,
+    port: number,
+    sni: string | null,
+    more: { idleMs?: number; handshakeMs?: number } = {},
+  ): Promise<Client> {
     const recorder = new Recorder();
     const conn = await engine.connect(
       {
@@ -306,7 +311,7 @@ export class Client {
         alpn: ['h3'],
         ca: null,
         insecure: true,
-        handshakeMs: 5000,
+        handshakeMs: more.handshakeMs ?? 5000,
         idleMs: more.idleMs ?? 30_000,
       },
       recorder,

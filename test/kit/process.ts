@@ -44,6 +44,7 @@ export class Child {
   readonly process: ChildProcess;
   readonly stdout: string[] = [];
   readonly stderr: string[] = [];
+  readonly began = performance.now();
   readonly exited: Promise<Exit>;
   #exit: Exit | null = null;
   #waiters = new Set<Waiter>();
@@ -95,7 +96,7 @@ export class Child {
   }
 
   /** The first line, past or coming, of which `pick` makes something; the whole output is in the error when none comes. */
-  waitFor<T>(stream: Stream, pick: (line: string) => T | undefined, timeoutMs = 20_000): Promise<T> {
+  waitFor<T>(stream: Stream, pick: (line: string) => T | undefined, timeoutMs = 30_000): Promise<T> {
     for (const line of this[stream]) {
       const found = pick(line);
       if (found !== undefined) return Promise.resolve(found);
@@ -188,7 +189,7 @@ export function parseLine(line: string): Record<string, unknown> | undefined {
 }
 
 /** Asks again until the answer is there: for states that announce themselves nowhere. The last refusal is in the error. */
-export async function eventually<T>(ask: () => Promise<T>, timeoutMs = 10_000, everyMs = 50): Promise<T> {
+export async function eventually<T>(ask: () => Promise<T>, timeoutMs = 30_000, everyMs = 50): Promise<T> {
   const end = Date.now() + timeoutMs;
   for (;;) {
     try {

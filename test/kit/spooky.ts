@@ -27,14 +27,13 @@ export interface SpookyOptions {
   readonly files?: Files;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly readyMs?: number;
   /** Where another one ran before: its files stay as they are. */
   readonly dir?: string;
 }
 
 const CONFIG = 'spooky.yaml';
 /** Another build can be put to the test by naming it. */
-const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
+export const BIN = process.env['SPOOKY_BIN'] ?? join(ROOT, 'bin', 'spooky');
 
 export interface Sample {
   readonly name: string;
@@ -44,8 +43,13 @@ export interface Sample {
 
 export interface WorkerRow {
   readonly worker: number;
+  /** Of its process, as in connection ids. */
+  readonly number: number;
   readonly pid: number;
   readonly state: string;
+  readonly version: number;
+  readonly connections: number;
+  readonly memoryBytes: number;
 }
 
 /** A running `spooky serve` with a configuration and an engine of its own: ENGINE, unless its arguments say another. */
@@ -56,12 +60,14 @@ export class Spooky {
   readonly metricsUrl: string;
   readonly adminUrl: string;
   /** How long the start took: what the start of a worker may take is measured by it, on machines of any speed. */
-  startedMs = 0;
+  readonly startedMs: number;
 
   constructor(dir: string, child: Child, ready: Readonly<Record<string, unknown>>) {
     this.dir = dir;
     this.child = child;
     this.ready = ready;
+    // In tens, so that parts of it are whole.
+    this.startedMs = Math.ceil((performance.now() - child.began) / 10) * 10;
     this.metricsUrl = `http://${String(ready['metrics'])}`;
     this.adminUrl = `http://${String(ready['admin'])}`;
   }
@@ -101,7 +107,7 @@ export class Spooky {
   }
 
   /** Waits until a metric has grown past a value, as after a change of configuration. */
-  async metricAbove(name: string, labels: Readonly<Record<string, string>>, above: number, timeoutMs = 10_000): Promise<number> {
+  async metricAbove(name: string, labels: Readonly<Record<string, string>>, above: number, timeoutMs = 30_000): Promise<number> {
     return eventually(async () => {
       const value = await this.metric(name, labels);
       if (value <= above) throw new Error(`${name} is ${value}`);
@@ -155,7 +161,6 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
   const args = options.args ?? [];
   const usual = { '--metrics': '127.0.0.1:0', '--admin': '127.0.0.1:0', '--engine': ENGINE.name };
   for (const [flag, value] of Object.entries(usual)) if (!args.includes(flag)) fixed.push(flag, value);
-  const began = performance.now();
   const child = new Child(BIN, [...fixed, ...args], { cwd: dir, env: options.env });
   const ready = await child.waitFor(
     'stderr',
@@ -163,16 +168,13 @@ export async function startSpooky(options: SpookyOptions): Promise<Spooky> {
       const json = parseLine(line);
       return json?.['msg'] === 'ready' ? json : undefined;
     },
-    options.readyMs ?? 30_000,
+    60_000,
   );
-  const spooky = new Spooky(dir, child, ready);
-  // In tens, so that parts of it are whole.
-  spooky.startedMs = Math.ceil((performance.now() - began) / 10) * 10;
-  return spooky;
+  return new Spooky(dir, child, ready);
 }
 
-/** Within how many milliseconds a dead worker is replaced: a second, and on slow machines thrice the start of main process and worker. */
-export const replacementMs = (spooky: Spooky): number => Math.max(1000, 3 * spooky.startedMs);
+/** A bound in milliseconds for what processes do: on machines so slow, or so busy, that it says nothing, thrice what the start of this one took there. */
+export const within = (spooky: Spooky, ms: number): number => Math.max(ms, 3 * spooky.startedMs);
 
 /** A zombie that nobody has reaped yet is dead all the same. */
 export function alive(pid: number): boolean {

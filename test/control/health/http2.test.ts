@@ -12,7 +12,7 @@ import { createServer as createTcp, type AddressInfo, type Server, type Socket }
 import type { BackendTlsPart, GroupId, GroupPart, HealthCheckPart } from '../../../src/contract/snapshot/parts.ts';
 import type { Checker, CheckReason } from '../../../src/control/health/index.ts';
 import { http2Checks } from '../../../src/control/health/http2.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
+import { ManualClock, systemClock, type Clock } from '../../../src/lib/clock.ts';
 import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../../src/lib/deny.ts';
 import { makeCertificate } from '../../kit/x509.ts';
 
@@ -47,9 +47,10 @@ const checker = (
   check: Partial<HealthCheckPart> = {},
   tls: BackendTlsPart | null = null,
   deny: readonly string[] = ALWAYS_DENIED,
+  clock: Clock = systemClock,
 ): Checker => {
   const transport = http2Checks({
-    clock: systemClock,
+    clock,
     deny: new DenyList(deny),
     certificate: () => null,
     onInternalError: (_, e) => errors.push(e),
@@ -163,14 +164,15 @@ describe('failures', () => {
 
   test('no answer in time, and the next check is on a new connection', async () => {
     let streams = 0;
+    const clock = new ManualClock();
     const server = createServer();
     server.on('stream', (stream: ServerHttp2Stream) => {
       stream.on('error', () => {});
-      if (++streams === 1) return;
+      if (++streams === 1) return clock.advance(150);
       stream.respond({ ':status': 200 });
       stream.end();
     });
-    const c = checker(await listen(server), { timeoutMs: 150 });
+    const c = checker(await listen(server), { timeoutMs: 150 }, null, ALWAYS_DENIED, clock);
     expect(await run(c)).toEqual({ success: false, reason: 'response_timeout' });
     expect(await run(c)).toEqual({ success: true, reason: 'ok' });
   });

@@ -88,7 +88,7 @@ const ask = async (): Promise<Takeover> => {
 };
 
 const until = (check: () => boolean): Promise<void> =>
-  eventually(() => (check() ? Promise.resolve() : Promise.reject(new Error('not yet'))), 5000, 5);
+  eventually(() => (check() ? Promise.resolve() : Promise.reject(new Error('not yet'))), 30_000, 5);
 
 /** What a stranger gets before the connection ends, in whole. */
 const stranger = (bytes: string | Buffer, then: (socket: Socket) => void = () => {}): Promise<string> =>

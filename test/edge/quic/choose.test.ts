@@ -7,6 +7,7 @@ import { ADDON_FILE } from '../../../src/edge/quic/native/binding.ts';
 import { ABI } from '../../../src/edge/quic/native/records.ts';
 import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { selfTest } from '../../../src/edge/quic/selftest.ts';
+import { costOf } from '../../kit/cost.ts';
 import { describeNative } from './native/built.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'spooky-choose-'));
@@ -91,7 +92,7 @@ test('the environment names a file, secrets and logs; empty is not set', () => {
 });
 
 test('the self-test passes where an engine works, and leaves nothing behind', async () => {
-  await selfTest(new MatrixaiEngine());
+  expect(await costOf(() => selfTest(new MatrixaiEngine()))).toBeLessThan(2000);
 });
 
 describeNative('native', () => {

@@ -19,7 +19,7 @@ let held: Held;
 beforeAll(async () => {
   held = await Held.start();
 });
-afterAll(() => held.end());
+afterAll(() => held.close());
 
 const start = async (shape: Shape = {}, args: readonly string[] = []): Promise<{ spooky: Spooky; port: number }> => {
   const port = await freeUdpPort();

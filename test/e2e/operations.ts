@@ -5,10 +5,12 @@ import type { DriverClient } from '../kit/clients.ts';
 import { ENGINE } from '../kit/engine.ts';
 import { type Connection, type Dial, type LoadResult, PeerError, type RequestSpec } from '../kit/peers.ts';
 import { eventually, freeUdpPort } from '../kit/process.ts';
+import { Held } from '../kit/site.ts';
 import { startSpooky, within, type Spooky } from '../kit/spooky.ts';
 import { makeCertificate } from '../kit/x509.ts';
 import { certificateFiles, documents, fingerprint, HOSTS, listener, makeAuthority, makeLeaves, upstream } from './world.ts';
 
+const HELD = 'held.a.test';
 const H3_NO_ERROR = 0x100;
 /** RFC 9114 s5.2: the first GOAWAY names the largest id of a client's bidirectional stream. */
 const MAX_STREAM_ID = 2 ** 62 - 4;
@@ -35,12 +37,16 @@ export function operations(name: string, make: () => DriverClient): void {
   let client: DriverClient;
   let first: GoBackend;
   let second: GoBackend;
+  let held: Held;
 
   beforeAll(async () => {
     client = make();
-    [first, second] = await Promise.all([startGoBackend('first'), startGoBackend('second')]);
+    [first, second, held] = await Promise.all([startGoBackend('first'), startGoBackend('second'), Held.start()]);
   }, 30_000);
-  afterAll(() => (client as DriverClient | undefined)?.stop());
+  afterAll(async () => {
+    await (client as DriverClient | undefined)?.stop();
+    (held as Held | undefined)?.close();
+  });
 
   interface Running {
     readonly spooky: Spooky;
@@ -186,24 +192,24 @@ export function operations(name: string, make: () => DriverClient): void {
     test.each([0, 1])(
       'of two workers number %i is killed: the connections of the other are unharmed',
       async (victim) => {
-        const { spooky, dial } = await start(['--workers', '2']);
+        const { spooky, dial, config } = await start(['--workers', '2']);
+        await spooky.apply(config(first, upstream('held', [HELD], held.address)));
         const workers = await spooky.workers();
         expect(workers.length).toBe(2);
         const connections = await Promise.all(Array.from({ length: 24 }, () => client.driver.open(dial)));
         for (const connection of connections) expect((await connection.request(bytes)).status).toBe(200);
         // Which worker has which connection is asked by a request that is open when the worker dies.
-        const open = connections.map((connection) => connection.attempt({ authority: HOSTS.go, path: '/slow?ms=4000', timeoutMs: 9000 }));
-        await eventually(async () => {
-          if ((await first.stats()).active < 24) throw new Error('not all are open');
-        });
+        const open = connections.map((connection) => connection.attempt({ authority: HELD, path: '/', timeoutMs: 12_000 }));
+        await eventually(() => (held.open < 24 ? Promise.reject(new Error('not all are open')) : Promise.resolve()));
         process.kill(workers[victim]?.pid ?? 0, 'SIGKILL');
         await eventually(async () => {
           const pids = (await spooky.workers()).map((w) => w.pid);
           if (pids.length !== 2 || pids.includes(workers[victim]?.pid ?? 0)) throw new Error('not replaced yet');
         });
-        const owned = (await first.stats()).active;
+        const owned = held.open;
         expect(owned).toBeGreaterThan(0);
         expect(owned).toBeLessThan(24);
+        held.release();
         const answers = await Promise.all(open);
         expect(answers.filter((answer) => answer.status === 200).length).toBe(owned);
         expect((await client.driver.open(dial)).certificate).toBe(fingerprint(leaves.a));

@@ -270,7 +270,12 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
         const ask = (timeoutMs: number): Promise<Answer> =>
           once(world.dial(host, listener ?? 'open'), (s) => s.request({ authority: host, timeoutMs, ...request }));
         const tries = request.body === undefined ? 1 : (client.earlyAnswerTries ?? 1);
-        const answer = await answered(() => ask(Math.max(4000, 20_000 / tries)), tries);
+        const code = String(status);
+        const before = await world.spooky.metric('spooky_requests_total', { code });
+        let asked = 0;
+        const answer = await answered(() => (asked++, ask(Math.max(4000, 20_000 / tries))), tries);
+        // Whatever became of it in the client: each was answered.
+        await world.spooky.metricAbove('spooky_requests_total', { code }, before + asked - 1);
         expect(answer.status).toBe(status);
         expect(field(answer, 'proxy-status')).toContain(`error=${error}`);
         expect(field(answer, 'proxy-status')).not.toContain('127.0.0.1');

@@ -1,11 +1,12 @@
 /** What whole processes have around them: a certificate, a demo backend, and the documents of one Listener and one Upstream. Needs `make build`. */
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
+import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
 import { startDemo, type Demo } from '../../src/cli/demo.ts';
 import type { ConnectOptions } from '../../src/edge/quic/engine.ts';
-import { backend } from './backend.ts';
-import type { H2Request } from './h2server.ts';
 import { ROOT } from './peers.ts';
 import { temporaryFolder, type Files } from './spooky.ts';
 import { makeCertificate, type Issued } from './x509.ts';
@@ -98,28 +99,42 @@ export class Site {
 /** A backend whose requests are open until the test says so: no time has to be guessed in which they all are. */
 export class Held {
   readonly address: string;
-  private readonly open: H2Request[] = [];
-  private readonly close: () => Promise<void>;
+  private readonly server: Http2Server;
+  private readonly streams = new Set<ServerHttp2Stream>();
 
-  private constructor(address: string, open: H2Request[], close: () => Promise<void>) {
-    this.address = address;
-    this.open = open;
-    this.close = close;
+  private constructor(server: Http2Server) {
+    this.server = server;
+    this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    server.on('stream', (stream: ServerHttp2Stream) => {
+      this.streams.add(stream);
+      stream.on('error', () => undefined);
+      stream.once('close', () => this.streams.delete(stream));
+    });
+    server.on('sessionError', () => undefined);
   }
 
   static async start(): Promise<Held> {
-    const open: H2Request[] = [];
-    const b = await backend((r) => void open.push(r));
-    return new Held(b.address, open, () => b.close());
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new Held(server);
   }
 
-  /** Answers all that are open. */
+  /** How many wait. */
+  get open(): number {
+    return this.streams.size;
+  }
+
+  /** Answers them. */
   release(): void {
-    for (const r of this.open.splice(0)) r.answer(200, 'held');
+    for (const stream of this.streams) {
+      stream.respond({ ':status': 200 });
+      stream.end('held');
+    }
   }
 
-  async end(): Promise<void> {
+  close(): void {
     this.release();
-    await this.close();
+    this.server.close();
   }
 }

@@ -1,8 +1,9 @@
 //! An endpoint in Node's loop: it runs when a socket is ready, when the timer is due and when JavaScript asks, and calls JavaScript in
 //! between. No borrow of the endpoint is held while JavaScript runs, so that any export may be called from inside `turn`.
 
-use crate::host::{Buffer, Callback, Failure, Fields, Loop, Poll, Ready, Timer, Watcher};
-use crate::records::RECORD_BYTES;
+use crate::host::{Buffer, Callback, Failure, Fields, Loop, Poll, Prepare, Ready, Timer, Watcher};
+use crate::moderation::Moderation;
+use crate::records::{RECORD_BYTES, whole_requests};
 use crate::turn::{Endpoint, Flushed};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -69,6 +70,11 @@ struct Live {
 impl Live {
     fn collect(&mut self) -> usize {
         self.endpoint.collect(self.channel.event_records.bytes(), self.channel.event_data.bytes())
+    }
+
+    /// Requests that the last `collect` brought to their end.
+    fn requests(&mut self, events: usize) -> u32 {
+        if self.endpoint.listens() { whole_requests(self.channel.event_records.bytes(), events) } else { 0 }
     }
 
     fn run(&mut self, count: usize) {
@@ -174,7 +180,13 @@ impl Driver {
     }
 
     fn collect(&self) -> Result<usize, Stop> {
-        let events = self.phase(Live::collect)?;
+        let (events, requests) = self.phase(|l| {
+            let events = l.collect();
+            (events, l.requests(events))
+        })?;
+        if let Some(hub) = self.hub.upgrade() {
+            hub.requests.set(hub.requests.get().saturating_add(requests));
+        }
         self.exhausted.set(events == 0);
         Ok(events)
     }
@@ -389,7 +401,7 @@ impl Driver {
     fn forget(&self) {
         self.release();
         if let Some(hub) = self.hub.upgrade() {
-            hub.drivers.borrow_mut().remove(&self.handle);
+            hub.forget(self.handle);
         }
     }
 
@@ -462,11 +474,54 @@ fn milliseconds(d: Duration) -> u64 {
 pub struct Hub {
     drivers: RefCell<HashMap<u32, Rc<Driver>>>,
     next: Cell<u32>,
+    /// Requests since the loop last looked at its descriptors.
+    requests: Cell<u32>,
+    moderation: RefCell<Moderation>,
+    /// While there is an endpoint.
+    prepare: RefCell<Option<Prepare>>,
+}
+
+/// Of the loop as a whole: endpoints rest together.
+impl Watcher for Hub {
+    fn ready(self: Rc<Self>, _: Ready) {
+        let mut moderation = self.moderation.borrow_mut();
+        let rest = moderation.turn(Instant::now(), self.requests.take());
+        if !rest.is_zero() && self.prepare.borrow().as_ref().is_some_and(Prepare::may_rest) {
+            std::thread::sleep(rest);
+            moderation.rested(Instant::now());
+        }
+    }
+
+    /// Nobody needs it.
+    fn failed(self: Rc<Self>, _: String) {
+        drop(self.prepare.take());
+    }
 }
 
 impl Hub {
     pub fn new() -> Rc<Self> {
-        Rc::new(Hub { drivers: RefCell::new(HashMap::new()), next: Cell::new(1) })
+        Rc::new(Hub {
+            drivers: RefCell::new(HashMap::new()),
+            next: Cell::new(1),
+            requests: Cell::new(0),
+            moderation: RefCell::new(Moderation::new(Instant::now())),
+            prepare: RefCell::new(None),
+        })
+    }
+
+    fn forget(&self, handle: u32) {
+        self.drivers.borrow_mut().remove(&handle);
+        if self.drivers.borrow().is_empty() {
+            drop(self.prepare.take());
+        }
+    }
+
+    fn moderate(self: &Rc<Self>, lane: &Rc<Loop>) -> Result<(), Failure> {
+        if self.prepare.borrow().is_none() {
+            let weak: Weak<Self> = Rc::downgrade(self);
+            *self.prepare.borrow_mut() = Some(Prepare::new(lane, weak as Weak<dyn Watcher>)?);
+        }
+        Ok(())
     }
 
     pub fn find(&self, handle: u32) -> Result<Rc<Driver>, Failure> {
@@ -494,6 +549,9 @@ impl Hub {
         let handle = self.next.get();
         let next = handle.checked_add(1).filter(|_| self.drivers.borrow().len() < MAX_ENDPOINTS).ok_or("too many endpoints")?;
         let channel = Channel::new(capacity)?;
+        if endpoint.listens() {
+            self.moderate(lane)?;
+        }
         let (shared, descriptors) = (channel.share(), endpoint.descriptors());
         let driver = Rc::new(Driver {
             handle,
@@ -521,6 +579,7 @@ impl Hub {
 
     /// The environment ends, and JavaScript runs no more: descriptors, handles and callbacks are given up.
     pub fn abandon(&self) {
+        drop(self.prepare.take());
         let drivers: Vec<_> = self.drivers.borrow_mut().drain().map(|(_, d)| d).collect();
         for driver in drivers {
             driver.release();

@@ -119,6 +119,10 @@ impl Engine {
         }
     }
 
+    pub fn listens(&self) -> bool {
+        matches!(self.role, Role::Listener(_))
+    }
+
     /// The one connection of an endpoint that dials.
     pub fn dial(&mut self, o: &DialOptions, config: &mut quiche::Config, local: SocketAddr) -> Result<(), String> {
         let (slot, generation) = self.pool.take().ok_or("no slot")?;
@@ -411,7 +415,7 @@ impl Engine {
     }
 
     fn changed(&mut self, slot: u32, change: Change) {
-        let listens = matches!(self.role, Role::Listener(_));
+        let listens = self.listens();
         match change {
             Change::None => return,
             Change::Established => {

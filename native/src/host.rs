@@ -629,6 +629,7 @@ impl Buffer {
 // --------------------------------------------------------------------------------------------------------------------- loop
 
 const UV_POLL: c_int = 8;
+const UV_PREPARE: c_int = 9;
 const UV_TIMER: c_int = 13;
 const UV_READABLE: c_int = 1;
 const UV_WRITABLE: c_int = 2;
@@ -640,6 +641,7 @@ struct UvHandle {
 
 type UvPollCb = unsafe extern "C" fn(*mut UvHandle, c_int, c_int);
 type UvTimerCb = unsafe extern "C" fn(*mut UvHandle);
+type UvPrepareCb = unsafe extern "C" fn(*mut UvHandle);
 type UvCloseCb = unsafe extern "C" fn(*mut UvHandle);
 
 // SAFETY: libuv 1.x's declarations; uv_poll_t and uv_timer_t begin as uv_handle_t does. Node exports these names.
@@ -653,6 +655,10 @@ unsafe extern "C" {
     fn uv_timer_init(lane: *mut sys::uv_loop_s, handle: *mut UvHandle) -> c_int;
     fn uv_timer_start(handle: *mut UvHandle, due: Option<UvTimerCb>, after: u64, every: u64) -> c_int;
     fn uv_timer_stop(handle: *mut UvHandle) -> c_int;
+    fn uv_prepare_init(lane: *mut sys::uv_loop_s, handle: *mut UvHandle) -> c_int;
+    fn uv_prepare_start(handle: *mut UvHandle, before: Option<UvPrepareCb>) -> c_int;
+    fn uv_unref(handle: *mut UvHandle);
+    fn uv_backend_timeout(lane: *const sys::uv_loop_s) -> c_int;
     fn uv_update_time(lane: *mut sys::uv_loop_s);
     fn uv_strerror_r(error: c_int, buffer: *mut c_char, length: usize) -> *mut c_char;
 }
@@ -716,6 +722,8 @@ pub enum Ready {
         fd: RawFd,
     },
     Timer,
+    /// The loop is about to look at its descriptors.
+    Looking,
 }
 
 impl Ready {
@@ -723,7 +731,7 @@ impl Ready {
     pub fn readable(self) -> Option<RawFd> {
         match self {
             Ready::Descriptor { fd, readable: true, .. } | Ready::Broken { fd } => Some(fd),
-            Ready::Descriptor { readable: false, .. } | Ready::Timer => None,
+            Ready::Descriptor { readable: false, .. } | Ready::Timer | Ready::Looking => None,
         }
     }
 }
@@ -825,6 +833,44 @@ unsafe extern "C" fn on_timer(handle: *mut UvHandle) {
         let watch = unsafe { &*uv_handle_get_data(handle).cast::<Watch>() };
         watch.tell(Ready::Timer);
     });
+}
+
+unsafe extern "C" fn on_prepare(handle: *mut UvHandle) {
+    let _ = guard(|| {
+        // SAFETY: handle: `on_closed`, which frees the watch, never runs inside a callback.
+        let watch = unsafe { &*uv_handle_get_data(handle).cast::<Watch>() };
+        watch.tell(Ready::Looking);
+    });
+}
+
+/// Tells each time before the loop looks at its descriptors. Does not keep the loop alive.
+pub struct Prepare {
+    _handle: Handle,
+    lane: Rc<Loop>,
+}
+
+impl Prepare {
+    pub fn new(lane: &Rc<Loop>, watcher: Weak<dyn Watcher>) -> Result<Self, Failure> {
+        let raw = lane.raw;
+        // SAFETY: handle: memory of uv_handle_size bytes; the loop is this thread's.
+        let init = |handle| uv_check(unsafe { uv_prepare_init(raw, handle) }, "watching the loop");
+        let handle = Handle::new(lane, UV_PREPARE, -1, watcher, init)?;
+        // SAFETY: handle: initialised and not closed.
+        unsafe {
+            uv_unref(handle.raw());
+            uv_check(uv_prepare_start(handle.raw(), Some(on_prepare)), "watching the loop")?;
+        }
+        // What the kernel may add to a sleep of this thread is 50 µs: half of the longest rest.
+        // SAFETY: takes a number. Where it is refused rests are longer.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+        Ok(Prepare { _handle: handle, lane: Rc::clone(lane) })
+    }
+
+    /// Whether the loop has nothing to do but what its descriptors bring: no timer is due, no immediate waits.
+    pub fn may_rest(&self) -> bool {
+        // SAFETY: the loop is this thread's, and lives as long as the environment.
+        unsafe { uv_backend_timeout(self.lane.raw) != 0 }
+    }
 }
 
 /// Watches a descriptor, which its owner closes only after this is dropped.

@@ -23,6 +23,7 @@ pub mod ids;
 pub mod limits;
 pub mod listener;
 pub mod memory;
+pub mod moderation;
 pub mod options;
 pub mod outbound;
 pub mod packet;

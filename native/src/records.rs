@@ -142,6 +142,12 @@ fn halves(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
 
+/// How many of the first `count` event records end what a peer has to say on a stream.
+pub fn whole_requests(records: &[u8], count: usize) -> u32 {
+    let ends = |r: &Record| r.kind() == event::DATA && r.flag_bits() & FIN != 0;
+    records.chunks_exact(RECORD_BYTES).take(count).filter_map(Record::read).filter(ends).count() as u32
+}
+
 /// Where events go: records and the bytes that they speak of. Full is an answer and not an error: the turn calls JavaScript and goes on.
 pub struct Events<'a> {
     records: &'a mut [u8],
@@ -217,6 +223,24 @@ mod tests {
         assert_eq!(Record::new(1, 0, 0).code(u64::MAX >> 2).error(), u64::MAX >> 2);
         for n in 0..RECORD_BYTES {
             assert_eq!(Record::read(&bytes[..n]), None);
+        }
+    }
+
+    #[test]
+    fn whole_requests_are_counted() {
+        let all = [
+            Record::new(event::DATA, 1, 1).flags(FIN),
+            Record::new(event::DATA, 1, 1),
+            Record::new(event::CLOSE, 1, 1).flags(FIN),
+            Record::new(event::DATA, 2, 1).stream(4).span(0, 9).flags(FIN),
+            Record::new(event::DATA, 3, 1).flags(FIN),
+        ];
+        let mut bytes = [0; RECORD_BYTES * 5];
+        for (r, out) in all.iter().zip(bytes.chunks_exact_mut(RECORD_BYTES)) {
+            r.write(out);
+        }
+        for (count, requests) in [(0, 0), (1, 1), (3, 1), (4, 2), (5, 3), (99, 3)] {
+            assert_eq!(whole_requests(&bytes, count), requests, "{count}");
         }
     }
 

@@ -126,6 +126,10 @@ impl Endpoint {
         Ok(Endpoint { ports: vec![port], inbox: Inbox::new(), handed: Box::default(), handover: None, engine })
     }
 
+    pub fn listens(&self) -> bool {
+        self.engine.listens()
+    }
+
     pub fn descriptors(&self) -> Vec<RawFd> {
         self.ports.iter().map(|p| p.socket.fd()).chain(self.handover).collect()
     }

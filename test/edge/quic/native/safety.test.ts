@@ -58,6 +58,7 @@ describe('what the source of the addon promises', () => {
       'on_closed',
       'on_poll',
       'on_timer',
+      'on_prepare',
     ]);
     // The version is a number.
     const unguarded = functions.filter((f) => !/\bguard\(/.test(f.slice(0, f.search(/^}/m)))).map((f) => /fn (\w+)/.exec(f)?.[1]);

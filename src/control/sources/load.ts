@@ -2,27 +2,20 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import {
-  objectKey,
-  type ConfigMap,
-  type FileContent,
-  type Listener,
-  type ObjectMeta,
-  type Problem,
-  type Resource,
-  type SecretObject,
-  type SettingsDocument,
-  type Upstream,
-} from '../../contract/resources/index.ts';
+import type { FileContent, Problem } from '../../contract/resources/index.ts';
+import { Assembly, inOrder, replaced, type Assembled } from './assembly.ts';
 import { checkClassicCertificates, interpretClassic, isClassic } from './classic.ts';
-import { interpret, type Interpreted, type Loaded, type SourceFile } from './documents.ts';
+import { interpret, type Interpreted, type SourceFile } from './documents.ts';
 import type { OtherObject, Target } from './manifests.ts';
-import { decodeText, failureText, lookAt, MAX_CONFIG_BYTES, readBounded, readCredential, type Look } from './read.ts';
+import { decodeText, failureText, LARGE, lookAt, MAX_CONFIG_BYTES, readBounded, readCredential, type Look } from './read.ts';
 import type { SourceState } from './source.ts';
-import { judgeAll, type NamedObject } from './suspects.ts';
+import { judgeAll } from './suspects.ts';
+import { unchanged, type Stretch } from './unchanged.ts';
 import { parseChunk, placeOf, splitDocuments, type Chunk } from './yaml.ts';
 
 const MAX_DIRECTORY_FILES = 10_000;
+/** Files of a directory that are looked at together. */
+const LOOKS = 32;
 const CONFIG_FILE = /\.(?:ya?ml|json)$/i;
 /** How long reading may hold the event loop before it lets others run. */
 const SLICE_MS = 15;
@@ -36,10 +29,18 @@ interface Known {
   readonly quiet: boolean;
 }
 
-interface KnownConfig extends Known {
+interface KnownConfig extends Known, KnownText {
   readonly digest: string;
-  readonly documents: ReadonlyMap<string, { readonly line: number; readonly read: Interpreted }>;
-  readonly pieces: readonly Interpreted[];
+}
+
+interface KnownText {
+  readonly bytes: Buffer;
+  readonly documents: readonly KnownDocument[];
+}
+
+interface KnownDocument extends Stretch {
+  readonly text: string;
+  readonly read: Interpreted;
 }
 
 interface KnownCredential extends Known {
@@ -51,11 +52,12 @@ interface KnownCredential extends Known {
 export interface LoadCache {
   readonly configs: Map<string, KnownConfig>;
   readonly credentials: Map<string, KnownCredential>;
-  /** Of Upstreams, by name. */
-  order: readonly string[];
+  assembled: Assembled | null;
+  /** To read the next large file into: one for each would make the collector come all the time. */
+  spare: Buffer;
 }
 
-export const createLoadCache = (): LoadCache => ({ configs: new Map(), credentials: new Map(), order: [] });
+export const createLoadCache = (): LoadCache => ({ configs: new Map(), credentials: new Map(), assembled: null, spare: Buffer.alloc(0) });
 
 export interface LoadOptions {
   /** Absolute: relative paths on the command line, and in classic files, start here. */
@@ -119,7 +121,10 @@ class Loader {
 
   /** Before anything is read: what changes meanwhile looks different the next time. */
   private async look(path: string, config: boolean): Promise<Look> {
-    const look = await lookAt(path);
+    return this.noted(path, await lookAt(path), config);
+  }
+
+  private noted(path: string, look: Look, config: boolean): Look {
     this.inputs.set(path, { signature: look.signature, kind: look.kind.ok ? look.kind.value : 'missing', config });
     return look;
   }
@@ -145,12 +150,16 @@ class Loader {
       this.unreadable(path, `has more than ${MAX_DIRECTORY_FILES} files`);
       return;
     }
-    for (const name of names) {
-      const file = join(absolute, name);
-      const look = await this.look(file, true);
-      const { kind } = look;
-      if (!kind.ok) this.unreadable(join(path, name), kind.error);
-      else if (kind.value === 'file') await this.file(join(path, name), file, look);
+    for (let at = 0; at < names.length; at += LOOKS) {
+      const some = names.slice(at, at + LOOKS);
+      const looks = await Promise.all(some.map((name) => lookAt(join(absolute, name))));
+      for (const [i, name] of some.entries()) {
+        const file = join(absolute, name);
+        const look = this.noted(file, looks[i] as Look, true);
+        const { kind } = look;
+        if (!kind.ok) this.unreadable(join(path, name), kind.error);
+        else if (kind.value === 'file') await this.file(join(path, name), file, look);
+      }
     }
   }
 
@@ -160,40 +169,67 @@ class Loader {
     const known = this.options.cache?.configs.get(absolute);
     if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
-      for (const piece of known.pieces) this.pieces.push(piece);
+      for (const { read } of known.documents) this.pieces.push(read);
       return;
     }
-    const bytes = await readBounded(absolute, MAX_CONFIG_BYTES);
+    const { cache } = this.options;
+    const bytes = await readBounded(absolute, MAX_CONFIG_BYTES, cache?.spare);
     if (!bytes.ok) {
       this.unreadable(name, bytes.error);
       return;
     }
-    const text = decodeText(bytes.value);
     const digest = JSON.stringify([absolute, createHash('sha256').update(bytes.value).digest('base64')]);
     this.hash.update(digest);
-    if (text === null) this.unreadable(name, 'cannot be read: not UTF-8 text');
+    const documents = await this.documents({ name, directory: dirname(absolute) }, bytes.value, known ?? null);
+    if (documents === null) return;
+    for (const { read } of documents) this.pieces.push(read);
+    if (cache === undefined) return;
+    cache.configs.set(absolute, { signature: look.signature, quiet: isQuiet(look), digest, bytes: bytes.value, documents });
+    cache.spare = spareOf(known?.bytes, cache.spare, bytes.value);
+  }
+
+  /** null: it has been told what is wrong. Of a file that was read before, only what stands between the same beginning and the same end is looked at. */
+  private async documents(file: SourceFile, bytes: Buffer, before: KnownText | null): Promise<readonly KnownDocument[] | null> {
+    const old = before?.documents ?? [];
+    const same = unchanged(before?.bytes ?? null, old, bytes);
+    const text = decodeText(bytes.subarray(same.from, same.to));
+    if (text === null) this.unreadable(file.name, 'cannot be read: not UTF-8 text');
     // Nothing at all is what an editor leaves between truncating and writing: never a state to serve.
-    else if (text.trim() === '') this.unreadable(name, 'is empty: it should hold at least one document');
+    else if (text.trim() === '' && same.first + same.last === 0)
+      this.unreadable(file.name, 'is empty: it should hold at least one document');
     else {
-      const read = await this.text({ name, directory: dirname(absolute) }, text, known);
-      for (const piece of read.pieces) this.pieces.push(piece);
-      this.options.cache?.configs.set(absolute, { signature: look.signature, quiet: isQuiet(look), digest, ...read });
+      const documents = old.slice(0, same.first);
+      const left = old.slice(same.first, old.length - same.last);
+      const reads = new Map(left.map((d) => [d.text, d.read]));
+      // Those that moved are read again where they have something to say, which names a line.
+      const moves = bytes.length !== before?.bytes.length || left.length > 1;
+      const line = linesOf(documents, 1);
+      for (const chunk of splitDocuments(text)) {
+        const read = await this.document(file, { ...chunk, line: line + chunk.line - 1 }, reads.get(chunk.text), moves);
+        reads.delete(chunk.text);
+        documents.push({ text: chunk.text, size: Buffer.byteLength(chunk.text), lines: newlinesOf(chunk.text), read });
+      }
+      await this.rest(file, old.slice(old.length - same.last), documents, linesOf(left, line));
+      return documents;
+    }
+    return null;
+  }
+
+  /** Those at the end, which began at this line before. */
+  private async rest(file: SourceFile, rest: readonly KnownDocument[], documents: KnownDocument[], began: number): Promise<void> {
+    let line = linesOf(documents, 1);
+    const moves = line !== began;
+    for (const known of rest) {
+      const { text, lines, read } = known;
+      documents.push(moves ? { ...known, read: await this.document(file, { text, line }, read, true) } : known);
+      line += lines;
     }
   }
 
-  private async text(file: SourceFile, text: string, before: KnownConfig | undefined): Promise<Pick<KnownConfig, 'documents' | 'pieces'>> {
-    const documents = new Map<string, { line: number; read: Interpreted }>();
-    const pieces: Interpreted[] = [];
-    for (const chunk of splitDocuments(text)) {
-      if (performance.now() - this.since > SLICE_MS) await this.breathe();
-      const known = documents.has(chunk.text) ? undefined : before?.documents.get(chunk.text);
-      const reusable =
-        known !== undefined && (known.line === chunk.line || known.read.problems.length + known.read.settingsProblems.length === 0);
-      const read = reusable ? moved(known.read, chunk) : await this.interpret(file, chunk);
-      documents.set(chunk.text, { line: chunk.line, read });
-      pieces.push(read);
-    }
-    return { documents, pieces };
+  private async document(file: SourceFile, chunk: Chunk, known: Interpreted | undefined, moves: boolean): Promise<Interpreted> {
+    if (performance.now() - this.since > SLICE_MS) await this.breathe();
+    const silent = known !== undefined && known.problems.length + known.settingsProblems.length === 0;
+    return known !== undefined && (silent || !moves) ? moved(known, chunk) : this.interpret(file, chunk);
   }
 
   /** Certificates, keys and bundles: thousands of them are read again only where they look different. */
@@ -232,34 +268,35 @@ class Loader {
   }
 
   async finish(): Promise<LoadResult> {
-    const assembly = new Assembly(this.problems, this.options.target ?? 'files');
-    for (const piece of this.pieces) assembly.add(piece);
+    const { cache } = this.options;
     const files = new Map<string, FileContent>();
     const paths = new Set<string>();
     for (const piece of this.pieces) for (const path of piece.files) paths.add(path);
     for (const path of paths) files.set(path, await this.credential(path));
-    this.problems.push(
-      ...judgeAll(
-        this.pieces.flatMap((p) => p.suspects),
-        files,
-        (object) => assembly.has(object),
-      ),
-    );
+    const read = this.problems.length === 0 ? replaced(cache?.assembled ?? null, this.pieces) : null;
+    const state = { ...(read ?? this.assemble(files)) };
     for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
-    const cache = this.options.cache;
     if (cache) {
       for (const file of cache.configs.keys()) if (!this.seen.has(file)) cache.configs.delete(file);
       for (const path of cache.credentials.keys()) if (!paths.has(path)) cache.credentials.delete(path);
     }
-    const state = assembly.state(files, cache?.order ?? []);
-    if (cache) cache.order = [...state.set.upstreams.keys()];
+    const result = { ...state, set: { ...state.set, files }, problems: inOrder(this.problems) };
+    if (cache) cache.assembled = { pieces: this.pieces, state: result };
     return {
-      state,
+      state: result,
       inputs: this.inputs,
       digest: this.hash.digest('base64'),
       others: this.pieces.flatMap((p) => p.others),
       forCluster: this.pieces.some((p) => p.forCluster),
     };
+  }
+
+  private assemble(files: ReadonlyMap<string, FileContent>): SourceState {
+    const assembly = new Assembly(this.problems, this.options.target ?? 'files');
+    for (const piece of this.pieces) assembly.add(piece);
+    const suspects = this.pieces.flatMap((p) => p.suspects);
+    this.problems.push(...judgeAll(suspects, files, (object) => assembly.has(object)));
+    return assembly.state();
   }
 }
 
@@ -270,139 +307,16 @@ function moved(read: Interpreted, chunk: Chunk): Interpreted {
   return read;
 }
 
-class Assembly {
-  private readonly listeners = new Map<string, Resource<Listener>>();
-  private readonly upstreams = new Map<string, Resource<Upstream>>();
-  private readonly secrets = new Map<string, SecretObject>();
-  private readonly configMaps = new Map<string, ConfigMap>();
-  private settings: { document: SettingsDocument; place: string } | null = null;
-  /** Where the name of a refused object was written first. */
-  private readonly refused = new Map<string, ObjectMeta>();
-  private readonly problems: Problem[];
-  private readonly settingsProblems: Problem[] = [];
-  private readonly target: Target;
+const newlinesOf = (text: string): number => {
+  let lines = 0;
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines++;
+  return lines;
+};
 
-  constructor(problems: Problem[], target: Target) {
-    this.problems = problems;
-    this.target = target;
-  }
+const linesOf = (documents: readonly Stretch[], first: number): number => documents.reduce((line, d) => line + d.lines, first);
 
-  add(piece: Interpreted): void {
-    this.problems.push(...piece.problems);
-    this.settingsProblems.push(...piece.settingsProblems);
-    for (const { kind, meta } of piece.refused) this.refuse(kind, meta);
-    for (const loaded of piece.loaded) this.place(loaded);
-  }
-
-  private place(loaded: Loaded): void {
-    switch (loaded.kind) {
-      case 'Listener':
-        this.unique(loaded.kind, this.listeners, loaded.object);
-        break;
-      case 'Upstream':
-        this.unique(loaded.kind, this.upstreams, loaded.object);
-        break;
-      case 'Secret':
-        this.unique(loaded.kind, this.secrets, loaded.object);
-        break;
-      case 'ConfigMap':
-        this.unique(loaded.kind, this.configMaps, loaded.object);
-        break;
-      case 'Settings':
-        this.onlySettings(loaded.settings, loaded.origin.file, loaded.origin.locate(''));
-    }
-  }
-
-  private unique<O extends { readonly meta: ObjectMeta }>(kind: string, into: Map<string, O>, object: O): void {
-    const key = keyOf(object.meta);
-    const first = into.get(key)?.meta ?? this.refused.get(`${kind} ${key}`);
-    if (first !== undefined) this.again(`${kind} ${key}`, first, object.meta);
-    // Of two that are applied to a cluster the later one stays.
-    if (first === undefined || this.target === 'cluster') into.set(key, object);
-  }
-
-  private refuse(kind: string, meta: ObjectMeta): void {
-    const name = `${kind} ${keyOf(meta)}`;
-    const first = this.refused.get(name) ?? this.placed(kind)?.get(keyOf(meta))?.meta;
-    if (first === undefined) this.refused.set(name, meta);
-    else this.again(name, first, meta);
-  }
-
-  /** Whether such an object was written, if only to be refused. */
-  has({ kind, namespace, name }: NamedObject): boolean {
-    const key = objectKey(namespace, name);
-    return this.placed(kind)?.has(key) === true || this.refused.has(`${kind} ${key}`);
-  }
-
-  private placed(kind: string): ReadonlyMap<string, { readonly meta: ObjectMeta }> | null {
-    switch (kind) {
-      case 'Listener':
-        return this.listeners;
-      case 'Upstream':
-        return this.upstreams;
-      case 'Secret':
-        return this.secrets;
-      case 'ConfigMap':
-        return this.configMaps;
-      default:
-        return null;
-    }
-  }
-
-  private again(object: string, first: ObjectMeta, meta: ObjectMeta): void {
-    const there = first.origin?.locate('metadata.name');
-    const here = meta.origin?.locate('metadata.name') ?? { line: 0, column: 0 };
-    const where = `first in ${first.origin?.file ?? '?'}:${there?.line ?? 0}`;
-    const told =
-      this.target === 'files'
-        ? ({ severity: 'error', message: `is written twice: ${where}` } as const)
-        : ({ severity: 'warning', message: `is written twice: ${where}; this one is judged, as the one that is applied last` } as const);
-    const path = meta.origin?.spell?.('metadata.name') ?? 'metadata.name';
-    this.problems.push({ ...told, file: meta.origin?.file ?? '', ...here, object, path });
-  }
-
-  private onlySettings(document: SettingsDocument, file: string, at: { line: number; column: number }): void {
-    if (this.settings === null) this.settings = { document, place: `${file}:${at.line}` };
-    else {
-      const message = `there is one document of settings already: ${this.settings.place}`;
-      this.settingsProblems.push({ severity: 'error', file, ...at, object: 'Settings', path: '', message });
-    }
-  }
-
-  /** `order`: of Upstreams, in the load before. */
-  state(files: ReadonlyMap<string, FileContent>, order: readonly string[]): SourceState {
-    return {
-      set: {
-        listeners: sorted(this.listeners, []),
-        upstreams: sorted(this.upstreams, order),
-        secrets: sorted(this.secrets, []),
-        configMaps: sorted(this.configMaps, []),
-        files,
-        cluster: null,
-      },
-      problems: inOrder(this.problems),
-      settings: this.settings?.document ?? null,
-      settingsProblems: inOrder(this.settingsProblems),
-    };
-  }
-}
-
-const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-/** Of thousands of objects the names are put together once. */
-const keys = new WeakMap<ObjectMeta, string>();
-
-function keyOf(meta: ObjectMeta): string {
-  let key = keys.get(meta);
-  if (key === undefined) keys.set(meta, (key = objectKey(meta.namespace, meta.name)));
-  return key;
-}
-
-/** `before`: the order of the load before, which most likely is the order of this one. */
-function sorted<V>(map: ReadonlyMap<string, V>, before: readonly string[]): ReadonlyMap<string, V> {
-  if (before.length !== map.size || !before.every((key) => map.has(key))) return new Map([...map].sort(([a], [b]) => byText(a, b)));
-  return new Map(before.map((key) => [key, map.get(key) as V]));
-}
-
-const inOrder = (problems: readonly Problem[]): Problem[] =>
-  [...problems].sort((a, b) => byText(a.file, b.file) || a.line - b.line || a.column - b.column || byText(a.path, b.path));
+/** What nobody looks into any more, when it is large enough to be worth keeping. */
+const spareOf = (gone: Buffer | undefined, spare: Buffer, used: Buffer): Buffer => {
+  const left = spare.buffer === used.buffer ? Buffer.alloc(0) : spare;
+  return gone !== undefined && gone.length >= LARGE && gone.buffer.byteLength > left.length ? Buffer.from(gone.buffer) : left;
+};

@@ -1,6 +1,6 @@
 /** Reading from a disk that others write to: bounded, never waiting on a pipe, every failure as text. */
 import { constants, type BigIntStats } from 'node:fs';
-import { open, readdir, stat } from 'node:fs/promises';
+import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileContent } from '../../contract/resources/index.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
@@ -69,7 +69,11 @@ export async function lookAt(path: string): Promise<Look> {
 
 const signature = (s: BigIntStats): string => `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
 
-export async function readBounded(path: string, max: number): Promise<Result<Buffer, string>> {
+/** Files of this size are read into what was read into before, where that is large enough. */
+const NONE = Buffer.alloc(0);
+export const LARGE = 256 * 1024;
+
+export async function readBounded(path: string, max: number, spare: Buffer = NONE): Promise<Result<Buffer, string>> {
   try {
     // Without blocking: opening a pipe would wait for its writer.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -78,7 +82,7 @@ export async function readBounded(path: string, max: number): Promise<Result<Buf
       if (s.isDirectory()) return err('cannot be read: is a directory');
       if (!s.isFile()) return err('cannot be read: not a file');
       if (s.size > max) return err(`cannot be read: has more than ${max} bytes`);
-      const bytes = await file.readFile();
+      const bytes = s.size < LARGE ? await file.readFile() : await readLarge(file, s.size, spare);
       return bytes.length > max ? err(`cannot be read: has more than ${max} bytes`) : ok(bytes);
     } finally {
       await file.close();
@@ -86,6 +90,19 @@ export async function readBounded(path: string, max: number): Promise<Result<Buf
   } catch (e) {
     return err(failureText(e));
   }
+}
+
+/** Whole, also when it has grown since it was looked at. */
+async function readLarge(file: FileHandle, size: number, spare: Buffer): Promise<Buffer> {
+  // Room to grow: a document more should not need another buffer.
+  const into = spare.length > size ? spare : Buffer.from(new ArrayBuffer(size + (size >> 3)));
+  let at = 0;
+  while (at < into.length) {
+    const { bytesRead } = await file.read(into, at, into.length - at, null);
+    if (bytesRead === 0) return into.subarray(0, at);
+    at += bytesRead;
+  }
+  return Buffer.concat([into, await file.readFile()]);
 }
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----';

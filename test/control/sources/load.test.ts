@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, jest, test } from '@jest/globals';
+import * as fc from 'fast-check';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLoadCache, loadPaths, type LoadCache } from '../../../src/control/sources/load.ts';
+import { createLoadCache, loadPaths, type LoadCache, type LoadResult } from '../../../src/control/sources/load.ts';
 import { MemorySource } from '../../../src/control/sources/memory.ts';
 import { emptySet } from '../../../src/contract/resources/index.ts';
 import { costOf } from '../../kit/cost.ts';
@@ -55,6 +56,90 @@ describe('what was read before', () => {
     for (let i = 0; i < 2; i++) {
       const { state } = await load(upstream('a') + upstream('a'), cache);
       expect(state.problems.map((p) => [p.line, p.message])).toEqual([[11, 'is written twice: first in a.yaml:4']]);
+    }
+  });
+});
+
+/** All that a state says, with the places of its objects. */
+const told = ({ state, digest }: LoadResult): unknown => {
+  const { set, problems, settings, settingsProblems } = state;
+  const objects = [...set.listeners, ...set.upstreams, ...set.secrets, ...set.configMaps].map(([key, object]) => [
+    key,
+    'spec' in object ? object.spec : object.data,
+    object.meta.labels,
+    object.meta.origin?.locate('metadata.name'),
+  ]);
+  return { digest, objects, problems, settings, settingsProblems, files: [...set.files.keys()] };
+};
+
+describe('a file that changes again and again', () => {
+  const large = `---\n# ${'x'.repeat(200 * 1024)}\n`;
+  const documents = [
+    ...['a', 'b', 'c', 'd', 'e'].flatMap((name) => [upstream(name), upstream(name, 'default', 2)]),
+    upstream('f').replace('example.com', 'exämple.com'),
+    upstream('g').replace('spec:', 'spec:\n  retry: {}'),
+    upstream('h').replace('metadata:', '# ü\n\nmetadata:'),
+    upstream('i').replace('spec:\n', 'spec:\n  tls: {caRef: {files: {ca: no.pem}}}\n'),
+    '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n',
+    '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: c}\n',
+    '---\napiVersion: spooky.dev/v1alpha1\nkind: Settings\nspec: {logLevel: warn}\n',
+    '---\nkind: [\n',
+    '---\n',
+    '--- # nothing\n',
+    '# before\n',
+    'a: b\n',
+    '\n',
+    large,
+    `${upstream('z')}# ${'y'.repeat(100 * 1024)}\n`,
+  ];
+  const edit = fc.record({
+    at: fc.nat(12),
+    gone: fc.nat(2),
+    come: fc.array(fc.constantFrom(...documents), { maxLength: 2 }),
+    /** How the file begins and ends. */
+    begins: fc.constantFrom('', '', '', '\ufeff', '# first\n'),
+    ends: fc.constantFrom('', '', '', '---', '\n', '#'),
+    /** Not UTF-8. */
+    broken: fc.integer({ min: 0, max: 20 }).map((n) => n === 0),
+  });
+
+  test('is what it would be if it were read for the first time', async () => {
+    let kept = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { minLength: 2, maxLength: 8 }), async (edits) => {
+        const cache = createLoadCache();
+        const list = [upstream('a'), upstream('b'), upstream('c'), large, upstream('d'), large, upstream('e')];
+        let before: LoadResult | null = null;
+        for (const { at, gone, come, begins, ends, broken } of edits) {
+          list.splice(at, gone, ...come);
+          const bytes = Buffer.from(begins + list.join('') + ends);
+          if (broken) bytes[bytes.length >> 1] = 0xff;
+          writeFileSync(join(dir, 'a.yaml'), bytes);
+          const now: LoadResult = await loadPaths(['a.yaml'], { cwd: dir, cache });
+          expect(told(now)).toEqual(told(await loadPaths(['a.yaml'], { cwd: dir })));
+          for (const [key, object] of now.state.set.upstreams) if (before?.state.set.upstreams.get(key) === object) kept++;
+          before = now;
+        }
+      }),
+      { numRuns: 80 },
+    );
+    expect(kept).toBeGreaterThan(50);
+  }, 120_000);
+
+  test('costs what has changed: all other objects are the very same', async () => {
+    const cache = createLoadCache();
+    const texts = Array.from({ length: 400 }, (_, i) => `${upstream(`u${i}`)}${large.slice(0, 1000)}\n`);
+    let before = (await load(texts.join(''), cache)).state.set.upstreams;
+    for (const [i, text] of [
+      [7, upstream('u7', 'default', 3)],
+      [399, upstream('u399', 'default', 30)],
+      [0, upstream('u0', 'default', 12)],
+    ] as const) {
+      texts[i] = text;
+      const after = (await load(texts.join(''), cache)).state.set.upstreams;
+      expect([...after].filter(([key, object]) => before.get(key) !== object).map(([key]) => key)).toEqual([`default/u${i}`]);
+      expect([...after.keys()]).toEqual([...before.keys()]);
+      before = after;
     }
   });
 });

@@ -1,5 +1,5 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
-import { Cells, type Row, type RowReading, type WorkerMetric } from './contract/cells.ts';
+import { Cells, type Row, type RowReading } from './contract/cells.ts';
 import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
 import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
@@ -174,9 +174,9 @@ const sendSlices = <Item>(items: readonly Item[], make: (slice: readonly Item[],
   next();
 };
 
-const rowsFor = (only: WorkerMetric | null): RowReading[] => {
-  edge?.measure(only === 'connections_active');
-  return cells.readUsed(only);
+const rowsToTell = (): RowReading[] => {
+  edge?.measure();
+  return cells.readUsed();
 };
 
 const drain = (timeoutMs: number): void => {
@@ -217,7 +217,7 @@ const receive = (message: ToWorker): void => {
       edge?.endpoints(message.lists);
       return;
     case 'cells':
-      return sendSlices<RowReading>(rowsFor(message.only ?? null), (rows, last) => ({
+      return sendSlices<RowReading>(rowsToTell(), (rows, last) => ({
         type: 'cells',
         id: message.id,
         rows,
@@ -230,9 +230,8 @@ const receive = (message: ToWorker): void => {
         endpoints,
         last,
       }));
-    case 'share':
-      edge?.share(message.listener, message.connections);
-      return;
+    case 'shares':
+      return send({ type: 'shared', id: message.id, uses: edge?.share(message.shares) ?? [] });
     case 'succeed':
       return inOrder(() => edge?.succeed(message.workers));
     case 'level':

@@ -173,9 +173,9 @@ export class Cells {
    * What there is to tell: counters that have counted, gauges, and of gauges that each Upstream has those that were ever anything but zero. Ten thousand
    * Upstreams that nobody asks for cost a look at their numbers.
    */
-  readUsed(only: WorkerMetric | null = null): RowReading[] {
+  readUsed(): RowReading[] {
     const found: RowReading[] = [];
-    for (const row of this.rows.values()) if ((only === null || row.metric === only) && this.tells(row)) found.push(this.reading(row));
+    for (const row of this.rows.values()) if (this.tells(row)) found.push(this.reading(row));
     return found;
   }
 

@@ -2,7 +2,7 @@
  * Every message between the main process and a worker. `fork` with `serialization: 'advanced'` carries them; none is larger than 64 KiB:
  * longer byte strings are cut into `chunk`s.
  */
-import type { RowReading, WorkerMetric } from './cells.ts';
+import type { RowReading } from './cells.ts';
 import type { EndpointList, GroupId, PartHash } from './snapshot/parts.ts';
 
 export const MESSAGE_BYTES = 64 * 1024;
@@ -21,13 +21,18 @@ export interface WorkerStart {
   readonly engine: 'auto' | 'native' | 'matrixai';
   readonly udpReceiveBuffer: number;
   readonly udpSendBuffer: number;
-  readonly maxConnections: number;
   readonly accessLog: 'off' | 'errors' | 'all';
   readonly metricsDetail: 'listener' | 'upstream' | 'endpoint';
   readonly endpointDeny: readonly string[];
   /** Standalone may reach loopback endpoints. */
   readonly allowLoopbackEndpoints: boolean;
   readonly logLevel: string;
+}
+
+/** Connections of a socket, by its `socketName`. */
+export interface SocketShare {
+  readonly socket: string;
+  readonly connections: number;
 }
 
 export interface BoundListener {
@@ -74,11 +79,10 @@ export type ToWorker =
   | { readonly type: 'endpoints'; readonly lists: readonly EndpointList[] }
   /** A list that is longer than a message: it holds from its last piece on. */
   | { readonly type: 'piece'; readonly piece: EndpointList; readonly last: boolean }
-  /** `only`: the rows of one metric; absent: all that there is to tell. */
-  | { readonly type: 'cells'; readonly id: number; readonly only?: WorkerMetric }
+  | { readonly type: 'cells'; readonly id: number }
   | { readonly type: 'activity'; readonly id: number }
-  /** The listener's share of `limits.connections` for this worker. */
-  | { readonly type: 'share'; readonly listener: string; readonly connections: number }
+  /** From now on so many connections may be open here at these sockets: at one that was never named, none. Answered with `shared`. */
+  | { readonly type: 'shares'; readonly id: number; readonly shares: readonly SocketShare[] }
   /** From now on these workers take what would begin a connection here. */
   | { readonly type: 'succeed'; readonly workers: readonly number[] }
   | { readonly type: 'level'; readonly logLevel: string }
@@ -94,6 +98,8 @@ export type FromWorker =
       readonly problems: readonly LoadProblem[];
     }
   | { readonly type: 'switched'; readonly version: number }
+  /** The shares of that message hold; at their sockets there were so many connections at that moment, those in their handshake included. */
+  | { readonly type: 'shared'; readonly id: number; readonly uses: readonly SocketShare[] }
   /** Resident memory, in bytes. */
   | { readonly type: 'heartbeat'; readonly delayMs: number; readonly memory: number }
   /** Rows since the start of the process, in slices; complete with `last`. */

@@ -4,8 +4,6 @@ import type { EndpointActivity, FromWorker, ToWorker } from '../contract/channel
 import type { Clock } from '../lib/clock.ts';
 
 export const COLLECT_MS = 800;
-/** Numbers of rounds that ask for connections alone are above this. */
-const APART = 2 ** 40;
 
 interface Round<Item> {
   readonly id: number;
@@ -17,14 +15,13 @@ interface Round<Item> {
 class Collector<Item> {
   private readonly clock: Clock;
   private readonly ask: (workerId: number, id: number) => void;
-  private ids: number;
+  private ids = 0;
   private round: Round<Item> | null = null;
   private under: Promise<void> | null = null;
   private following: Promise<void> | null = null;
 
-  constructor(clock: Clock, ask: (workerId: number, id: number) => void, ids = 0) {
+  constructor(clock: Clock, ask: (workerId: number, id: number) => void) {
     this.clock = clock;
-    this.ids = ids;
     this.ask = ask;
   }
 
@@ -72,12 +69,10 @@ class Collector<Item> {
 
 export class Collectors {
   private readonly rows: Collector<RowReading>;
-  private readonly connectionRows: Collector<RowReading>;
   private readonly endpoints: Collector<EndpointActivity>;
 
   constructor(clock: Clock, send: (workerId: number, message: ToWorker) => void) {
     this.rows = new Collector(clock, (worker, id) => send(worker, { type: 'cells', id }));
-    this.connectionRows = new Collector(clock, (worker, id) => send(worker, { type: 'cells', id, only: 'connections_active' }), APART);
     this.endpoints = new Collector(clock, (worker, id) => send(worker, { type: 'activity', id }));
   }
 
@@ -86,18 +81,13 @@ export class Collectors {
     return this.rows.collect(workers, fold);
   }
 
-  /** Connections alone, which shares are made of every second: of thousands of Upstreams nothing is asked. */
-  connections(workers: () => readonly number[], fold: (workerId: number, rows: readonly RowReading[]) => void): Promise<void> {
-    return this.connectionRows.collect(workers, fold);
-  }
-
   activity(workers: () => readonly number[], add: (workerId: number, endpoints: readonly EndpointActivity[]) => void): Promise<void> {
     return this.endpoints.collect(workers, add);
   }
 
   /** Whether the message was an answer to one of these. */
   receive(workerId: number, m: FromWorker): boolean {
-    if (m.type === 'cells') (m.id > APART ? this.connectionRows : this.rows).receive(workerId, m.id, m.rows, m.last);
+    if (m.type === 'cells') this.rows.receive(workerId, m.id, m.rows, m.last);
     else if (m.type === 'activity') this.endpoints.receive(workerId, m.id, m.endpoints, m.last);
     else return false;
     return true;
@@ -105,7 +95,6 @@ export class Collectors {
 
   gone(workerId: number): void {
     this.rows.gone(workerId);
-    this.connectionRows.gone(workerId);
     this.endpoints.gone(workerId);
   }
 }

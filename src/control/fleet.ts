@@ -14,7 +14,6 @@ import type { Numbers } from './numbers.ts';
 import { HUNG_MS, Supervisor } from './supervise.ts';
 import { failedStartText, sayEnd, sayMemory } from './workerlog.ts';
 
-const SHARE_MS = 1000;
 /** Beyond a drain's own time-out, before a worker that does not answer is left behind. */
 const DRAIN_GRACE_MS = 2000;
 const ENGINE_EXIT = 4;
@@ -54,6 +53,8 @@ export class Fleet {
   private readonly publisher: Publisher;
   private readonly collectors: Collectors;
   private readonly shares: Shares;
+  /** Of the state that serves. */
+  private served: readonly ListenerPart[] = [];
   /** By number: what names a process among all that there ever were. */
   private readonly processes = new Map<number, string>();
   /** By number: how many listeners it could not bind. */
@@ -92,21 +93,26 @@ export class Fleet {
       onMemory: (event) => sayMemory(o.log, o.memory, event),
     });
     this.shares = new Shares({
+      clock: o.clock,
       total: o.maxConnections,
-      workers: () => this.supervisor.present().map((id) => ({ id, process: this.processes.get(id) ?? '' })),
-      used: (process, listener) => o.families.last(process, 'connections_active', [listener]),
-      send: (worker, listener, connections) => this.supervisor.send(worker, { type: 'share', listener, connections }),
+      count: o.count,
+      send: (worker, message) => this.supervisor.send(worker, message),
     });
   }
 
   start(): void {
     this.supervisor.start();
-    if (this.count > 1) this.shareLoop();
+    this.shares.start();
   }
 
-  publish(state: PublishState): Promise<Published> {
-    this.shares.forget();
-    return this.publisher.publish(state);
+  /** `parts`: the listeners of the state. */
+  async publish(state: PublishState, parts: readonly ListenerPart[]): Promise<Published> {
+    // Before the load: no worker serves without knowing its share.
+    this.shares.expect(parts);
+    const published = await this.publisher.publish(state);
+    if (published.ok) this.served = parts;
+    this.shares.settle(this.served);
+    return published;
   }
 
   endpoints(lists: readonly EndpointList[]): void {
@@ -168,14 +174,6 @@ export class Fleet {
     this.o.families.fold('main', this.o.cells.read());
   }
 
-  /** What shares are made of: every second, and so without all the rest. */
-  private countConnections(): Promise<void> {
-    return this.collectors.connections(
-      () => this.supervisor.present(),
-      (worker, rows) => this.fold(worker, rows, false),
-    );
-  }
-
   /** `all`: nothing is left to tell. */
   private fold(worker: number, rows: readonly RowReading[], all: boolean): void {
     const source = this.processes.get(worker);
@@ -194,6 +192,7 @@ export class Fleet {
   /** GOAWAY and the rest is the workers'; resolves when all are done or late. The dead stay dead from now on. */
   drain(timeoutMs: number): Promise<void> {
     this.stopping = true;
+    this.shares.stop();
     this.supervisor.stop();
     // What it is loading it would bind after it has drained.
     for (const number of this.supervisor.up()) if (!this.phaseOf(number).serves) this.supervisor.replace(number, 'drain');
@@ -217,6 +216,7 @@ export class Fleet {
 
   stop(): void {
     this.stopping = true;
+    this.shares.stop();
     this.supervisor.broadcast({ type: 'exit' });
     this.supervisor.stop();
   }
@@ -233,6 +233,7 @@ export class Fleet {
   private up(number: number, send: (message: ToWorker) => void): void {
     this.processes.set(number, `process ${++this.started}`);
     this.o.families.set('worker_up', [String(this.supervisor.slotOf(number))], 1);
+    this.shares.joined(number);
     this.publisher.attach({ workerId: number, send });
   }
 
@@ -241,6 +242,7 @@ export class Fleet {
     // Before the publisher gives up for the same reason, of which it knows less.
     if (!end.wasUp || (reason === 'memory_hard' && !this.phaseOf(number).serves)) this.failedStart(reason, end);
     this.publisher.detach(number);
+    this.shares.left(number);
     this.collectors.gone(number);
     this.o.onLost(number);
     const source = this.processes.get(number);
@@ -297,6 +299,7 @@ export class Fleet {
     this.publisher.detach(old);
     this.supervisor.send(old, { type: 'succeed', workers: [number] });
     this.supervisor.send(old, { type: 'drain', timeoutMs });
+    this.shares.leaving(old);
     this.o.log.info('worker drains', { worker: this.supervisor.slotOf(old), number: old, successor: number, timeoutMs });
   }
 
@@ -318,6 +321,8 @@ export class Fleet {
         return this.publisher.loaded(number, message.version, message.bound, message.problems);
       case 'switched':
         return this.switched(number, message.version);
+      case 'shared':
+        return this.shares.answered(number, message.id, message.uses);
       case 'log':
         return this.o.log.at(message.level, message.msg, { worker: this.supervisor.slotOf(number), ...message.fields });
       case 'access':
@@ -356,15 +361,5 @@ export class Fleet {
   private drained(number: number): void {
     if (this.drainWaits === null || !this.drainWaits.delete(number) || this.drainWaits.size > 0) return;
     this.onDrained?.();
-  }
-
-  private shareLoop(): void {
-    this.o.clock.after(SHARE_MS, () => {
-      if (this.stopping) return;
-      this.countConnections()
-        .then(() => this.shares.update(this.o.listeners()))
-        .catch((e: unknown) => this.o.log.error('internal error', { where: 'share', error: e }))
-        .finally(() => this.shareLoop());
-    });
   }
 }

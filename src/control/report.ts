@@ -59,12 +59,7 @@ export class ReadModel {
   }
 
   listenerParts(): ListenerPart[] {
-    const { compiled } = this;
-    if (compiled === null) return [];
-    return compiled.listeners.flatMap((hash) => {
-      const part = compiled.parts.get(hash);
-      return part?.kind === 'listener' ? [part] : [];
-    });
+    return this.compiled === null ? [] : listenerPartsOf(this.compiled);
   }
 
   /** `namespace/name` of what serves. */
@@ -96,6 +91,12 @@ export class ReadModel {
     return this.compiled?.statuses.filter((s) => s.kind === kind) ?? [];
   }
 }
+
+export const listenerPartsOf = (compiled: Compiled): ListenerPart[] =>
+  compiled.listeners.flatMap((hash) => {
+    const part = compiled.parts.get(hash);
+    return part?.kind === 'listener' ? [part] : [];
+  });
 
 const snapshotOf = (version: number, listeners: readonly PartHash[], parts: ReadonlyMap<PartHash, Part>): Snapshot => ({
   root: { version, listeners },

@@ -17,7 +17,7 @@ import { certificateRows, resourceCounts } from './gauges.ts';
 import type { CheckTransport } from './health/index.ts';
 import { Loop, QUIET_MS } from './loop.ts';
 import type { Published, WorkerLoad } from './publish.ts';
-import { APPLY_RESULTS, logProblems, ReadModel, type ApplyResult } from './report.ts';
+import { APPLY_RESULTS, listenerPartsOf, logProblems, ReadModel, type ApplyResult } from './report.ts';
 import type { Resolve } from './sources/dns.ts';
 import type { ServiceEndpoints } from './sources/services.ts';
 import type { SourceState } from './sources/source.ts';
@@ -346,13 +346,14 @@ export class Service implements AdminView {
     await this.targets.prepare(compiled);
     // A controller alone has no workers to wait for.
     if (this.fleet.count === 0) return { ok: true, version: this.model.version + 1, loads: [] };
-    const published = await this.fleet.publish({
+    const state = {
       listeners: compiled.listeners,
       encoded: compiled.encoded,
       groups: compiled.groups,
       changes: changesOf(compiled),
       taken: await this.taken(compiled),
-    });
+    };
+    const published = await this.fleet.publish(state, listenerPartsOf(compiled));
     if (published.ok) this.o.claims?.hold(new Set(published.loads.flatMap((l) => l.bound.flatMap((b) => b.addresses.map((a) => a.port)))));
     return published;
   }

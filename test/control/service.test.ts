@@ -38,6 +38,8 @@ class FakeWorker {
   silentAtLoad = false;
   drainsLater = false;
   rows: RowReading[] = [];
+  /** Connections at its only socket. */
+  open = 0;
   ended = false;
   readonly events: ProcessEvents;
 
@@ -80,6 +82,8 @@ class FakeWorker {
       const bound = [{ namespace: 'default', name: 'public', addresses: [{ host: '127.0.0.1', port: 8443 }], receiveBuffer: 100 }];
       onMessage({ type: 'loaded', version: m.version, bound, problems: this.problems });
     } else if (m.type === 'switch') onMessage({ type: 'switched', version: m.version });
+    else if (m.type === 'shares')
+      onMessage({ type: 'shared', id: m.id, uses: m.shares.map(({ socket }) => ({ socket, connections: this.open })) });
     else if (m.type === 'cells') onMessage({ type: 'cells', id: m.id, rows: this.rows, last: true });
     else if (m.type === 'activity') onMessage({ type: 'activity', id: m.id, endpoints: [], last: true });
     else if (m.type === 'drain' && !this.drainsLater) onMessage({ type: 'drained' });
@@ -348,7 +352,7 @@ describe('endpoints', () => {
     zone.set('db.test', [{ address: '192.0.2.1', ttl: 5 }]);
     await start(setTo('db.test:80'));
     const w = workers[0] as FakeWorker;
-    expect(w.sent.map((m) => m.type)).toEqual(['start', 'parts', 'endpoints', 'load', 'switch']);
+    expect(w.sent.map((m) => m.type)).toEqual(['start', 'shares', 'parts', 'endpoints', 'load', 'switch']);
     expect(w.endpoints().map((e) => e.address)).toEqual(['192.0.2.1']);
     zone.set('db.test', [{ address: '192.0.2.2', ttl: 5 }]);
     await live(5000);
@@ -402,7 +406,7 @@ describe('workers', () => {
     ]);
     expect(service.families.get('worker_restarts_total', 'signal')).toBe(2);
     expect(service.families.get('worker_up', '1')).toBe(1);
-    expect(workers[2]?.sent.map((m) => m.type)).toEqual(['start', 'parts', 'endpoints', 'load', 'switch']);
+    expect(workers[2]?.sent.map((m) => m.type)).toEqual(['start', 'shares', 'parts', 'endpoints', 'load', 'switch']);
   });
 
   test('a loop of ends says what is known of them, and whether anybody serves', async () => {
@@ -475,7 +479,7 @@ describe('workers', () => {
     }
     await live(500);
     expect(workers.map((w) => w.workerId)).toEqual([0, 1, 255]);
-    expect(first.sent.slice(-2)).toEqual([
+    expect(first.sent.filter((m) => m.type !== 'shares').slice(-2)).toEqual([
       { type: 'succeed', workers: [255] },
       { type: 'drain', timeoutMs: 30_000 },
     ]);
@@ -547,14 +551,45 @@ describe('workers', () => {
     expect(await read(service.workers())).toMatchObject({ chosen: 'as set', workers: [{ connections: 0 }, { connections: 7 }] });
   });
 
-  test('several share a listener’s limit by use, each second', async () => {
+  const sharesOf = (w: FakeWorker | undefined): number[] =>
+    w?.sent.flatMap((m) => (m.type === 'shares' ? m.shares.map((s) => s.connections) : [])) ?? [];
+
+  test('several share a listener’s limit by use, each second; each hears of its part before it loads anything', async () => {
     const { clock, workers, start } = setUp({ workers: 2 });
     await start(setTo('192.0.2.1:80'));
-    (workers[0] as FakeWorker).rows = [{ metric: 'connections_active', labels: ['default/public'], values: [900] }];
+    for (const w of workers) {
+      expect(sharesOf(w)[0]).toBe(500);
+      const types = w.sent.map((m) => m.type);
+      expect(types.indexOf('shares')).toBeLessThan(types.indexOf('load'));
+    }
+    (workers[0] as FakeWorker).open = 450;
     clock.advance(1000);
     await settle();
-    const shares = (w: FakeWorker | undefined) => w?.sent.flatMap((m) => (m.type === 'share' ? [m.connections] : [])).at(-1);
-    expect([shares(workers[0]), shares(workers[1])]).toEqual([950, 50]);
+    expect([sharesOf(workers[0]).at(-1), sharesOf(workers[1]).at(-1)]).toEqual([725, 275]);
+  });
+
+  test('a replacement has its part when it loads, and the one that drains nothing but what it has open', async () => {
+    const memory = { soft: 100, hard: 200, relievable: true, why: 'a test' };
+    const { clock, live, workers, start, service } = setUp({ workers: 1, memory });
+    await start(setTo('192.0.2.1:80'));
+    const [first] = workers as [FakeWorker];
+    first.drainsLater = true;
+    first.open = 400;
+    expect(sharesOf(first)).toEqual([1000]);
+    for (let i = 0; i < 8 && workers.length === 1; i++) {
+      first.beat(110);
+      clock.advance(250);
+      await settle();
+    }
+    const second = workers[1] as FakeWorker;
+    await live(250);
+    expect(service.fleet.facts().map((w) => w.state)).toEqual(['up', 'draining']);
+    expect(sharesOf(second)[0]).toBe(0);
+    expect(sharesOf(first).at(-1)).toBe(0);
+    expect(sharesOf(second).at(-1)).toBe(600);
+    first.open = 0;
+    await live(1000);
+    expect(sharesOf(second).at(-1)).toBe(1000);
   });
 
   test('the engine’s fallback is said once', async () => {

@@ -21,6 +21,7 @@ import type {
   UpstreamPart,
   GroupPart,
 } from '../../src/contract/snapshot/index.ts';
+import { socketKey, socketName } from '../../src/contract/socket.ts';
 import { createEdge, type Edge, type Loaded } from '../../src/edge/proxy/edge.ts';
 import type { Utilization } from '../../src/edge/proxy/overload.ts';
 import type { QuicConn, QuicEngine } from '../../src/edge/quic/engine.ts';
@@ -148,6 +149,7 @@ export class Gateway {
   private version = 0;
   private sequence = 1;
   private root: readonly PartHash[] = [];
+  private part: ListenerPart = listenerPart();
   private readonly clients: Client[] = [];
 
   constructor(options: GatewayOptions) {
@@ -170,7 +172,6 @@ export class Gateway {
         engine: 'auto',
         udpReceiveBuffer: 1 << 20,
         udpSendBuffer: 1 << 20,
-        maxConnections: 1000,
         accessLog: 'all',
         metricsDetail: 'endpoint',
         endpointDeny: [],
@@ -203,10 +204,12 @@ export class Gateway {
     const { draft } = this;
     this.draft = new Draft();
     const listener = this.listener(draft, options);
+    this.root = listener === null ? [] : [draft.add(listener)];
     for (const [hash, bytes] of draft.parts) this.edge.part(hash, bytes);
     this.sequence++;
     this.edge.endpoints(draft.groups.map((g) => ({ ...g.list, sequence: this.sequence })));
-    this.root = listener === null ? [] : [listener];
+    // As main does, who tells shares before it has anything loaded.
+    if (listener !== null) this.share(listener.limits.connections ?? 1000, listener);
     return this.again();
   }
 
@@ -222,12 +225,17 @@ export class Gateway {
     this.edge.switch(this.version);
   }
 
+  /** What it may have of a listener's connections; answers what it has. */
+  share(connections: number, listener: Pick<ListenerPart, 'namespace' | 'name' | 'addresses' | 'port'> = this.part): number {
+    return this.edge.share([{ socket: socketName(socketKey(listener)), connections }])[0]?.connections ?? 0;
+  }
+
   /** The endpoints' lane. */
   endpoints(upstream: string, group: string, list: readonly EndpointInfo[]): void {
     this.edge.endpoints([{ group: groupId('web', upstream, group), sequence: ++this.sequence, list }]);
   }
 
-  private listener(draft: Draft, o: GatewayOptions): PartHash | null {
+  private listener(draft: Draft, o: GatewayOptions): ListenerPart | null {
     if (draft.hosts.size === 0 && o.listener === undefined) return null;
     const base = listenerPart();
     const lists = o.certificates ?? [[HOST, `*.${HOST}`]];
@@ -246,7 +254,7 @@ export class Gateway {
       },
       hosts: Array.from(draft.hosts, ([hostname, routes]) => draft.add({ kind: 'host', hostname, routes })),
     };
-    return draft.add(part);
+    return (this.part = part);
   }
 
   // --- clients

@@ -263,7 +263,6 @@ class Run {
         engine: identity.engine,
         udpReceiveBuffer: settings.udpReceiveBuffer,
         udpSendBuffer: settings.udpSendBuffer,
-        maxConnections: settings.maxConnections,
         accessLog: settings.accessLog,
         metricsDetail: settings.metricsDetail,
         endpointDeny: deny,

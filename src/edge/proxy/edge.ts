@@ -1,7 +1,8 @@
 /** A worker's whole data plane behind one object: parts come in, a load builds and binds, a switch replaces one reference. */
 import type { Cells, RowReading } from '../../contract/cells.ts';
-import type { BoundListener, EndpointActivity, LoadProblem, WorkerStart } from '../../contract/channel.ts';
+import type { BoundListener, EndpointActivity, LoadProblem, SocketShare, WorkerStart } from '../../contract/channel.ts';
 import type { EndpointList, GroupId, GroupPart, PartHash } from '../../contract/snapshot/index.ts';
+import { socketKey } from '../../contract/socket.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DenyList, LOOPBACK } from '../../lib/deny.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
@@ -12,9 +13,10 @@ import { AccessLog } from './accesslog.ts';
 import { Activator } from './activate.ts';
 import { connector } from './connect.ts';
 import { DropCounter } from './headers.ts';
-import { codeOf, Listener, socketKey, type Wiring } from './listener.ts';
+import { codeOf, Listener, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
 import { Overload, watchOverload, type Utilization } from './overload.ts';
+import { Shares } from './shares.ts';
 import { TurnClock } from './turnclock.ts';
 import { Via } from './via.ts';
 import type { ListenerView } from './view.ts';
@@ -50,11 +52,12 @@ export interface Edge {
   endpoints(lists: readonly EndpointList[]): void;
   /** The same of these groups' lists. */
   forgetLists(groups: readonly GroupId[]): void;
-  share(listener: string, connections: number): void;
+  /** So many connections may be open at these sockets from now on; answers how many are. */
+  share(shares: readonly SocketShare[]): SocketShare[];
   /** From now on these workers take what would begin a connection here. */
   succeed(workers: readonly number[]): void;
-  /** Refreshes the gauges: all, or those of listeners. */
-  measure(listeners?: boolean): void;
+  /** Refreshes the gauges. */
+  measure(): void;
   /** Every row, gauges refreshed. */
   read(): RowReading[];
   activity(): EndpointActivity[];
@@ -171,17 +174,17 @@ class WorkerEdge implements Edge {
     this.plant.backends.forgetLists(groups);
   }
 
-  share(label: string, connections: number): void {
-    for (const [listener, view] of this.active.views) if (view.label === label) listener.setShare(connections);
+  share(shares: readonly SocketShare[]): SocketShare[] {
+    return this.wiring.shares.take(shares);
   }
 
   succeed(workers: readonly number[]): void {
     for (const listener of this.active.views.keys()) this.guarded('succeed', () => listener.succeed(workers));
   }
 
-  measure(listeners = false): void {
+  measure(): void {
     for (const listener of this.active.views.keys()) this.guarded('measure', () => listener.measure());
-    if (!listeners) this.guarded('measure', () => this.plant.backends.measure());
+    this.guarded('measure', () => this.plant.backends.measure());
   }
 
   read(): RowReading[] {
@@ -271,7 +274,7 @@ class WorkerEdge implements Edge {
       engine,
       workers: start.workers,
       handover: start.handover,
-      maxConnections: start.maxConnections,
+      shares: new Shares((step) => this.guarded('share', step)),
       cid: { nodeId: start.nodeId, workerId: start.workerId, key: keys.cid },
       resetKey: keys.reset,
       tokenKeys: () => deriveTokenKeys(start.installationKey, Math.floor(this.plant.clock.wall() / HOUR_MS)),

@@ -1,12 +1,13 @@
-import { createHash } from 'node:crypto';
 import type { BoundListener, WorkerStart } from '../../contract/channel.ts';
 import type { ListenerPart } from '../../contract/snapshot/index.ts';
+import { socketKey, socketName } from '../../contract/socket.ts';
 import type { H3Limits } from '../http/h3/options.ts';
 import { createH3Server, type H3Server } from '../http/h3/server.ts';
 import type { EndpointStats, Limits, ListenOptions, QuicEndpoint, QuicEngine, RetryMode } from '../quic/engine.ts';
 import { ListenerApp, type ViewSource } from './app.ts';
 import { CountedHandler, ListenerRows } from './listenerrows.ts';
 import { internalError, type Plant } from './plant.ts';
+import type { Sharer, Shares } from './shares.ts';
 import type { ListenerView } from './view.ts';
 
 /** What the sockets of a worker have in common. */
@@ -15,7 +16,7 @@ export interface Wiring {
   readonly engine: QuicEngine;
   readonly workers: number;
   readonly handover: WorkerStart['handover'];
-  readonly maxConnections: number;
+  readonly shares: Shares;
   readonly cid: ListenOptions['cid'];
   readonly resetKey: Uint8Array;
   readonly tokenKeys: () => readonly Uint8Array[];
@@ -43,8 +44,10 @@ const UNI_STREAMS = 16;
 const WINDOWS_PER_CONNECTION = 16;
 
 /** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its addresses and port do. */
-export class Listener implements ViewSource {
+export class Listener implements ViewSource, Sharer {
   readonly key: string;
+  /** Of its socket. */
+  readonly name: string;
   private readonly wiring: Wiring;
   private readonly app: ListenerApp;
   private readonly server: H3Server;
@@ -53,13 +56,15 @@ export class Listener implements ViewSource {
   /** What it serves while the active snapshot says nothing of it: before its first switch, and while it drains. */
   private own: ListenerView;
   private h3: H3Limits;
-  private share = 0;
+  /** Its share when it began to bind. */
+  private binding = 0;
   private congestion: ListenerPart['quic']['congestionControl'];
   private counted: EndpointStats | null = null;
   private ending: Promise<void> | null = null;
 
   private constructor(wiring: Wiring, view: ListenerView) {
     this.key = socketKey(view.part);
+    this.name = socketName(this.key);
     this.wiring = wiring;
     this.own = view;
     this.congestion = view.part.quic.congestionControl;
@@ -81,7 +86,15 @@ export class Listener implements ViewSource {
   /** Binds; rejects with the system's error. Nothing is told to anybody before the switch, though clients may come already. */
   static async bind(wiring: Wiring, view: ListenerView): Promise<Listener> {
     const listener = new Listener(wiring, view);
-    listener.endpoint = await listener.open(view);
+    listener.binding = wiring.shares.of(listener.name);
+    wiring.shares.add(listener);
+    try {
+      listener.endpoint = await listener.open(view);
+    } catch (e) {
+      wiring.shares.remove(listener);
+      throw e;
+    }
+    if (wiring.shares.of(listener.name) !== listener.binding) listener.shareChanged();
     return listener;
   }
 
@@ -108,10 +121,15 @@ export class Listener implements ViewSource {
     else this.wiring.plant.log('warn', 'congestionControl changes when the process is started again', { listener: view.label });
   }
 
-  /** Its part of the node's `limits.connections`. */
-  setShare(connections: number): void {
-    this.share = connections;
+  /** This worker's part of the node's `limits.connections` is another one. */
+  shareChanged(): void {
     this.endpoint?.setLimits(this.limits(this.own));
+  }
+
+  connections(): number {
+    if (this.endpoint === null) return this.binding;
+    const { connections, halfOpen } = this.endpoint.stats();
+    return connections + halfOpen;
   }
 
   /** The worker has more or less to spare for newcomers than before. */
@@ -148,6 +166,7 @@ export class Listener implements ViewSource {
   async close(): Promise<void> {
     this.server.closeAll();
     await this.endpoint?.close();
+    this.wiring.shares.remove(this);
   }
 
   /** Brings the counters up to date with the engine's. */
@@ -208,7 +227,7 @@ export class Listener implements ViewSource {
         port,
         reusePort: handover !== null,
         cid: wiring.cid,
-        ...(handover === null ? {} : { handover: { folder: handover.folder, name: handoverName(this.key) } }),
+        ...(handover === null ? {} : { handover: { folder: handover.folder, name: this.name } }),
         resetKey: wiring.resetKey,
         tokenKeys: wiring.tokenKeys(),
         retry: RETRY[quic.retry],
@@ -224,15 +243,15 @@ export class Listener implements ViewSource {
 
   private limits(view: ListenerView): Limits {
     const { quic, limits } = view.part;
-    const { workers, maxConnections } = this.wiring;
-    const connections = this.share > 0 ? this.share : Math.ceil((limits.connections ?? maxConnections) / workers);
-    const handshakesPerSecond = this.wiring.plant.overload.handshakes(Math.ceil(limits.handshakesPerSecond / workers));
+    const { workers, shares, plant } = this.wiring;
+    const connections = shares.of(this.name);
+    const handshakesPerSecond = plant.overload.handshakes(partOf(limits.handshakesPerSecond, workers));
     return {
       connections,
       halfOpen: Math.min(connections, HALF_OPEN),
       handshakesPerSecond,
       retryAbove: retryAbove(handshakesPerSecond, quic.handshakeTimeoutMs),
-      perAddress: Math.ceil(limits.connectionsPerAddress / workers),
+      perAddress: partOf(limits.connectionsPerAddress, workers),
       handshakeMs: quic.handshakeTimeoutMs,
       idleMs: quic.idleTimeoutMs,
       bidi: quic.maxStreams,
@@ -244,20 +263,14 @@ export class Listener implements ViewSource {
   }
 }
 
+/** What each worker counts by itself: together they never have more than the limit, unless that is less than one for each. */
+function partOf(limit: number, workers: number): number {
+  return Math.max(1, Math.floor(limit / workers));
+}
+
 /** Those who never come back are half-open for the whole of the timeout, and as many as may be half-open begin anew in each. */
 function retryAbove(handshakesPerSecond: number, handshakeTimeoutMs: number): number {
   return Math.max(1, Math.min(RETRY_ABOVE, Math.floor(((handshakesPerSecond * handshakeTimeoutMs) / 1000) * UNPROVEN_SHARE)));
-}
-
-/** Two listeners with the same key are one socket: a renamed listener keeps its connections. */
-export function socketKey(part: ListenerPart): string {
-  const name = part.port === 0 ? `${part.namespace}/${part.name}` : '';
-  return JSON.stringify([[...part.addresses].sort(), part.port, name]);
-}
-
-/** What names a socket in every worker of this node, for hand-overs. */
-export function handoverName(key: string): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16);
 }
 
 export function codeOf(e: unknown): string {

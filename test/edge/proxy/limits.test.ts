@@ -153,11 +153,27 @@ describe('listener.limits', () => {
     await g.client();
     await expect(g.client()).rejects.toThrow();
     expect(g.counted('connections_total')).toEqual({ 'edge/public accepted': 2, 'edge/public refused_limit': 1 });
-    g.edge.share('edge/public', 3);
+    expect(g.share(3)).toBe(2);
     await g.client();
     await expect(g.client()).rejects.toThrow();
     expect(g.counted('connections_active')).toEqual({ 'edge/public': 3 });
     expect(g.counted('limit_rejects_total')).toEqual({ 'edge/public connections': 2 });
+  });
+
+  test('connections: a share holds from the bind on, before anything is switched to; those who are there stay when it is less', async () => {
+    const g = keep(gateway({ limits: { connections: 1 } }).route('/', keep(await named('ok'))));
+    await g.load();
+    const first = await g.client();
+    await expect(g.client()).rejects.toThrow();
+    expect(g.share(2)).toBe(1);
+    await g.client();
+    await expect(g.client()).rejects.toThrow();
+    g.switch();
+    await expect(g.client()).rejects.toThrow();
+    expect(g.share(0)).toBe(2);
+    await expect(g.client()).rejects.toThrow();
+    expect((await first.get('/')).status).toBe(200);
+    expect(g.counted('connections_total')).toEqual({ 'edge/public accepted': 2, 'edge/public refused_limit': 4 });
   });
 
   test('handshakesPerSecond', async () => {

@@ -151,7 +151,7 @@ describeDriven((client) => {
       // What this engine takes here under this load.
       const first = await serve([...workers, '--worker-memory', 'off']);
       const trial = await client().driver.load(first.dial, small, shape);
-      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 5000, 30_000);
+      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 5000, 90_000);
       const taken = await most(first.spooky);
       await trial.halt();
       expect(await first.spooky.stop()).toEqual({ code: 0, signal: null });
@@ -161,7 +161,7 @@ describeDriven((client) => {
       const { spooky, dial } = await serve([...workers, '--worker-memory', String(limit)]);
       const before = (await spooky.workers()).map((w) => w.pid);
       const load = await client().driver.load(dial, small, shape);
-      const relieved = spooky.metricAbove('spooky_worker_restarts_total', { reason: 'memory_soft' }, 0, 45_000);
+      const relieved = spooky.metricAbove('spooky_worker_restarts_total', { reason: 'memory_soft' }, 0, 90_000);
       // Newcomers all the while; one that comes a moment before GOAWAY may be sent away by it, as clients know.
       const watch = { over: false };
       const newcomers = (async () => {
@@ -190,7 +190,7 @@ describeDriven((client) => {
       expect(await spooky.metric('spooky_worker_restarts_total')).toBe(1);
       expect(await spooky.stop()).toEqual({ code: 0, signal: null });
     },
-    150_000,
+    240_000,
   );
 });
 

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { QuicConn, QuicEndpoint } from '../../../src/edge/quic/engine.ts';
+import { eventually } from '../../kit/process.ts';
 import type { Made } from './conformance.ts';
 import { connectOptions, echo, listenOptions, send, text, type Recorder } from './kit.ts';
 
 const CLIENTS = 16;
-const SHORT_IDLE_MS = 1500;
+/** Of clients that may not see that they were reset, and have to be waited for. */
+const SHORT_IDLE_MS = 4000;
 const NAME = '0123456789abcdef';
 
 /** What every engine with sockets does with the datagrams of other workers: two workers of one port, in one process. */
@@ -112,10 +114,13 @@ export function handoverSuite(name: string, make: () => Made): void {
       }
       expect([older.conns.length, newer.conns.length, older.foreign.length, newer.foreign.length]).toEqual([CLIENTS, 0, 0, 0]);
       // Of sixteen addresses some have moved, as good as always.
-      const { sent, lost } = second.stats().handover;
-      expect(sent).toBeGreaterThan(0);
-      expect([lost, second.stats().handover.received, first.stats().handover.sent]).toEqual([0, 0, 0]);
-      expect(first.stats().handover).toMatchObject({ received: sent, delivered: sent, refused: 0 });
+      expect(second.stats().handover.sent).toBeGreaterThan(0);
+      // What clients acknowledge last may be on its way still.
+      await eventually(async () => {
+        const { sent } = second.stats().handover;
+        expect(first.stats().handover).toMatchObject({ sent: 0, received: sent, delivered: sent, refused: 0 });
+      });
+      expect(second.stats().handover).toMatchObject({ received: 0, lost: 0 });
     });
 
     itself('after `succeed` it brings the successor what begins, and of clients under way only what is theirs', async () => {
@@ -140,7 +145,9 @@ export function handoverSuite(name: string, make: () => Made): void {
     itself('the connections of a worker that is gone are reset by the one that gets their datagrams', async () => {
       const folder = makeFolder();
       const first = await worker(3, echo(), 0, folder);
-      const before = await askedAll(first, SHORT_IDLE_MS);
+      // As a client, quiche 0.18 does not see all of them.
+      const blind = name === 'matrixai';
+      const before = await askedAll(first, blind ? SHORT_IDLE_MS : undefined);
       const second = await worker(4, echo(), first.addresses[0]?.port, folder);
       // As far as anybody can see it has died.
       for (const name of readdirSync(folder)) if (name.startsWith('3-')) unlinkSync(join(folder, name));
@@ -150,8 +157,7 @@ export function handoverSuite(name: string, make: () => Made): void {
       );
       const reset = before.filter((client) => client.closes.length > 0);
       expect(reset.length).toBeGreaterThan(0);
-      // As a client, quiche 0.18 does not see all of them.
-      const seen = name === 'matrixai' ? ['reset', 'timeout'] : ['reset'];
+      const seen = blind ? ['reset', 'timeout'] : ['reset'];
       for (const client of reset) expect(seen).toContain(client.closes[0]?.why.side);
       expect(second.stats().answered.reset).toBeGreaterThanOrEqual(reset.length);
       expect(second.stats().handover.lost).toBeGreaterThan(0);

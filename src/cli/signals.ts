@@ -9,3 +9,14 @@ export const untilSignal = (): Promise<NodeJS.Signals> =>
     process.on('SIGTERM', done);
     process.on('SIGINT', done);
   });
+
+/** The first TERM or INT, the second one, and every HUP. */
+export function serveSignals(onHup: () => void): { readonly first: Promise<null>; readonly second: Promise<null> } {
+  const [first, second] = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
+  let count = 0;
+  const stop = (): void => (++count === 1 ? first : second).resolve(null);
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('SIGHUP', onHup);
+  return { first: first.promise, second: second.promise };
+}

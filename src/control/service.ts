@@ -2,7 +2,7 @@
 import type { Cells } from '../contract/cells.ts';
 import type { LoadProblem, WorkerStart } from '../contract/channel.ts';
 import type { Problem, ResourceSet } from '../contract/resources/index.ts';
-import type { CertificatePart, ListenerPart, PartHash } from '../contract/snapshot/index.ts';
+import type { CertificatePart, PartHash } from '../contract/snapshot/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Level } from '../lib/level.ts';
 import type { Log } from '../lib/log.ts';
@@ -10,12 +10,15 @@ import type { AdminView, Document } from './admin/api.ts';
 import type { Families } from './admin/families.ts';
 import type { Verdict } from './admin/probes.ts';
 import { adminDocuments, type AdminDocuments } from './admin/view.ts';
+import { BindRetry, bindProblems, type BindProblem } from './binds.ts';
 import type { Claims } from './claims.ts';
 import { changesOf, changesSince, type Compiled } from './compile/index.ts';
 import { Fleet } from './fleet.ts';
 import { certificateRows, resourceCounts } from './gauges.ts';
 import type { CheckTransport } from './health/index.ts';
+import { Hints } from './hints.ts';
 import { Loop, QUIET_MS } from './loop.ts';
+import { blocks, identity, problemsOf } from './problems.ts';
 import type { Published, WorkerLoad } from './publish.ts';
 import { APPLY_RESULTS, listenerPartsOf, logProblems, ReadModel, type ApplyResult } from './report.ts';
 import type { Resolve } from './sources/dns.ts';
@@ -27,9 +30,6 @@ import type { Numbers } from './numbers.ts';
 import { Targets } from './targets.ts';
 
 const POLL_MS = 5;
-/** An address that was taken may be free by now, above all while another pod of the node ends. */
-const BIND_RETRY_MS = 2000;
-const MAX_BIND_RETRY_MS = 60_000;
 
 export interface ServiceOptions {
   readonly clock: Clock;
@@ -81,32 +81,13 @@ export interface Report {
   readonly compiled: Compiled;
   /** Every worker has switched to it. */
   readonly acknowledged: boolean;
-  readonly bindProblems: readonly { readonly listener: string; readonly message: string }[];
+  readonly bindProblems: readonly BindProblem[];
 }
 
 export type Start =
   | { readonly ok: true }
   | { readonly ok: false; readonly kind: 'engine' | 'failed'; readonly why: string }
   | { readonly ok: false; readonly kind: 'bind'; readonly why: string; readonly loads: readonly WorkerLoad[] };
-
-export const problemsOf = (state: SourceState, compiled: Compiled): readonly Problem[] => [
-  ...state.problems,
-  ...state.settingsProblems,
-  ...compiled.problems,
-];
-
-/**
- * Whether a state may not be served: any error does that, but for conflicts, which the older object wins, and for a group's reference that
- * does not resolve when there is no better state to stay with, or that does not resolve in the serving state either.
- */
-export function blocks(problems: readonly Problem[], compiled: Compiled, serving: Compiled | null): boolean {
-  const borne = new Set(Array.from(serving?.bearable ?? [], identity));
-  const isBorne = (p: Problem): boolean =>
-    compiled.settled.has(p) || (compiled.bearable.has(p) && (serving === null || borne.has(identity(p))));
-  return problems.some((p) => p.severity === 'error' && !isBorne(p));
-}
-
-const identity = (p: Problem): string => JSON.stringify([p.object, p.path, p.message]);
 
 export class Service implements AdminView {
   readonly families: Families;
@@ -117,13 +98,11 @@ export class Service implements AdminView {
   private readonly targets: Targets;
   private readonly loop: Loop<SourceState>;
   private readonly documents: AdminDocuments;
-  private readonly smallBuffers = new Set<string>();
-  private readonly anyPorts = new Set<string>();
+  private readonly hints: Hints;
+  private readonly retry: BindRetry;
   private fatal: ((start: Start) => void) | null = null;
   /** The newest state, whether it serves or waits: also what a bind is tried again with. */
   private latest: SourceState | null = null;
-  private cancelRetry: (() => void) | null = null;
-  private retryMs = BIND_RETRY_MS;
   private begun = false;
   private serving = false;
   private told = new Set<string>();
@@ -134,6 +113,10 @@ export class Service implements AdminView {
     this.o = o;
     this.families = o.families;
     this.workersWhy = o.workersWhy;
+    this.hints = new Hints(o.log);
+    this.retry = new BindRetry(o.clock, () => {
+      if (this.latest !== null) this.changed(this.latest);
+    });
     this.fleet = new Fleet({
       clock: o.clock,
       log: o.log,
@@ -218,7 +201,7 @@ export class Service implements AdminView {
   /** From now on not ready; everything is still accepted. */
   beginDrain(): void {
     this.isDraining = true;
-    this.cancelRetry?.();
+    this.retry.stop();
     void this.loop.stop();
   }
 
@@ -358,19 +341,11 @@ export class Service implements AdminView {
     return published;
   }
 
-  /** The kernel gives a port to each worker that asks for any: clients of one know nothing of the others. */
-  private checkPort(part: ListenerPart): void {
-    const listener = `${part.namespace}/${part.name}`;
-    if (part.port !== 0 || this.fleet.count < 2 || this.anyPorts.has(listener)) return;
-    this.anyPorts.add(listener);
-    this.o.log.warn('a listener with port 0: each worker has a port of its own', { listener, todo: 'a port, or --workers 1' });
-  }
-
   private async taken(compiled: Compiled): Promise<PartHash[]> {
     const taken: PartHash[] = [];
     for (const hash of compiled.listeners) {
       const part = compiled.parts.get(hash);
-      if (part?.kind === 'listener') this.checkPort(part);
+      if (part?.kind === 'listener') this.hints.port(part, this.fleet.count);
       if (part?.kind === 'listener' && (await this.o.claims?.taken(part)) === true) taken.push(hash);
     }
     return taken;
@@ -394,17 +369,8 @@ export class Service implements AdminView {
 
   /** In a cluster nobody starts a process again because of one address. */
   private planRetry(): void {
-    this.cancelRetry?.();
-    this.cancelRetry = null;
-    if (!this.o.perObject || !this.model.loadProblems().some((p) => p.kind === 'bind')) {
-      this.retryMs = BIND_RETRY_MS;
-      return;
-    }
-    this.cancelRetry = this.o.clock.after(this.retryMs, () => {
-      this.cancelRetry = null;
-      if (this.latest !== null) this.changed(this.latest);
-    });
-    this.retryMs = Math.min(this.retryMs * 2, MAX_BIND_RETRY_MS);
+    if (this.o.perObject && this.model.loadProblems().some((p) => p.kind === 'bind')) this.retry.plan();
+    else this.retry.settle();
   }
 
   private report(): void {
@@ -417,16 +383,8 @@ export class Service implements AdminView {
 
   /** Who holds an address takes a look around; by then there may be another state. */
   private async reportBind(compiled: Compiled, problems: readonly LoadProblem[]): Promise<void> {
-    const ports = new Map(this.model.listenerParts().map((part) => [`${part.namespace}/${part.name}`, part.port]));
-    const bindProblems = new Map<string, Report['bindProblems'][number]>();
-    for (const { listener, code, message } of problems) {
-      const port = ports.get(listener) ?? 0;
-      const holder = code === 'EADDRINUSE' ? await this.o.holder(port) : null;
-      const text = `port ${port}: ${message}${holder === null ? '' : `, held by ${holder}`}`;
-      // Of every worker the same.
-      bindProblems.set(`${listener} ${text}`, { listener, message: text });
-    }
-    if (this.model.compiled === compiled) this.o.onReport({ compiled, acknowledged: true, bindProblems: [...bindProblems.values()] });
+    const told = await bindProblems(problems, this.model.listenerParts(), this.o.holder);
+    if (this.model.compiled === compiled) this.o.onReport({ compiled, acknowledged: true, bindProblems: told });
   }
 
   /** In a cluster any object's change brings all problems along: only new ones are told. */
@@ -444,23 +402,14 @@ export class Service implements AdminView {
 
   private loaded(load: WorkerLoad): void {
     this.model.loaded(load);
-    for (const b of load.bound) this.checkBuffer(`${b.namespace}/${b.name}`, b.receiveBuffer);
+    for (const b of load.bound) this.hints.buffer(`${b.namespace}/${b.name}`, b.receiveBuffer, this.o.start.udpReceiveBuffer);
     for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
     // Of a state under way it is told with the state, and one that could not be served was told last.
     if (!this.serving || this.publishing || this.model.last?.result !== 'applied') return;
     // What a replacement could not bind its forerunner serves, and one that serves less does not take over.
     if (this.fleet.replaces(load.workerId)) return;
     this.report();
-    if (this.cancelRetry === null) this.planRetry();
-  }
-
-  /** A burst that finds no room is lost without a trace in QUIC: said once per listener. */
-  private checkBuffer(listener: string, granted: number): void {
-    const asked = this.o.start.udpReceiveBuffer;
-    if (granted === 0 || granted * 2 >= asked || this.smallBuffers.has(listener)) return;
-    this.smallBuffers.add(listener);
-    const hint = `sysctl -w net.core.rmem_max=${asked}, or a smaller --udp-receive-buffer`;
-    this.o.log.warn('the kernel grants less than half of the UDP receive buffer', { listener, asked, granted, hint });
+    if (!this.retry.planned) this.planRetry();
   }
 
   private checked(upstream: string, success: boolean, reason: string): void {

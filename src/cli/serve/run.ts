@@ -1,17 +1,16 @@
 /** One run of `serve`, from the first read of the configuration to the last line of the log. */
 import { hostname } from 'node:os';
 import { Cells } from '../../contract/cells.ts';
-import type { Problem, SettingsDocument } from '../../contract/resources/index.ts';
+import type { SettingsDocument } from '../../contract/resources/index.ts';
 import { Families } from '../../control/admin/families.ts';
-import type { Compiled } from '../../control/compile/index.ts';
 import { Claims } from '../../control/claims.ts';
 import { forkWorkers } from '../../control/fork.ts';
 import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
 import type { RuntimeFolder } from '../../control/runtime.ts';
-import type { WorkerLoad } from '../../control/publish.ts';
-import { logProblems, problemLine } from '../../control/report.ts';
-import { blocks, problemsOf, Service, type Start } from '../../control/service.ts';
+import { logProblems } from '../../control/report.ts';
+import { blocks, problemsOf } from '../../control/problems.ts';
+import { Service } from '../../control/service.ts';
 import { Numbers } from '../../control/numbers.ts';
 import { machineOf, workerCount, workerMemory, type WorkerCount, type WorkerMemory } from '../../control/size.ts';
 import { systemResolve } from '../../control/sources/dns.ts';
@@ -24,11 +23,13 @@ import type { Secret } from '../../lib/secret.ts';
 import { changedSettings, LIVE_SETTINGS, type ServeSettings, type SettingProblem } from '../../settings.ts';
 import { EXIT, type CommandIo } from '../command.ts';
 import { packageVersion } from '../package.ts';
+import { serveSignals } from '../signals.ts';
 import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
 import { openLogs, type Logs } from './logs.ts';
 import type { Feed, Mode } from './mode.ts';
 import { notifyReady } from './notify.ts';
 import { openFolder } from './place.ts';
+import { Refusal } from './refusal.ts';
 import { Servers } from './servers.ts';
 import { Succession, type Identity } from './takeover.ts';
 
@@ -81,6 +82,7 @@ class Run {
   private readonly workers: WorkerCount;
   private readonly memory: WorkerMemory;
   private readonly servers: Servers;
+  private readonly refusal: Refusal;
   private service: Service | null = null;
   private token: Secret | null = null;
   private readonly numbers = new Numbers();
@@ -94,6 +96,7 @@ class Run {
     this.logs = logs;
     this.log = logs.log;
     this.cells = cells;
+    this.refusal = new Refusal(logs, o.io);
     const machine = machineOf();
     this.workers = o.mode.serves ? workerCount(settings.workers, machine) : NO_WORKERS;
     this.memory = workerMemory(settings.workerMemory, this.workers.count, machine);
@@ -115,38 +118,38 @@ class Run {
 
   async main(): Promise<number> {
     this.catchDefects();
-    const stopping = this.signals();
+    const stopping = serveSignals(() => this.reread());
     const { settings } = this;
     if (settings.adminTokenFile !== null) {
       const token = readTokenFile(settings.adminTokenFile);
-      if (!token.ok) return this.fail(EXIT.invalid, `--admin-token-file: ${token.error}`);
+      if (!token.ok) return this.refusal.because(EXIT.invalid, `--admin-token-file: ${token.error}`);
       this.token = token.value;
     }
     const identity = await this.identify();
-    if (!identity.ok) return this.fail(EXIT.invalid, identity.error);
+    if (!identity.ok) return this.refusal.because(EXIT.invalid, identity.error);
     this.folder = identity.value.folder;
     const service = this.createService(identity.value);
     this.service = service;
     // A cluster may keep everybody waiting: the probes say so meanwhile. Files are judged before anything is bound: exit 1 means that nothing was.
     if (this.o.mode.perObject) {
       const fault = await this.servers.start(service);
-      if (fault !== null) return this.fail(EXIT.bind, fault);
+      if (fault !== null) return this.refusal.because(EXIT.bind, fault);
       this.log.info('probes answer', this.servers.bound);
     }
     const state = await Promise.race([this.feed.start((next) => service.changed(next)), stopping.first]);
     if (state === null) return EXIT.ok;
     const compiled = this.feed.compile(state.set);
     const problems = problemsOf(state, compiled);
-    if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.invalid(problems);
+    if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.refusal.invalid(this.o.mode.name, problems);
     logProblems(this.log, problems);
     const takesOver = this.succession?.tookOverFrom ?? null;
     if (!this.o.mode.perObject && takesOver === null) {
       const fault = await this.servers.start(service);
-      if (fault !== null) return this.fail(EXIT.bind, fault);
+      if (fault !== null) return this.refusal.because(EXIT.bind, fault);
     }
     const started = await Promise.race([service.start(compiled, problems, state), stopping.first]);
     if (started === null) return this.retreat(service, EXIT.ok);
-    if (!started.ok) return this.retreat(service, await this.startFailed(started, compiled));
+    if (!started.ok) return this.retreat(service, await this.refusal.of(started, compiled));
     const serving = await Promise.race([service.whenServing().then(() => true), stopping.first]);
     if (serving === null && takesOver !== null) return this.retreat(service, EXIT.ok);
     if (serving !== null && this.succession !== null) {
@@ -161,7 +164,7 @@ class Run {
     const handed = await Promise.race([stopping.first.then(() => false), this.handed.then(() => true)]);
     const drained = this.drain(service, handed);
     const ended = handed ? drained.then((code) => Promise.race([this.outlast(service), stopping.first.then(() => code)])) : drained;
-    return Promise.race([ended, stopping.second]);
+    return Promise.race([ended, stopping.second.then(() => EXIT.ok)]);
   }
 
   /** Leaves the field to the process that was to be taken over from, if any. */
@@ -217,9 +220,9 @@ class Run {
 
   private async takeAddresses(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
     const free = await succession.takeAddresses();
-    if (!free.ok) return this.fail(EXIT.invalid, free.error);
+    if (!free.ok) return this.refusal.because(EXIT.invalid, free.error);
     const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.establish(service, identity));
-    return fault === null ? null : this.fail(EXIT.bind, fault);
+    return fault === null ? null : this.refusal.because(EXIT.bind, fault);
   }
 
   /** Another process serves instead of this one. */
@@ -306,27 +309,6 @@ class Run {
     });
   }
 
-  private invalid(problems: readonly Problem[]): number {
-    for (const p of problems) {
-      // People look for `file:line:column: ...`, as `check` prints it.
-      if (this.logs.format === 'plain') this.o.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);
-      else this.log.at(p.severity === 'error' ? 'error' : 'warn', 'configuration problem', { problem: problemLine(p) });
-    }
-    return this.fail(EXIT.invalid, `${this.o.mode.name}: the configuration is invalid, nothing was bound`);
-  }
-
-  private async startFailed(started: Exclude<Start, { ok: true }>, compiled: Compiled): Promise<number> {
-    if (started.kind === 'bind') return this.fail(EXIT.bind, await bindMessage(started.loads, compiled));
-    if (started.kind === 'engine') return this.fail(EXIT.engine, `the QUIC engine is not available: ${started.why}`);
-    return this.fail(EXIT.invalid, started.why);
-  }
-
-  private fail(code: number, message: string): number {
-    if (this.logs.format === 'plain') this.o.io.stderr(`spooky serve: ${message}\n`);
-    else this.log.error('cannot serve', { why: message, exit: code });
-    return code;
-  }
-
   /** Takes over what can change while running, and names what cannot. */
   private takeUp(state: SourceState): void {
     const next = this.o.settingsWith(state.settings);
@@ -364,23 +346,6 @@ class Run {
     return EXIT.ok;
   }
 
-  private signals(): { readonly first: Promise<null>; readonly second: Promise<number> } {
-    let count = 0;
-    let onFirst: (value: null) => void = () => {};
-    let onSecond: (code: number) => void = () => {};
-    const first = new Promise<null>((resolve) => (onFirst = resolve));
-    const second = new Promise<number>((resolve) => (onSecond = resolve));
-    const stop = (): void => {
-      count++;
-      if (count === 1) onFirst(null);
-      else onSecond(EXIT.ok);
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    process.on('SIGHUP', () => this.reread());
-    return { first, second };
-  }
-
   private reread(): void {
     this.log.info('reading the configuration again');
     try {
@@ -406,15 +371,3 @@ class Run {
     this.log.error('internal error', { where, error: e });
   }
 }
-
-const bindMessage = async (loads: readonly WorkerLoad[], compiled: Compiled): Promise<string> => {
-  const ports = new Map<string, number>();
-  for (const part of compiled.parts.values()) if (part.kind === 'listener') ports.set(`${part.namespace}/${part.name}`, part.port);
-  const lines = new Set<string>();
-  for (const p of loads.flatMap((load) => load.problems)) {
-    if (p.kind !== 'bind') continue;
-    const holder = p.code === 'EADDRINUSE' ? await holderOf('udp', ports.get(p.listener) ?? 0) : null;
-    lines.add(`listener ${p.listener}, port ${ports.get(p.listener) ?? '?'}: ${p.message}${holder === null ? '' : `, held by ${holder}`}`);
-  }
-  return `an address cannot be bound: ${[...lines].join('; ')}`;
-};

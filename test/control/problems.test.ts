@@ -1,7 +1,7 @@
-/** Which states are served: a rule of service.ts. */
+/** Which states are served: a rule of problems.ts. */
 import { expect, test } from '@jest/globals';
 import { compile, type Compiled } from '../../src/control/compile/index.ts';
-import { blocks } from '../../src/control/service.ts';
+import { blocks } from '../../src/control/problems.ts';
 import { gateway, type Document } from '../kit/documents.ts';
 import { resourcesOf } from '../kit/resources.ts';
 import { makeCertificate } from '../kit/x509.ts';

@@ -1,0 +1,53 @@
+/** Why a process does not serve, as people and programs look for it; what is answered is the exit code. */
+import type { Problem } from '../../contract/resources/index.ts';
+import type { Compiled } from '../../control/compile/index.ts';
+import { holderOf } from '../../control/holder.ts';
+import type { WorkerLoad } from '../../control/publish.ts';
+import { problemLine } from '../../control/report.ts';
+import type { Start } from '../../control/service.ts';
+import { EXIT, type CommandIo } from '../command.ts';
+import type { Logs } from './logs.ts';
+
+export class Refusal {
+  private readonly logs: Logs;
+  private readonly io: CommandIo;
+
+  constructor(logs: Logs, io: CommandIo) {
+    this.logs = logs;
+    this.io = io;
+  }
+
+  because(code: number, message: string): number {
+    if (this.logs.format === 'plain') this.io.stderr(`spooky serve: ${message}\n`);
+    else this.logs.log.error('cannot serve', { why: message, exit: code });
+    return code;
+  }
+
+  /** Of a source's first state. */
+  invalid(source: string, problems: readonly Problem[]): number {
+    for (const p of problems) {
+      // People look for `file:line:column: ...`, as `check` prints it.
+      if (this.logs.format === 'plain') this.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);
+      else this.logs.log.at(p.severity === 'error' ? 'error' : 'warn', 'configuration problem', { problem: problemLine(p) });
+    }
+    return this.because(EXIT.invalid, `${source}: the configuration is invalid, nothing was bound`);
+  }
+
+  async of(started: Exclude<Start, { ok: true }>, compiled: Compiled): Promise<number> {
+    if (started.kind === 'bind') return this.because(EXIT.bind, await bindMessage(started.loads, compiled));
+    if (started.kind === 'engine') return this.because(EXIT.engine, `the QUIC engine is not available: ${started.why}`);
+    return this.because(EXIT.invalid, started.why);
+  }
+}
+
+const bindMessage = async (loads: readonly WorkerLoad[], compiled: Compiled): Promise<string> => {
+  const ports = new Map<string, number>();
+  for (const part of compiled.parts.values()) if (part.kind === 'listener') ports.set(`${part.namespace}/${part.name}`, part.port);
+  const lines = new Set<string>();
+  for (const p of loads.flatMap((load) => load.problems)) {
+    if (p.kind !== 'bind') continue;
+    const holder = p.code === 'EADDRINUSE' ? await holderOf('udp', ports.get(p.listener) ?? 0) : null;
+    lines.add(`listener ${p.listener}, port ${ports.get(p.listener) ?? '?'}: ${p.message}${holder === null ? '' : `, held by ${holder}`}`);
+  }
+  return `an address cannot be bound: ${[...lines].join('; ')}`;
+};

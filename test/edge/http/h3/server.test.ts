@@ -222,6 +222,22 @@ describe('drain', () => {
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
+  test('the second GOAWAY leaves before the connection closes, however long ago the last answer was', () => {
+    const world = new World();
+    const c = world.connect();
+    c.rttMs = 400;
+    expect(world.isHonest(c, 0)).toBe(true);
+    world.clock.advance(60_000);
+    world.server.drain();
+    world.clock.advance(1220);
+    expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x04));
+    expect(c.closed).toBe(null);
+    // Bytes that still leave are not waited for twice.
+    c.sent = 10;
+    world.clock.advance(150);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
   test('a connection that never had a request closes with the second GOAWAY', () => {
     const world = new World();
     const c = world.connect();

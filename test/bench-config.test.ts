@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadPaths } from '../src/control/sources/load.ts';
 import { compile } from '../src/control/compile/index.ts';
+import { Cluster } from './bench/config/cluster.ts';
 import { Documents } from './bench/config/documents.ts';
 import { quantile, spreadOf, tableOf } from './bench/config/figures.ts';
 import { readOptions, shapeOf, type Options } from './bench/config/options.ts';
@@ -62,3 +63,24 @@ test.each(['one-file', 'many-files', 'one-host', 'certificates'] as const)(
     }
   },
 );
+
+test('cluster: the same as objects, and changes change them', async () => {
+  const cluster = await Cluster.start(shapeOf('cluster', readOptions({ UPSTREAMS: '40', HOSTS: '8' }) as Options));
+  try {
+    const { server } = cluster;
+    expect(['upstreams', 'services', 'endpointslices'].map((kind) => server.list(kind).length)).toEqual([40, 40, 40]);
+    const text = (kind: string, name: string): string => JSON.stringify(server.get(kind, 'team-3', name));
+    expect(text('upstreams', 'upstream-3')).toContain('"/service-3"');
+    const slice = text('endpointslices', 'slice-3');
+    const [route, endpoint] = [cluster.route(3), cluster.endpoint(3)];
+    // Prepared, and not written yet.
+    expect(text('endpointslices', 'slice-3')).toBe(slice);
+    route();
+    endpoint();
+    expect(text('upstreams', 'upstream-3')).toContain('"/service-3/v1"');
+    expect(text('endpointslices', 'slice-3')).not.toBe(slice);
+    expect(slice.match(/"10\.0\.3\.[0-9]+"/g)).toHaveLength(5);
+  } finally {
+    await cluster.stop();
+  }
+});

@@ -13,12 +13,12 @@ export interface Shape {
 }
 
 /** Each number is one change of its Upstream. */
-interface Edits {
+export interface Edits {
   route: number;
   endpoint: number;
 }
 
-const endpointOf = (upstream: number, i: number, edit: number): string =>
+export const endpointOf = (upstream: number, i: number, edit: number): string =>
   `10.${(upstream >> 8) & 255}.${upstream & 255}.${1 + i + (i === 0 ? (edit % 200) + 20 : 0)}:${8000 + (upstream >> 16)}`;
 
 const upstreamText = (shape: Shape, n: number, edits: Edits): string => `---

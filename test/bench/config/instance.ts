@@ -37,10 +37,11 @@ export class Instance {
   private readonly counts = new Map<number, number>();
   private over = false;
 
-  constructor(config: string, probes: string, workers: number) {
+  /** `source`: the arguments that say where configuration comes from. */
+  constructor(source: readonly string[], probes: string, workers: number) {
     this.probes = probes;
     const flags = `--workers ${workers} --log-format json --metrics 127.0.0.1:0 --admin 127.0.0.1:0 --drain-timeout 1s`;
-    this.child = spawn(join(ROOT, 'bin', 'spooky'), ['serve', '--config', config, ...flags.split(' ')], {
+    this.child = spawn(join(ROOT, 'bin', 'spooky'), ['serve', ...source, ...flags.split(' ')], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -94,6 +95,32 @@ export class Instance {
       found.set(pid, reading);
     }
     return found;
+  }
+
+  /** When every worker has taken up lists of endpoints that it did not have when this was asked, on the clock of `performance`. */
+  async lists(): Promise<number> {
+    const before = new Map(this.workers().map((pid) => [pid, this.taken(pid)?.count ?? 0]));
+    const until = performance.now() + PATIENCE_MS;
+    let last = 0;
+    for (const [pid, count] of before)
+      for (;;) {
+        const taken = this.taken(pid);
+        if (taken !== null && taken.count > count) {
+          last = Math.max(last, taken.at - performance.timeOrigin);
+          break;
+        }
+        if (performance.now() > until) throw new Error(`worker ${pid} got no endpoints`);
+        await wait(2);
+      }
+    return last;
+  }
+
+  private taken(pid: number): { readonly count: number; readonly at: number } | null {
+    try {
+      return JSON.parse(readFileSync(join(this.probes, `${pid}.lists`), 'utf8')) as { count: number; at: number };
+    } catch {
+      return null;
+    }
   }
 
   rss(pid: number): number {

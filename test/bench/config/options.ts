@@ -1,7 +1,7 @@
 /** What `make bench-config` was asked for. */
 import type { Shape } from './documents.ts';
 
-export const LAYOUTS = ['one-file', 'many-files', 'one-host', 'certificates'] as const;
+export const LAYOUTS = ['one-file', 'many-files', 'one-host', 'cluster', 'certificates'] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
 export interface Options {
@@ -46,6 +46,7 @@ export function shapeOf(layout: Layout, o: Options): Shape {
   const { upstreams, endpoints, hosts } = o;
   switch (layout) {
     case 'one-file':
+    case 'cluster':
       return { upstreams, endpoints, hosts, files: 1, certificates: 1 };
     case 'many-files':
       return { upstreams, endpoints, hosts, files: Math.min(100, upstreams), certificates: 1 };

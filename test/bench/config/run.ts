@@ -1,11 +1,13 @@
 /**
- * `make bench-config [UPSTREAMS=10000] [ENDPOINTS=5] [HOSTS=2000] [CHANGES=100] [LAYOUTS=one-file,many-files,one-host,certificates] [CERTIFICATES=1000]`:
- * what configuration of that size costs the real `serve`, from files to the acknowledgement of all workers.
+ * `make bench-config [UPSTREAMS=10000] [ENDPOINTS=5] [HOSTS=2000] [CHANGES=100] [LAYOUTS=one-file,many-files,one-host,cluster,certificates] [CERTIFICATES=1000]`:
+ * what configuration of that size costs the real `serve`, from files, or objects of a cluster, to the acknowledgement of all workers; where a change is one
+ * of endpoints alone, which workers do not acknowledge, until all of them have taken it up.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Documents } from './documents.ts';
+import { Cluster } from './cluster.ts';
+import { Documents, type Shape } from './documents.ts';
 import { spreadsOf, tableOf, type Change, type LayoutResult, type Start } from './figures.ts';
 import { Instance } from './instance.ts';
 import { readOptions, shapeOf, type Layout, type Options } from './options.ts';
@@ -34,13 +36,18 @@ async function started(instance: Instance): Promise<Start> {
   };
 }
 
-async function changed(instance: Instance, write: () => void): Promise<Change> {
+/** When all workers have it. */
+type Seen = (instance: Instance) => Promise<number>;
+
+const applied: Seen = (instance) => instance.line('configuration applied').then(() => performance.now());
+const taken: Seen = (instance) => instance.lists();
+
+async function changed(instance: Instance, write: () => void, seen: Seen): Promise<Change> {
   const before = await instance.readings();
-  const applied = instance.line('configuration applied');
+  const done = seen(instance);
   const began = performance.now();
   write();
-  await applied;
-  const wallMs = performance.now() - began;
+  const wallMs = (await done) - began;
   await wait(REST_MS);
   const after = await instance.readings();
   const cpu = (pid: number): number => (after.get(pid)?.totalMs ?? NaN) - (before.get(pid)?.totalMs ?? NaN);
@@ -55,25 +62,47 @@ async function changed(instance: Instance, write: () => void): Promise<Change> {
   };
 }
 
+interface Kind {
+  readonly make: (n: number) => () => void;
+  readonly seen: Seen;
+}
+
+interface Written {
+  readonly source: readonly string[];
+  readonly kinds: Readonly<Record<string, Kind>>;
+  readonly stop: () => Promise<void>;
+}
+
+async function written(layout: Layout, root: string, shape: Shape): Promise<Written> {
+  const any = (n: number): number => n % shape.upstreams;
+  if (layout === 'cluster') {
+    const cluster = await Cluster.start(shape);
+    const route = { make: (n: number) => cluster.route(any(n)), seen: applied };
+    const endpoint = { make: (n: number) => cluster.endpoint(any(n)), seen: taken };
+    return { source: cluster.arguments, kinds: { route, endpoint }, stop: () => cluster.stop() };
+  }
+  const documents = new Documents(root, shape);
+  const certificate = { make: (n: number) => documents.renew(1 + (n % (shape.certificates - 1))), seen: applied };
+  const route = { make: (n: number) => documents.route(any(n)), seen: applied };
+  const endpoint = { make: (n: number) => documents.endpoint(any(n)), seen: applied };
+  const kinds: Written['kinds'] = layout === 'certificates' ? { certificate } : { route, endpoint };
+  return { source: ['--config', documents.folder], kinds, stop: () => Promise.resolve() };
+}
+
 async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
   const root = mkdtempSync(join(tmpdir(), 'spooky-config-'));
-  const shape = shapeOf(layout, o);
-  const documents = new Documents(root, shape);
+  const { source, kinds, stop } = await written(layout, root, shapeOf(layout, o));
   const probes = join(root, 'probes');
   mkdirSync(probes);
-  const instance = new Instance(documents.folder, probes, o.workers);
+  const instance = new Instance(source, probes, o.workers);
   try {
     const start = await started(instance);
     process.stderr.write(`${layout}: ready after ${start.wallMs.toFixed(0)} ms\n`);
-    const kinds: Record<string, (n: number) => () => void> =
-      layout === 'certificates'
-        ? { certificate: (n) => documents.renew(1 + (n % (shape.certificates - 1))) }
-        : { route: (n) => documents.route(n % shape.upstreams), endpoint: (n) => documents.endpoint(n % shape.upstreams) };
     const changes: Record<string, Change[]> = {};
     await wait(500);
-    for (const [kind, make] of Object.entries(kinds)) {
+    for (const [kind, { make, seen }] of Object.entries(kinds)) {
       const list: Change[] = (changes[kind] = []);
-      for (let i = 0; i < o.changes; i++) list.push(await changed(instance, make(i * 37)));
+      for (let i = 0; i < o.changes; i++) list.push(await changed(instance, make(i * 37), seen));
       process.stderr.write(`${layout}: ${o.changes} changes of kind ${kind}\n`);
     }
     const workers = instance.workers();
@@ -86,6 +115,7 @@ async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
     };
   } finally {
     await instance.stop();
+    await stop();
     rmSync(root, { recursive: true, force: true });
   }
 }

@@ -13,6 +13,7 @@ import { AccessLog } from './accesslog.ts';
 import { Activator } from './activate.ts';
 import { connector } from './connect.ts';
 import { DropCounter } from './headers.ts';
+import { Lists } from './lists.ts';
 import { codeOf, Listener, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
 import { Overload, watchOverload, type Utilization } from './overload.ts';
@@ -92,6 +93,7 @@ class WorkerEdge implements Edge {
   private readonly options: EdgeOptions;
   private readonly plant: Plant;
   private readonly activator: Activator;
+  private readonly lists = new Lists({ take: (list) => this.guarded('endpoints', () => this.plant.backends.setEndpoints(list)) });
   private readonly wiring: Wiring;
   private readonly retiring = new Map<string, Listener>();
   /** Of the whole worker: fifty thousand endpoints share it. */
@@ -133,6 +135,7 @@ class WorkerEdge implements Edge {
 
   async load(version: number, listeners: readonly PartHash[], taken: readonly PartHash[] = []): Promise<Loaded> {
     await this.giveUp();
+    await this.lists.settled();
     const problems: LoadProblem[] = [];
     const views = new Map<Listener, ListenerView>();
     const fresh: Listener[] = [];
@@ -167,10 +170,11 @@ class WorkerEdge implements Edge {
   }
 
   endpoints(lists: readonly EndpointList[]): void {
-    for (const list of lists) this.guarded('endpoints', () => this.plant.backends.setEndpoints(list));
+    this.lists.take(lists);
   }
 
   forgetLists(groups: readonly GroupId[]): void {
+    this.lists.forget(groups);
     this.plant.backends.forgetLists(groups);
   }
 

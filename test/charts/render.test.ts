@@ -37,7 +37,7 @@ const read = (text: string): Manifest[] => parseAllDocuments(text).flatMap((d) =
 
 /** Where workers find each other. */
 const RUNTIME = {
-  volume: { name: 'runtime', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+  volume: { name: 'runtime', emptyDir: { medium: 'Memory', sizeLimit: '64Mi' } },
   mount: { name: 'runtime', mountPath: '/run/spooky' },
 };
 

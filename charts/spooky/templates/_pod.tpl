@@ -162,11 +162,11 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 
-{{/* What workers leave in `runtime` are sockets, which take no room. */}}
+{{/* What workers leave in `runtime`: sockets, which take no room, and with the matrixai engine a file of 4Ki for each listener and worker, 64 times 100 at most, say. */}}
 {{- define "spooky.volumes" -}}
 {{- $volumes := list -}}
 {{- if .edge -}}
-{{- $volumes = append $volumes (dict "name" "runtime" "emptyDir" (dict "medium" "Memory" "sizeLimit" "1Mi")) -}}
+{{- $volumes = append $volumes (dict "name" "runtime" "emptyDir" (dict "medium" "Memory" "sizeLimit" "64Mi")) -}}
 {{- end -}}
 {{- if and .edge (include "spooky.keySecret" .root) -}}
 {{- $item := dict "key" (ternary .root.Values.key.secretKey "key" (ne .root.Values.key.existingSecret "")) "path" "key" -}}

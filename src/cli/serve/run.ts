@@ -221,8 +221,10 @@ class Run {
   private async takeAddresses(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
     const free = await succession.takeAddresses();
     if (!free.ok) return this.refusal.because(EXIT.invalid, free.error);
-    const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.establish(service, identity));
-    return fault === null ? null : this.refusal.because(EXIT.bind, fault);
+    const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.claim());
+    if (fault !== null) return this.refusal.because(EXIT.bind, fault);
+    const refused = await succession.establish(service, identity);
+    return refused === null ? null : this.refusal.because(EXIT.invalid, refused);
   }
 
   /** Another process serves instead of this one. */

@@ -47,6 +47,8 @@ export class Succession implements TakeoverHost {
   private resolveEstablished: () => void = () => {};
   /** The tree that this one takes, or took, over from, while there is any of it. */
   private predecessor: Takeover | null = null;
+  /** The same, also when nothing is left of it: it may have said something at its end. */
+  private taken: Takeover | null = null;
   private identity: Identity | null = null;
   private engine = '';
   private service: Service | null = null;
@@ -79,6 +81,7 @@ export class Succession implements TakeoverHost {
     const { path, log } = this.o;
     const { offer } = takeover;
     this.predecessor = takeover;
+    this.taken = takeover;
     log.always(`taking over from pid ${offer.pid}`, { from: offer.pid, version: offer.version, socket: path });
     if (offer.numbers.length + workers > MAX_NUMBERS)
       return err(`--takeover: ${workers} workers beside ${offer.numbers.length} that run are more than ${MAX_NUMBERS}`);
@@ -117,15 +120,20 @@ export class Succession implements TakeoverHost {
     return released.ok ? released : err(`--takeover: ${released.error}`);
   }
 
-  /** From now on this process can be taken over from; the one before it may go. What is wrong, or null. */
-  async establish(service: Service, identity: Identity): Promise<string | null> {
+  /** The socket is ours. What is wrong, or null. */
+  async claim(): Promise<string | null> {
     const fault = this.server.listening ? null : await this.listen();
-    if (fault !== null) return fault === 'EADDRINUSE' ? `--takeover: somebody listens at ${this.o.path}` : fault;
+    return fault === 'EADDRINUSE' ? `--takeover: somebody listens at ${this.o.path}` : fault;
+  }
+
+  /** The process before this one goes, and this one can be taken over from from now on; or that one stays, for the reason given. */
+  async establish(service: Service, identity: Identity): Promise<string | null> {
     if (this.over) return null;
+    const handed = await this.taken?.ready();
+    if (handed?.ok === false) return `--takeover: ${handed.error}`;
     this.service = service;
     this.identity = identity;
     this.engine = service.fleet.facts()[0]?.engine ?? '';
-    this.predecessor?.ready();
     this.resolveEstablished();
     return null;
   }

@@ -32,16 +32,19 @@ export async function askForTakeover(path: string, who: Who, clock: Clock): Prom
 
 export class Takeover {
   readonly offer: Offer;
+  /** Resolves when the old tree, and its numbers, are gone. */
+  readonly gone: Promise<void>;
   private readonly lines: Lines<FromOld>;
 
   constructor(offer: Offer, lines: Lines<FromOld>) {
     this.offer = offer;
     this.lines = lines;
-  }
-
-  /** Resolves when the old tree, and its numbers, are gone. */
-  get gone(): Promise<void> {
-    return this.lines.closed;
+    this.gone = new Promise((resolve) => {
+      void lines.closed.then(() => {
+        // One that goes on is not gone.
+        if (!lines.heard('refuse')) resolve();
+      });
+    });
   }
 
   /** All of ours serve. Resolves when the old one has given its addresses up; it may also have died meanwhile. */
@@ -52,8 +55,17 @@ export class Takeover {
     return err(refusalOf(said));
   }
 
-  ready(): void {
+  /**
+   * What only one process can have is ours. Resolves when the old one has left its clients to us, or has died; with an error when it goes on, so
+   * that we must not. For as long as it takes: one that is silent has not decided.
+   */
+  async ready(): Promise<Result<null, string>> {
+    // After a long standstill its refusal lies unread, and would be lost if writing to one that has hung up failed first.
+    await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
     this.lines.send({ type: 'ready' });
+    const said = await this.lines.next(null);
+    if (said === 'closed' || (typeof said !== 'string' && said.type === 'handed')) return ok(null);
+    return err(refusalOf(said));
   }
 
   /** A third tree takes over from us: the first one, as long as it drains, has to know. */

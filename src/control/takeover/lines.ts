@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import { encode, MAX_LINE, type FromNew, type FromOld } from './messages.ts';
 
-/** `closed`: the other one is gone; `broken`: it said what nobody understands; `late`: it said nothing. The connection is over in all cases. */
+/** `closed`: the other one is gone; `broken`: it said what nobody understands; `late`: it said nothing. Nothing more is heard then, but can be said. */
 export type Silence = 'closed' | 'broken' | 'late';
 
 /** How many messages may lie unread. */
@@ -17,6 +17,7 @@ export class Lines<Said extends FromNew | FromOld> {
   private readonly parse: (json: Readonly<Record<string, unknown>>) => Said | null;
   private readonly waiting: Said[] = [];
   private buffer = '';
+  private readonly types = new Set<Said['type']>();
   private over: Silence | null = null;
   private wake: (() => void) | null = null;
 
@@ -36,6 +37,16 @@ export class Lines<Said extends FromNew | FromOld> {
     });
   }
 
+  /** Nothing more is heard, whatever was heard before. */
+  get isOver(): boolean {
+    return this.over !== null;
+  }
+
+  /** Whether it was said at all, read or not. */
+  heard(type: Said['type']): boolean {
+    return this.types.has(type);
+  }
+
   send(message: FromNew | FromOld): void {
     if (this.socket.writable) this.socket.write(encode(message));
   }
@@ -45,7 +56,7 @@ export class Lines<Said extends FromNew | FromOld> {
     if (this.waiting.length === 0 && this.over === null) await this.news(ms);
     const said = this.waiting.shift();
     if (said !== undefined) return said;
-    if (this.over === null) this.fail('late');
+    if (this.over === null) this.end('late');
     return this.over as unknown as Silence;
   }
 
@@ -73,10 +84,11 @@ export class Lines<Said extends FromNew | FromOld> {
     for (let end = this.buffer.indexOf('\n'); end >= 0; end = this.buffer.indexOf('\n')) {
       const said = this.read(this.buffer.slice(0, end));
       this.buffer = this.buffer.slice(end + 1);
-      if (said === null || this.waiting.length >= MAX_WAITING) return this.fail('broken');
+      if (said === null || this.waiting.length >= MAX_WAITING) return this.end('broken');
       this.waiting.push(said);
+      this.types.add(said.type);
     }
-    if (this.buffer.length > MAX_LINE) return this.fail('broken');
+    if (this.buffer.length > MAX_LINE) return this.end('broken');
     if (this.waiting.length > 0) this.wake?.();
   }
 
@@ -88,11 +100,6 @@ export class Lines<Said extends FromNew | FromOld> {
     } catch {
       return null;
     }
-  }
-
-  private fail(why: Silence): void {
-    this.end(why);
-    this.socket.destroy();
   }
 
   private end(why: Silence): void {

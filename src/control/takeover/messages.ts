@@ -8,10 +8,12 @@
  *     serving   all workers serve    -->        closes metrics, admin API and the socket
  *                                    <--        released
  *     (binds them)
- *     ready                          -->        new connections are the new one's from now on; drains
+ *     ready                          -->        new connections are the new one's from now on
+ *                                    <--        handed     and drains
  *     succeed   other numbers        -->        (whenever another one takes over from the new one)
  *
- * `refuse` instead of an answer says why not. Until `ready` the end of the connection leaves the old one as it was.
+ * `refuse` instead of an answer says why not. The old one decides, once: what ends before it has read `ready`, or comes too late, leaves it as it
+ * was, and the new one, which waits for as long as that takes, hears which of the two it is. So there are never two that serve for good, nor none.
  */
 import { isAbsolute } from 'node:path';
 
@@ -45,7 +47,7 @@ export interface Offer {
 
 export type FromNew = Take | { readonly type: 'serving' | 'succeed'; readonly numbers: readonly number[] } | { readonly type: 'ready' };
 
-export type FromOld = Offer | { readonly type: 'refuse'; readonly why: string } | { readonly type: 'released' };
+export type FromOld = Offer | { readonly type: 'refuse'; readonly why: string } | { readonly type: 'released' | 'handed' };
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -85,7 +87,8 @@ export function fromOld(json: Json): FromOld | null {
     case 'refuse':
       return isText(json['why'], MAX_WHY) ? { type: 'refuse', why: json['why'] } : null;
     case 'released':
-      return { type: 'released' };
+    case 'handed':
+      return { type: json['type'] };
     default:
       return null;
   }

@@ -139,16 +139,19 @@ export class TakeoverServer {
     log.info('take-over begins', { by: pid, version });
     lines.send({ type: 'offer', ...offer });
     const serving = await lines.next(SERVING_MS);
-    if (typeof serving === 'string' || serving.type !== 'serving') return this.failed(pid, serving);
+    if (typeof serving === 'string' || serving.type !== 'serving') return this.failed(lines, pid, serving);
     this.stopListening();
     await host.release();
     lines.send({ type: 'released' });
     const ready = await lines.next(READY_MS);
-    if (typeof ready === 'string' || ready.type !== 'ready') {
-      this.failed(pid, ready);
+    // Whoever has ended since serves nobody.
+    const wrong = lines.isOver && typeof ready !== 'string' ? 'closed' : ready;
+    if (typeof wrong === 'string' || wrong.type !== 'ready') {
+      this.failed(lines, pid, wrong);
       await this.resume();
       return;
     }
+    lines.send({ type: 'handed' });
     log.info(`handed over to pid ${pid}`, { by: pid, version, numbers: serving.numbers });
     host.handedOver(pid, serving.numbers);
     this.taker = null;
@@ -164,8 +167,10 @@ export class TakeoverServer {
     }
   }
 
-  private failed(pid: number, what: FromNew | Silence): void {
+  /** It hears that, should it only have been slow: two must not serve for good. */
+  private failed(lines: Lines<FromNew>, pid: number, what: FromNew | Silence): void {
     const why = typeof what === 'string' ? SILENCES[what] : `it said ${what.type} out of turn`;
+    lines.send({ type: 'refuse', why: `the running process goes on: ${why}` });
     this.o.log.warn('take-over failed: this process goes on', { by: pid, why });
   }
 

@@ -110,8 +110,8 @@ test('the whole way, and a third one afterwards', async () => {
   expect(host.said).toEqual([]);
   expect(await takeover.serving([4, 5])).toEqual({ ok: true, value: null });
   expect([host.said, existsSync(path)]).toEqual([['release'], false]);
-  takeover.ready();
-  await until(() => host.said.length === 2);
+  expect(await takeover.ready()).toEqual({ ok: true, value: null });
+  expect(host.said).toHaveLength(2);
   takeover.succeed([6]);
   await until(() => host.said.length === 3);
   expect(host.said).toEqual(['release', 'handed over to 99: 4,5', 'succeeded by 6']);
@@ -132,9 +132,18 @@ test('the end of the old one is seen', async () => {
   const { server } = await serve();
   const takeover = await ask();
   await takeover.serving([1]);
-  takeover.ready();
+  await takeover.ready();
   server.close();
   await takeover.gone;
+});
+
+test('one that dies when it has released all leaves all to the new one', async () => {
+  const { server } = await serve();
+  const takeover = await ask();
+  await takeover.serving([1]);
+  server.close();
+  await takeover.gone;
+  expect(await takeover.ready()).toEqual({ ok: true, value: null });
 });
 
 test('the socket is its owner’s alone', async () => {
@@ -266,8 +275,8 @@ describe('refusals', () => {
       error: `${path}: process 99 takes over already`,
     });
     await first.serving([8]);
-    first.ready();
-    await until(() => host.said.length === 2);
+    await first.ready();
+    expect(host.said).toHaveLength(2);
   });
 
   test('a process that never comes to serve', async () => {
@@ -325,6 +334,43 @@ describe('the new one fails: the old one goes on, and another one may try', () =
     });
     await until(() => existsSync(path));
     await goesOn(host, steps === 1 ? ['release', 'resume'] : []);
+  });
+
+  test.each<[number, string]>([
+    [0, 'before it serves'],
+    [1, 'when it should bind'],
+  ])('it hangs, and awakes (%i: %s): it hears that the old one goes on, and does not take that for its end', async (steps) => {
+    const { host, clock, logged } = await serve();
+    const takeover = await ask();
+    let gone = false;
+    void takeover.gone.then(() => (gone = true));
+    if (steps === 1) await takeover.serving([1]);
+    await until(() => {
+      clock.advance(60_000);
+      return logged.some((line) => line.includes('it said nothing for too long'));
+    });
+    // By now it may have bound what the old one had released.
+    const went = steps === 1 ? await takeover.ready() : await takeover.serving([1]);
+    expect(went).toEqual({ ok: false, error: 'the running process goes on: it said nothing for too long' });
+    await until(() => existsSync(path));
+    await goesOn(host, steps === 1 ? ['release', 'resume'] : []);
+    expect(gone).toBe(false);
+  });
+
+  test('it says that it is ready, and ends before that is read', async () => {
+    const { host } = await serve();
+    const takeover = await ask();
+    let release = (): void => {};
+    host.release = () => new Promise((resolve) => (release = resolve));
+    void takeover.serving([1]);
+    await until(() => !existsSync(path));
+    void takeover.ready();
+    takeover.close();
+    await takeover.gone;
+    await until(() => host.said.length === 0);
+    release();
+    await until(() => host.said.length === 1);
+    expect(host.said).toEqual(['resume']);
   });
 
   test('it says things out of turn', async () => {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Cluster } from './cluster.ts';
 import { Documents, type Shape } from './documents.ts';
 import { spreadsOf, tableOf, type Change, type LayoutResult, type Start } from './figures.ts';
+import { measureHandshakes } from './handshakes.ts';
 import { Instance } from './instance.ts';
 import { readOptions, shapeOf, type Layout, type Options } from './options.ts';
 
@@ -128,11 +129,18 @@ if (typeof options === 'string') {
 const results: LayoutResult[] = [];
 for (const layout of options.layouts) results.push(await measure(layout, options));
 say(tableOf(results));
+const handshakes = options.layouts.includes('certificates') ? await measureHandshakes(options) : null;
+if (handshakes !== null) {
+  const { certificates, oneMs, manyMs } = handshakes;
+  say(
+    `\nA full handshake: ${oneMs.toFixed(2)} ms CPU of a worker with 1 certificate, ${manyMs.toFixed(2)} ms with ${certificates} (${(manyMs / oneMs).toFixed(2)}).`,
+  );
+}
 const folder = join(import.meta.dirname, '../results');
 mkdirSync(folder, { recursive: true });
 const json = results.map(({ changes, ...rest }) => ({
   ...rest,
   changes: Object.fromEntries(Object.entries(changes).map(([kind, list]) => [kind, spreadsOf(list)])),
 }));
-writeFileSync(join(folder, 'config.json'), `${JSON.stringify({ options, results: json }, null, 2)}\n`);
+writeFileSync(join(folder, 'config.json'), `${JSON.stringify({ options, results: json, handshakes }, null, 2)}\n`);
 say(`\n${join(folder, 'config.json')}`);

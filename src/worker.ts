@@ -1,6 +1,6 @@
 /** A worker process: translates the channel's messages to the edge and back. Ends with the main process. */
 import { Cells, type Row, type RowReading } from './contract/cells.ts';
-import type { BoundListener, EndpointActivity, FromWorker, LoadProblem, ToWorker, WorkerStart } from './contract/channel.ts';
+import type { EndpointActivity, FromWorker, ToWorker, WorkerStart } from './contract/channel.ts';
 import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
@@ -146,15 +146,14 @@ const receiveChunk = (hash: PartHash, bytes: Uint8Array, last: boolean): void =>
 };
 
 const load = async ({ version, listeners, taken }: Extract<ToWorker, { type: 'load' }>): Promise<void> => {
-  let bound: readonly BoundListener[] = [];
-  let problems: readonly LoadProblem[] = [];
   try {
-    if (edge !== null) ({ bound, problems } = await edge.load(version, listeners, taken));
+    if (edge === null) throw new Error('there is no engine yet');
+    const { bound, problems } = await edge.load(version, listeners, taken);
+    send({ type: 'loaded', version, bound, problems: problems.slice(0, MAX_PROBLEMS) });
   } catch (e) {
     defect('load', e);
-    problems = [{ kind: 'part', listener: '', code: 'internal', message: e instanceof Error ? e.message : String(e) }];
+    send({ type: 'notLoaded', version, why: e instanceof Error ? e.message : String(e) });
   }
-  send({ type: 'loaded', version, bound, problems: problems.slice(0, MAX_PROBLEMS) });
 };
 
 const inOrder = (step: () => Promise<void> | void): void => {

@@ -97,6 +97,8 @@ export type FromWorker =
       readonly bound: readonly BoundListener[];
       readonly problems: readonly LoadProblem[];
     }
+  /** By a defect nothing was loaded: what served before serves on. */
+  | { readonly type: 'notLoaded'; readonly version: number; readonly why: string }
   | { readonly type: 'switched'; readonly version: number }
   /** The shares of that message hold; at their sockets there were so many connections at that moment, those in their handshake included. */
   | { readonly type: 'shared'; readonly id: number; readonly uses: readonly SocketShare[] }

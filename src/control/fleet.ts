@@ -319,6 +319,8 @@ export class Fleet {
         return this.heartbeat(number, message.memory);
       case 'loaded':
         return this.publisher.loaded(number, message.version, message.bound, message.problems);
+      case 'notLoaded':
+        return this.publisher.notLoaded(number, message.version, message.why);
       case 'switched':
         return this.switched(number, message.version);
       case 'shared':

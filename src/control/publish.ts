@@ -237,7 +237,8 @@ export class Publisher {
     this.seats.delete(workerId);
     const target = this.target;
     if (target === null || target.finish === null) return;
-    if (!target.switched && seat.phase === 'loading' && ++target.lost >= LOST_WORKERS && !this.anyLoaded()) this.giveUp(target);
+    if (!target.switched && seat.phase === 'loading' && ++target.lost >= LOST_WORKERS && !this.anyLoaded())
+      this.giveUp(target, `${target.lost} workers were lost while they loaded it`);
     else this.advance(target);
   }
 
@@ -258,6 +259,15 @@ export class Publisher {
     this.o.onLoaded(seat.load);
     if (target.switched) this.switch(seat, target);
     else this.advance(target);
+  }
+
+  /** A defect of the worker, which serves on what it had: so does everybody. One that cannot load what others serve is replaced. */
+  notLoaded(workerId: number, version: number, why: string): void {
+    const seat = this.seats.get(workerId);
+    const { target } = this;
+    if (seat === undefined || target === null || seat.phase !== 'loading' || version !== seat.version) return;
+    if (target.switched) this.o.replace(workerId, 'load_failed');
+    else this.giveUp(target, `worker ${workerId} cannot load it: ${why}`);
   }
 
   switched(workerId: number, version: number): void {
@@ -370,7 +380,7 @@ export class Publisher {
     return false;
   }
 
-  private giveUp(target: Target): void {
+  private giveUp(target: Target, why: string): void {
     this.target = this.good;
     const finish = target.finish;
     target.finish = null;
@@ -381,6 +391,6 @@ export class Publisher {
       if (this.good !== null) this.load(seat, this.good);
       else seat.phase = 'idle';
     }
-    finish?.({ ok: false, version: target.version, why: `${target.lost} workers were lost while they loaded it` });
+    finish?.({ ok: false, version: target.version, why });
   }
 }

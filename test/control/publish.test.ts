@@ -173,6 +173,26 @@ describe('workers that fail', () => {
     expect(replaced).toHaveLength(1);
   });
 
+  test('what one cannot load because of a defect nobody switches to; one that cannot load what others serve is replaced', async () => {
+    const { workers, replaced, publish, publisher, outcomes } = setUp(2);
+    const [a, b] = workers as [FakeWorker, FakeWorker];
+    void publish(stateOf({ p: 1 }));
+    for (const w of [a, b]) w.loaded(1);
+    for (const w of [a, b]) w.switched(1);
+    for (const w of [a, b]) w.take();
+    void publish(stateOf({ q: 1 }));
+    a.loaded(2);
+    publisher.notLoaded(1, 1, 'of another version');
+    expect([a.types(), b.types()]).toEqual(['parts:q load2', 'parts:q load2']);
+    publisher.notLoaded(1, 2, 'a defect');
+    await settle();
+    expect(outcomes.at(-1)).toEqual({ ok: false, version: 2, why: 'worker 1 cannot load it: a defect' });
+    expect([a.types(), b.types(), replaced]).toEqual(['load1', 'load1', []]);
+    a.loaded(1);
+    publisher.notLoaded(1, 1, 'a defect');
+    expect(replaced).toEqual([[1, 'load_failed']]);
+  });
+
   test('a worker that shows life while it loads is given 30 s', () => {
     const { clock, replaced, publish, publisher } = setUp(1);
     void publish(stateOf({ p: 1 }));

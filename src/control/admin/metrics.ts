@@ -28,7 +28,7 @@ export const MAIN_METRICS = {
   worker_restarts_total: {
     type: 'counter',
     labels: ['reason'],
-    help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, switch_silent, memory_soft, memory_hard.',
+    help: 'Worker processes that ended and were replaced: exit, signal, hung, start, load_silent, load_failed, switch_silent, memory_soft, memory_hard.',
   },
   kubernetes_watch_lists_total: {
     type: 'counter',

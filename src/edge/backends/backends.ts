@@ -56,7 +56,12 @@ export class Backends {
     if (alike === undefined) this.groups.set(part.id, new Set([group]));
     else alike.add(group);
     const known = this.lists.get(part.id);
-    if (known !== undefined) this.populate(group, known);
+    try {
+      if (known !== undefined) this.populate(group, known);
+    } catch (e) {
+      this.release(group);
+      throw e;
+    }
     return group;
   }
 
@@ -69,12 +74,20 @@ export class Backends {
     this.groups.delete(group.part.id);
   }
 
-  /** The higher sequence wins. */
+  /** The higher sequence wins. Throws when a group cannot take it, which may be one that is being let go: the others have taken it then. */
   setEndpoints(list: EndpointList): void {
     const known = this.lists.get(list.group);
     if (known !== undefined && known.sequence >= list.sequence) return;
     this.lists.set(list.group, list);
-    for (const group of this.groups.get(list.group) ?? []) this.populate(group, list);
+    let fault: unknown = null;
+    for (const group of this.groups.get(list.group) ?? []) {
+      try {
+        this.populate(group, list);
+      } catch (e) {
+        fault ??= e;
+      }
+    }
+    if (fault !== null) throw fault;
   }
 
   /**

@@ -50,6 +50,28 @@ const dial = (group: { choose(h: number): { open(...args: unknown[]): unknown } 
 const picks = (group: { choose(h: number): { label: string } | null }, n = 12): string[] =>
   [...new Set(Array.from({ length: n }, () => group.choose(0)?.label ?? 'none'))].sort();
 
+test('a group whose endpoints cannot be reached by a defect keeps no other from its list, and is not left behind half made', () => {
+  const broken = part();
+  const backends = new Backends({
+    wheel: new TimerWheel(new ManualClock(), () => {}),
+    cells: new Cells(),
+    random: () => 0,
+    metricsDetail: 'upstream',
+    connectFor: (p) => {
+      if (p === broken) throw new Error('its certificate is missing');
+      return () => () => {};
+    },
+  });
+  backends.group(broken, { type: 'RoundRobin' });
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  expect(() => backends.setEndpoints({ group: ID, sequence: 1, list: [info(1)] })).toThrow('certificate');
+  expect(picks(group)).toEqual(['10.0.0.1:80']);
+  expect(() => backends.group(broken, { type: 'RoundRobin' })).toThrow('certificate');
+  backends.release(group);
+  expect(backends.activity()).toEqual([]);
+  expect(() => backends.setEndpoints({ group: ID, sequence: 2, list: [info(1)] })).toThrow('certificate');
+});
+
 test('a list may come before its group or after it, and the higher sequence wins', () => {
   const { backends } = rig();
   backends.setEndpoints({ group: ID, sequence: 5, list: [info(1)] });

@@ -116,7 +116,7 @@ const start = async (options: WorkerStart): Promise<void> => {
     log,
     access,
     fault: faulted,
-    utilization: processUtilization,
+    watchOverload: true,
   });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });

@@ -63,15 +63,19 @@ test('recovery is at the last answer that was none, or late, if a good one follo
 });
 
 test('cgroups of both versions have the same limits', () => {
-  const of = (unified: boolean) => layoutOf('x', { cores: 0.2, bytes: 1024 }, unified).limits;
+  const of = (unified: boolean) => layoutOf('x', { cores: 0.2, bytes: 1024, weight: 8 }, unified).limits;
   expect(of(false)).toEqual([
+    ['/sys/fs/cgroup/cpu/x/cpu.shares', '8192'],
     ['/sys/fs/cgroup/cpu/x/cpu.cfs_period_us', '100000'],
     ['/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us', '20000'],
     ['/sys/fs/cgroup/memory/x/memory.limit_in_bytes', '1024'],
   ]);
   expect(of(true)).toEqual([
+    ['/sys/fs/cgroup/x/cpu.weight', '800'],
     ['/sys/fs/cgroup/x/cpu.max', '20000 100000'],
     ['/sys/fs/cgroup/x/memory.max', '1024'],
   ]);
+  expect(layoutOf('x', { weight: 1 }, false).limits).toEqual([['/sys/fs/cgroup/cpu/x/cpu.shares', '1024']]);
+  expect(layoutOf('x', { weight: 1 }, true).limits).toEqual([['/sys/fs/cgroup/x/cpu.weight', '100']]);
   expect([entryOf('nr_periods 12\nnr_throttled 3\n', 'nr_throttled'), entryOf('', 'oom_kill')]).toEqual([3, 0]);
 });

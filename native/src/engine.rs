@@ -186,18 +186,31 @@ impl Engine {
         matches!(&self.role, Role::Listener(l) if !l.waiting.is_empty())
     }
 
-    /// Newcomers of earlier turns.
+    /// The sockets hold more than this turn has read: newcomers can wait, those who are here cannot.
+    pub fn set_behind(&mut self, behind: bool) {
+        if let Ok(l) = self.listener() {
+            l.gate.set_behind(behind);
+        }
+    }
+
+    /// Newcomers of earlier turns; those that have waited too long are refused, as many as there are.
     pub fn admit(&mut self, ports: &mut [Port], times: Times) {
         if !self.is_waiting() {
             return;
         }
-        while let Role::Listener(l) = &mut self.role
-            && !l.gate.is_full()
-            && let Some(Arrival { mut datagram, from, to, forwarded }) = l.waiting.pop()
-        {
+        while let Role::Listener(l) = &mut self.role {
+            let late = l.waiting.is_late(times.now);
+            if !late && l.gate.is_full() {
+                break;
+            }
+            let Some(Arrival { mut datagram, from, to, forwarded, .. }) = l.waiting.pop() else { break };
+            l.gate.set_late(late);
             if let Some(port) = port_of(ports, to) {
                 self.judge(&mut ports[port], &mut datagram, from, to, forwarded, times);
             }
+        }
+        if let Ok(l) = self.listener() {
+            l.gate.set_late(false);
         }
         self.settle_all(times.now);
     }
@@ -258,7 +271,8 @@ impl Engine {
             }
             Verdict::Begin(newcomer) => return self.begin(newcomer, datagram, from, to, now).map_or(Reached::Nothing, Reached::Slot),
             Verdict::Wait => {
-                l.waiting.push(datagram, from, to, forwarded, &mut self.counters);
+                let datagram = datagram.to_vec();
+                l.waiting.push(Arrival { datagram, from, to, forwarded, at: now }, &mut self.counters);
                 return Reached::Later;
             }
             // Without room the answer is lost, as datagrams can be.

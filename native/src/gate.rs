@@ -260,6 +260,16 @@ impl Gate {
         self.admission.failed();
     }
 
+    /// Sockets hold more than this turn has read.
+    pub fn set_behind(&mut self, behind: bool) {
+        self.admission.set_behind(behind);
+    }
+
+    /// Newcomers that are judged now have waited too long: they are refused.
+    pub fn set_late(&mut self, late: bool) {
+        self.admission.set_late(late);
+    }
+
     /// Newcomers would only wait.
     pub fn is_full(&self) -> bool {
         self.admission.is_full()

@@ -9,11 +9,13 @@ pub struct Port {
     pub outbox: Outbox,
     /// The kernel's buffer is full.
     pub blocked: bool,
+    /// The last turn has left something in the socket, as far as it knows.
+    pub behind: bool,
 }
 
 impl Port {
     pub fn open(o: &BindOptions, outbox: usize) -> io::Result<Self> {
-        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false })
+        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false, behind: false })
     }
 
     /// Sends what waits. Err: the socket is dead.

@@ -156,9 +156,11 @@ impl Endpoint {
         let Endpoint { ports, inbox, engine, .. } = self;
         for port in ports.iter_mut().filter(|p| only.is_none_or(|fd| p.socket.fd() == fd)) {
             for _ in 0..BATCHES {
+                port.behind = false;
                 if port.socket.receive(inbox).map_err(|e| format!("receive: {e}"))? == 0 {
                     break;
                 }
+                port.behind = inbox.is_full();
                 for i in 0..inbox.len() {
                     let (datagram, from, to) = inbox.datagram(i);
                     engine.arrive(port, datagram, from, to, false, times);
@@ -169,6 +171,7 @@ impl Endpoint {
                 }
             }
         }
+        engine.set_behind(ports.iter().any(|p| p.behind));
         engine.hand_over(ports, now);
         engine.settle_all(now);
         let (came, left) = engine.traffic();

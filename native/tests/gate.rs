@@ -3,7 +3,7 @@
 mod kit;
 
 use kit::*;
-use spooky_quic::gate::{Newcomer, Verdict, Waiting};
+use spooky_quic::gate::{Arrival, Newcomer, Verdict, Waiting};
 use spooky_quic::ids::{CidCodec, NO_SLOT, Random};
 use spooky_quic::options::{EndpointKeys, Key, RetryMode};
 use spooky_quic::packet::answers::{CONNECTION_REFUSED, INVALID_TOKEN};
@@ -578,7 +578,8 @@ fn u9_a_turn_begins_so_many_handshakes_and_the_rest_waits_with_its_token() {
     let mut waiting = Waiting::new();
     for p in [&second, &hello()] {
         assert_eq!(b.judge(p), Verdict::Wait);
-        waiting.push(p, b.from, b.from, false, &mut b.counters);
+        let arrival = Arrival { datagram: p.clone(), from: b.from, to: b.from, forwarded: false, at: b.now };
+        waiting.push(arrival, &mut b.counters);
     }
     b.counted(|_| {});
     b.gate.start_turn();
@@ -587,6 +588,28 @@ fn u9_a_turn_begins_so_many_handshakes_and_the_rest_waits_with_its_token() {
     assert!(matches!(b.judge(&first.datagram), Verdict::Begin(n) if n.odcid.is_some()));
     assert!(matches!(b.judge(&waiting.pop().unwrap().datagram), Verdict::Begin(_)));
     assert!(waiting.is_empty());
+}
+
+#[test]
+fn u9_a_turn_that_is_behind_begins_fewer_and_those_who_have_waited_too_long_are_refused() {
+    let mut b = Bench::new();
+    b.gate.set_retry(RetryMode::Off);
+    b.gate.set_behind(true);
+    let begun = (0..40).filter(|_| matches!(b.judge(&hello()), Verdict::Begin(_))).count();
+    assert_eq!((begun, b.gate.is_full()), (4, true));
+    b.gate.set_behind(false);
+    assert!(!b.gate.is_full());
+    b.gate.set_late(true);
+    assert!(matches!(b.judge(&hello()), Verdict::Answer(n) if n < 100));
+    b.counted(|c| (c.dropped.batch, c.handshakes.refused_limit, c.answered.refused) = (1, 1, 1));
+    // Its connection has begun meanwhile: no refusal may end it.
+    let known = hello();
+    b.crowd.young.insert((b.from, known[6..14].to_vec()), 5);
+    assert_eq!(b.judge(&known), Verdict::Deliver { slot: 5 });
+    let answered = (0..6_000).filter(|_| b.judge(&initial(&[9; 8], &SCID, b"", 1200)) != Verdict::Drop).count();
+    assert_eq!((answered, b.counters.dropped.batch), (1_249, 6_001));
+    b.gate.set_late(false);
+    assert!(matches!(b.judge(&initial(&[8; 8], &SCID, b"", 1200)), Verdict::Begin(_)));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 /** Workers as real processes. They inherit neither our standard streams nor our arguments: one process writes all lines. */
 import { fork } from 'node:child_process';
+import { constants, getPriority, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +8,11 @@ import type { FromWorker } from '../contract/channel.ts';
 import type { Spawn } from './life.ts';
 
 const MAX_LINE = 2000;
+/**
+ * Workers may use up what a control group has of the CPU: whoever answers probes goes first. It takes nothing from them, since the one
+ * process that goes before them has little to do.
+ */
+const NICENESS = 5;
 /** How long the last lines of a process that has ended are waited for. */
 const LAST_LINES_MS = 100;
 
@@ -22,6 +28,15 @@ const relay = (stream: Readable | null | undefined, onLine: (line: string) => vo
  */
 const EXEC_ARGV: readonly string[] = ['--no-warnings', '--no-memory-reducer'];
 
+/** Threads that it starts later on are as nice as it is. */
+function beNice(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, Math.min(constants.priority.PRIORITY_LOW, getPriority() + NICENESS));
+  } catch {
+    // It is gone already, or its priority is none of ours to set.
+  }
+}
+
 /** `script` is worker.js, or worker.ts where Node strips the types. */
 export const forkWorkers =
   (script: URL): Spawn =>
@@ -33,6 +48,7 @@ export const forkWorkers =
     });
     relay(child.stdout, events.onOutput);
     relay(child.stderr, events.onOutput);
+    beNice(child.pid);
     let ended = false;
     const end = (code: number | null, signal: string | null): void => {
       if (ended) return;

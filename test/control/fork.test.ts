@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { Child } from '../kit/process.ts';
 
@@ -19,4 +22,33 @@ test('a process that cannot be started has ended', async () => {
   const child = new Child('/bin/sh', ['-c', 'ulimit -n 64; exec "$@"', 'sh', ...node]);
   await child.exited;
   expect(child.stdout).toEqual(['ended null null']);
+});
+
+/** A process that asks its worker how nice it is. */
+const NICE = (worker: string): string => `
+  import { getPriority } from 'node:os';
+  import { pathToFileURL } from 'node:url';
+  import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
+  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}));
+  const worker = spawn(0, { onMessage() {}, onOutput: (line) => console.log(Number(line) - getPriority()), onExit() {} });
+  worker.send({ type: 'exit' });
+`;
+const WORKER = `
+  import { getPriority } from 'node:os';
+  process.once('message', () => {
+    console.log(getPriority());
+    process.disconnect();
+  });
+`;
+
+test('workers are nicer than the process that answers probes', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'spooky-nice-'));
+  try {
+    writeFileSync(join(dir, 'worker.mjs'), WORKER);
+    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', NICE(join(dir, 'worker.mjs'))]);
+    await child.exited;
+    expect(child.stdout).toEqual(['5']);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

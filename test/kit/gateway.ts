@@ -23,7 +23,6 @@ import type {
 } from '../../src/contract/snapshot/index.ts';
 import { socketKey, socketName } from '../../src/contract/socket.ts';
 import { createEdge, type Edge, type Loaded } from '../../src/edge/proxy/edge.ts';
-import type { Utilization } from '../../src/edge/proxy/overload.ts';
 import type { QuicConn, QuicEngine } from '../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../src/edge/quic/memory/engine.ts';
 import { systemClock, type Clock } from '../../src/lib/clock.ts';
@@ -62,7 +61,7 @@ export interface GatewayOptions {
   /** One certificate, and one TLS entry, per list of names; the first is the default. */
   readonly certificates?: readonly (readonly string[])[];
   readonly start?: Partial<WorkerStart>;
-  readonly utilization?: Utilization;
+  readonly watchOverload?: boolean;
 }
 
 const HOST = 'site.example';
@@ -180,7 +179,7 @@ export class Gateway {
         logLevel: 'debug',
         ...options.start,
       },
-      ...(options.utilization === undefined ? {} : { utilization: options.utilization }),
+      watchOverload: options.watchOverload === true,
     });
   }
 

@@ -14,8 +14,12 @@ use std::time::Instant;
 
 /// Handshakes begun per turn: each costs as much as a hundred packets of those who are already here.
 const PER_TURN: u32 = 32;
+/// Of a turn that could not read all that had come: those who are already here may be behind the next newcomer in the socket.
+const PER_TURN_BEHIND: u32 = 4;
 const RETRIES_PER_SECOND: f64 = 20_000.0;
 const REFUSALS_PER_SECOND: f64 = 1_000.0;
+/// Of those who have waited too long: so many find out at once, the others after their own time.
+const TURNED_AWAY_PER_SECOND: f64 = 5_000.0;
 /// A prefix may take this share of all handshakes, and never less than the least.
 const PREFIX_SHARE: f64 = 0.25;
 const PREFIX_LEAST: f64 = 64.0;
@@ -25,6 +29,9 @@ const FAILURE_SHARE: f64 = 0.25;
 pub struct Admission {
     draining: bool,
     begun: u32,
+    allowed: u32,
+    /// Whoever is judged now has waited too long.
+    late: bool,
     mode: RetryMode,
     limits: Limits,
     tokens: TokenKeys,
@@ -38,6 +45,7 @@ pub struct Admission {
     prefixes: PrefixBuckets,
     retries: TokenBucket,
     refusals: TokenBucket,
+    turned_away: TokenBucket,
 }
 
 /// What a token said.
@@ -56,6 +64,8 @@ impl Admission {
         Ok(Admission {
             draining: false,
             begun: 0,
+            allowed: PER_TURN,
+            late: false,
             mode: o.retry,
             limits: o.limits.clone(),
             tokens: TokenKeys::new(&o.token_keys)?,
@@ -67,6 +77,7 @@ impl Admission {
             prefixes: PrefixBuckets::new(prefix_rate(rate), prefix_rate(rate), now),
             retries: bucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4.0),
             refusals: bucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4.0),
+            turned_away: bucket(TURNED_AWAY_PER_SECOND, TURNED_AWAY_PER_SECOND / 4.0),
         })
     }
 
@@ -95,13 +106,22 @@ impl Admission {
         self.begun = 0;
     }
 
+    /// Whether there is more to read than a turn reads.
+    pub fn set_behind(&mut self, behind: bool) {
+        self.allowed = if behind { PER_TURN_BEHIND } else { PER_TURN };
+    }
+
+    pub fn set_late(&mut self, late: bool) {
+        self.late = late;
+    }
+
     /// A handshake that was begun came to nothing.
     pub fn failed(&mut self) {
         self.failed = self.failed.saturating_add(1);
     }
 
     pub fn is_full(&self) -> bool {
-        self.begun >= PER_TURN
+        self.begun >= self.allowed
     }
 
     /// An Initial that belongs to no connection. What waits has left no trace yet: its token is not used up.
@@ -110,6 +130,11 @@ impl Admission {
             c.counters.dropped.draining += 1;
             c.counters.handshakes.refused_draining += 1;
             return self.close(h, &mut c, CONNECTION_REFUSED);
+        }
+        if self.late {
+            c.counters.dropped.batch += 1;
+            c.counters.handshakes.refused_limit += 1;
+            return refuse(&mut self.turned_away, h, &mut c, CONNECTION_REFUSED);
         }
         if self.is_full() {
             return Verdict::Wait;
@@ -194,10 +219,7 @@ impl Admission {
     }
 
     fn close(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, code: u64) -> Verdict {
-        if !self.refusals.take(c.now) {
-            return Verdict::Drop;
-        }
-        answer(initial_close(h.dcid, h.scid, code, c.out), &mut c.counters.answered.refused)
+        refuse(&mut self.refusals, h, c, code)
     }
 
     fn ask_back(&mut self, h: &LongHeader<'_>, c: &mut Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Verdict {
@@ -210,6 +232,13 @@ impl Admission {
         let written = token.and_then(|t| self.retry.write(h.dcid, h.scid, &id, &t, c.out));
         answer(written, &mut c.counters.answered.retry)
     }
+}
+
+fn refuse(bucket: &mut TokenBucket, h: &LongHeader<'_>, c: &mut Case<'_>, code: u64) -> Verdict {
+    if !bucket.take(c.now) {
+        return Verdict::Drop;
+    }
+    answer(initial_close(h.dcid, h.scid, code, c.out), &mut c.counters.answered.refused)
 }
 
 fn prefix_rate(handshakes: f64) -> f64 {

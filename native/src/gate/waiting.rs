@@ -1,17 +1,25 @@
-//! Initials that a later turn judges: what is longer than the queue falls out at its old end.
+//! Initials that a later turn judges. What has waited too long, or is over the queue's length, is told so instead of being let in: its
+//! client would have given up, or asked again, before it came to anything.
 
 use crate::counters::Counters;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 const QUEUE: usize = 512;
 const QUEUE_BYTES: usize = QUEUE * 1500;
+/// What arrives in one turn may be over it until the next one turns it away; nothing is said to what is over that.
+const SPARE: usize = 2;
+/// A quarter of the time after which a client that hears nothing asks again (RFC 9002 s6.2.2: an initial RTT of 333 ms). Longer than a
+/// process stands still that has used up its share of a core (100 ms at most where periods are the usual ones).
+const PATIENCE: Duration = Duration::from_millis(250);
 
 pub struct Arrival {
     pub datagram: Vec<u8>,
     pub from: SocketAddr,
     pub to: SocketAddr,
     pub forwarded: bool,
+    pub at: Instant,
 }
 
 #[derive(Default)]
@@ -25,14 +33,23 @@ impl Waiting {
         Self::default()
     }
 
-    pub fn push(&mut self, datagram: &[u8], from: SocketAddr, to: SocketAddr, forwarded: bool, counters: &mut Counters) {
-        self.bytes += datagram.len();
-        self.queue.push_back(Arrival { datagram: datagram.to_vec(), from, to, forwarded });
-        while self.queue.len() > QUEUE || self.bytes > QUEUE_BYTES {
+    pub fn push(&mut self, a: Arrival, counters: &mut Counters) {
+        self.bytes += a.datagram.len();
+        self.queue.push_back(a);
+        while self.exceeds(SPARE) {
             if self.pop().is_some() {
                 counters.dropped.batch += 1;
             }
         }
+    }
+
+    fn exceeds(&self, times: usize) -> bool {
+        self.queue.len() > QUEUE * times || self.bytes > QUEUE_BYTES * times
+    }
+
+    /// The next one is to be turned away.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.exceeds(1) || self.queue.front().is_some_and(|a| now.saturating_duration_since(a.at) >= PATIENCE)
     }
 
     pub fn pop(&mut self) -> Option<Arrival> {
@@ -56,21 +73,43 @@ mod tests {
 
     #[test]
     fn the_oldest_falls_out_by_count_and_by_bytes() {
-        let (mut w, mut c) = (Waiting::new(), Counters::default());
-        let from: SocketAddr = "192.0.2.1:1".parse().unwrap();
-        for i in 0..QUEUE + 10 {
-            w.push(&(i as u32).to_be_bytes(), from, from, false, &mut c);
+        let (mut w, mut c, at) = (Waiting::new(), Counters::default(), Instant::now());
+        for i in 0..2 * QUEUE + 10 {
+            w.push(arrival(&(i as u32).to_be_bytes(), at), &mut c);
         }
-        assert_eq!((w.len(), c.dropped.batch), (QUEUE, 10));
+        assert_eq!((w.len(), c.dropped.batch), (2 * QUEUE, 10));
         assert_eq!(w.pop().unwrap().datagram, 10_u32.to_be_bytes());
-        for _ in 0..20 {
-            w.push(&[0; 65_000], from, from, false, &mut c);
+        for _ in 0..40 {
+            w.push(arrival(&[0; 65_000], at), &mut c);
         }
-        assert!(w.bytes <= QUEUE_BYTES && w.len() == QUEUE_BYTES / 65_000);
+        assert!(w.bytes <= 2 * QUEUE_BYTES && w.len() == 2 * QUEUE_BYTES / 65_000);
         while w.pop().is_some() {}
         assert_eq!((w.is_empty(), w.bytes), (true, 0));
         // More than everything: nothing is kept, and nothing hangs.
-        w.push(&vec![0; QUEUE_BYTES + 1], from, from, false, &mut c);
+        w.push(arrival(&vec![0; 2 * QUEUE_BYTES + 1], at), &mut c);
         assert!(w.is_empty());
+    }
+
+    #[test]
+    fn the_next_is_late_when_others_are_too_many_or_it_has_waited_for_long() {
+        let (mut w, mut c, start) = (Waiting::new(), Counters::default(), Instant::now());
+        assert!(!w.is_late(start + PATIENCE));
+        w.push(arrival(b"a", start), &mut c);
+        w.push(arrival(b"b", start + Duration::from_millis(1)), &mut c);
+        assert!(!w.is_late(start + PATIENCE - Duration::from_millis(1)));
+        assert!(w.is_late(start + PATIENCE));
+        w.pop();
+        assert!(!w.is_late(start + PATIENCE));
+        for _ in 0..QUEUE {
+            w.push(arrival(b"c", start), &mut c);
+        }
+        assert!(w.is_late(start));
+        w.pop();
+        assert_eq!((w.is_late(start), w.len(), c.dropped.batch), (false, QUEUE, 0));
+    }
+
+    fn arrival(datagram: &[u8], at: Instant) -> Arrival {
+        let from: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        Arrival { datagram: datagram.to_vec(), from, to: from, forwarded: false, at }
     }
 }

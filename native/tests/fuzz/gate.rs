@@ -3,7 +3,7 @@
 use crate::dice::{Dice, rounds};
 use crate::kit::*;
 use spooky_quic::counters::{Counters, Dropped};
-use spooky_quic::gate::{Verdict, Waiting};
+use spooky_quic::gate::{Arrival, Verdict, Waiting};
 use spooky_quic::ids::{CID_LENGTH, CidCodec, NO_SLOT};
 use spooky_quic::options::{EndpointKeys, Key, RetryMode};
 use spooky_quic::packet::MIN_INITIAL;
@@ -179,7 +179,10 @@ impl Life {
                 self.b.crowd.young.insert((self.b.from, n.dcid), slot);
                 self.b.begun();
             }
-            Verdict::Wait => self.waiting.push(p, self.b.from, self.b.from, self.b.forwarded, &mut self.b.counters),
+            Verdict::Wait => {
+                let (from, forwarded, at) = (self.b.from, self.b.forwarded, self.b.now);
+                self.waiting.push(Arrival { datagram: p.to_vec(), from, to: from, forwarded, at }, &mut self.b.counters);
+            }
             Verdict::Answer(_) | Verdict::Drop => unreachable!("counted elsewhere"),
         }
     }
@@ -258,6 +261,6 @@ fn gate() {
         }
         let c = &life.b.counters;
         assert_eq!(life.passed + sum(&c.dropped) - c.dropped.batch, life.judged);
-        assert!(life.waiting.len() <= 512);
+        assert!(life.waiting.len() <= 1024);
     });
 }

@@ -41,7 +41,6 @@ export class ListenerApp implements ServerApp {
       const { tls, handshakeMs } = c.info();
       c.data = new Peer(c, new Misdirection(this.tableOf(tls), tls, c.sni));
       this.source.view().counters.handshake(handshakeMs / 1000);
-      this.plant.overload.took(handshakeMs);
     } catch (e) {
       this.fault('connection', e, c);
     }

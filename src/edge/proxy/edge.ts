@@ -16,7 +16,7 @@ import { DropCounter } from './headers.ts';
 import { Lists } from './lists.ts';
 import { codeOf, Listener, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
-import { Overload, watchOverload, type Utilization } from './overload.ts';
+import { Overload, watchOverload } from './overload.ts';
 import { Shares } from './shares.ts';
 import { TurnClock } from './turnclock.ts';
 import { Via } from './via.ts';
@@ -31,8 +31,8 @@ export interface EdgeOptions {
   readonly access: (lines: string) => void;
   /** The endpoint of a listener is dead: the worker is to drain and to be replaced. */
   readonly fault?: (message: string) => void;
-  /** How much the loop works; absent: newcomers are not turned away because of it. */
-  readonly utilization?: Utilization;
+  /** Whether it says when newcomers are turned away. */
+  readonly watchOverload?: boolean;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -101,7 +101,6 @@ class WorkerEdge implements Edge {
   private active: Active = { version: -1, views: new Map() };
   private pending: Pending | null = null;
   private cancelRotation: () => void;
-  private shedding = false;
   private stopLooking = (): void => {};
   private closed = false;
 
@@ -121,12 +120,11 @@ class WorkerEdge implements Edge {
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
-      overload: new Overload(),
     };
     this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();
     this.cancelRotation = this.planRotation();
-    if (options.utilization !== undefined) this.stopLooking = this.watch(options.utilization);
+    if (options.watchOverload === true) this.stopLooking = this.watch();
   }
 
   part(hash: PartHash, bytes: Uint8Array): void {
@@ -298,24 +296,15 @@ class WorkerEdge implements Edge {
     return connector(this.plant, this.deny, part, client);
   }
 
-  private watch(utilization: Utilization): () => void {
-    const listeners = (): Iterable<Listener> => this.active.views.keys();
-    const dropped = (): number => [...listeners()].reduce((sum, l) => sum + l.kernelDrops(), 0);
-    const changed = (): void =>
-      this.guarded('overload', () => {
-        for (const l of listeners()) l.setRoom();
-        this.tellOverload();
-      });
-    return watchOverload(this.plant.overload, this.plant.clock, utilization, dropped, changed);
+  private watch(): () => void {
+    const overload = new Overload();
+    const turnedAway = (): number => [...this.active.views.keys()].reduce((sum, l) => sum + l.turnedAway(), 0);
+    return watchOverload(overload, this.plant.clock, turnedAway, () => this.guarded('overload', () => this.tellOverload(overload.sheds)));
   }
 
-  /** Once when it begins, and once when it is over. */
-  private tellOverload(): void {
-    const { sheds } = this.plant.overload;
-    if (sheds === this.shedding) return;
-    this.shedding = sheds;
+  private tellOverload(sheds: boolean): void {
     this.plant.cells.set(this.plant.cells.row('worker_overloaded'), sheds ? 1 : 0);
-    this.plant.log('warn', sheds ? 'overload: newcomers wait' : 'overload is over', {});
+    this.plant.log('warn', sheds ? 'overload: newcomers are refused' : 'overload is over', {});
   }
 
   private period(): number {

@@ -132,14 +132,9 @@ export class Listener implements ViewSource, Sharer {
     return connections + halfOpen;
   }
 
-  /** The worker has more or less to spare for newcomers than before. */
-  setRoom(): void {
-    this.endpoint?.setLimits(this.limits(this.own));
-  }
-
-  /** Datagrams that the kernel has dropped at its sockets. */
-  kernelDrops(): number {
-    return this.endpoint?.stats().kernelDrops ?? 0;
+  /** Newcomers that have waited too long. */
+  turnedAway(): number {
+    return this.endpoint?.stats().dropped.batch ?? 0;
   }
 
   setTokenKeys(): void {
@@ -243,9 +238,9 @@ export class Listener implements ViewSource, Sharer {
 
   private limits(view: ListenerView): Limits {
     const { quic, limits } = view.part;
-    const { workers, shares, plant } = this.wiring;
+    const { workers, shares } = this.wiring;
     const connections = shares.of(this.name);
-    const handshakesPerSecond = plant.overload.handshakes(partOf(limits.handshakesPerSecond, workers));
+    const handshakesPerSecond = partOf(limits.handshakesPerSecond, workers);
     return {
       connections,
       halfOpen: Math.min(connections, HALF_OPEN),

@@ -4,7 +4,6 @@ import type { TimerWheel } from '../../lib/wheel.ts';
 import type { Backends } from '../backends/index.ts';
 import type { AccessLog } from './accesslog.ts';
 import type { DropCounter } from './headers.ts';
-import type { Overload } from './overload.ts';
 import type { Via } from './via.ts';
 
 export type Log = (level: 'debug' | 'info' | 'warn' | 'error', msg: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -18,7 +17,6 @@ export interface Plant {
   readonly drops: DropCounter;
   readonly accessLog: AccessLog;
   readonly via: Via;
-  readonly overload: Overload;
   readonly log: Log;
 }
 

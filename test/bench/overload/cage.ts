@@ -1,6 +1,6 @@
-/** A cgroup with a share of a core and so much memory, as a pod's limits make one: version 1 and 2. */
+/** Cgroups of version 1 and 2: one with a share of a core and so much memory, as a pod's limits make it, and such as come before the rest of the machine. */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 const ROOT = '/sys/fs/cgroup';
 /** What Kubernetes takes. */
@@ -8,8 +8,10 @@ export const PERIOD_US = 100_000;
 
 export interface Allowance {
   /** Of one core. */
-  readonly cores: number;
-  readonly bytes: number;
+  readonly cores?: number;
+  readonly bytes?: number;
+  /** How often as much CPU as a process of its own is given, when there is not enough for all: what is measured is not what else the machine does. */
+  readonly weight: number;
 }
 
 export interface Throttling {
@@ -17,24 +19,31 @@ export interface Throttling {
   readonly throttled: number;
 }
 
+type Limit = readonly [file: string, value: string];
+
 /** The files of one version, each by what is written there. */
 interface Layout {
   readonly folders: readonly string[];
-  readonly limits: readonly (readonly [file: string, value: string])[];
+  readonly limits: readonly Limit[];
   readonly stat: string;
   /** Times that the kernel has killed for memory. */
   readonly kills: string;
 }
 
-export function layoutOf(name: string, { cores, bytes }: Allowance, unified: boolean): Layout {
-  const quota = Math.round(cores * PERIOD_US);
+/** A process's weight, in each version's unit. */
+const [SHARES, WEIGHT] = [1024, 100];
+
+export function layoutOf(name: string, { cores, bytes, weight }: Allowance, unified: boolean): Layout {
+  const quota = cores === undefined ? null : String(Math.round(cores * PERIOD_US));
+  const memoryOf = (file: string): Limit[] => (bytes === undefined ? [] : [[file, String(bytes)]]);
   if (unified) {
     const folder = join(ROOT, name);
     return {
       folders: [folder],
       limits: [
-        [join(folder, 'cpu.max'), `${quota} ${PERIOD_US}`],
-        [join(folder, 'memory.max'), String(bytes)],
+        [join(folder, 'cpu.weight'), String(WEIGHT * weight)],
+        ...(quota === null ? [] : [[join(folder, 'cpu.max'), `${quota} ${PERIOD_US}`] as const]),
+        ...memoryOf(join(folder, 'memory.max')),
       ],
       stat: join(folder, 'cpu.stat'),
       kills: join(folder, 'memory.events'),
@@ -44,9 +53,11 @@ export function layoutOf(name: string, { cores, bytes }: Allowance, unified: boo
   return {
     folders: [cpu, memory],
     limits: [
-      [join(cpu, 'cpu.cfs_period_us'), String(PERIOD_US)],
-      [join(cpu, 'cpu.cfs_quota_us'), String(quota)],
-      [join(memory, 'memory.limit_in_bytes'), String(bytes)],
+      [join(cpu, 'cpu.shares'), String(SHARES * weight)],
+      ...(quota === null
+        ? []
+        : [[join(cpu, 'cpu.cfs_period_us'), String(PERIOD_US)] as const, [join(cpu, 'cpu.cfs_quota_us'), quota] as const]),
+      ...memoryOf(join(memory, 'memory.limit_in_bytes')),
     ],
     stat: join(cpu, 'cpu.stat'),
     kills: join(memory, 'memory.oom_control'),
@@ -64,9 +75,9 @@ export class Cage {
   }
 
   /** Or why there can be none here. */
-  static make(allowance: Allowance): Cage | string {
+  static make(name: string, allowance: Allowance): Cage | string {
     const unified = existsSync(join(ROOT, 'cgroup.controllers'));
-    const layout = layoutOf(`spooky-overload-${process.pid}`, allowance, unified);
+    const layout = layoutOf(`spooky-overload-${process.pid}-${name}`, allowance, unified);
     const cage = new Cage(layout);
     try {
       if (unified) writeFileSync(join(ROOT, 'cgroup.subtree_control'), '+cpu +memory');
@@ -83,6 +94,16 @@ export class Cage {
   within(command: string, args: readonly string[]): readonly [command: string, args: readonly string[]] {
     const joins = this.#layout.folders.map((folder) => `echo $$ >${folder}/cgroup.procs && `).join('');
     return ['sh', ['-c', `${joins}exec "$0" "$@"`, command, ...args]];
+  }
+
+  /** This process, and those that it starts from now on. */
+  enter(): void {
+    for (const folder of this.#layout.folders) writeFileSync(join(folder, 'cgroup.procs'), String(process.pid));
+  }
+
+  /** This process alone, so that nothing keeps the cage. */
+  leave(): void {
+    for (const folder of this.#layout.folders) writeFileSync(join(dirname(folder), 'cgroup.procs'), String(process.pid));
   }
 
   throttling(): Throttling {

@@ -1,52 +1,36 @@
-/** Asks a health endpoint again and again, as a kubelet does, but much more often. */
-import { Agent, get } from 'node:http';
+/** What a health endpoint answers meanwhile. Who asks is a process of its own: the generator, which has much to do, would tell of its own delays. */
+import { join } from 'node:path';
+import { Program } from '../proxy/program.ts';
+import { CPU } from '../proxy/setting.ts';
 import { quantile } from './answers.ts';
-
-const EVERY_MS = 50;
-const PATIENCE_MS = 5000;
+import type { Cage } from './cage.ts';
 
 export class Health {
-  readonly times: number[] = [];
+  times: readonly number[] = [];
   failed = 0;
-  readonly #url: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  #going = true;
-  readonly #done: Promise<void>;
+  readonly #program: Program;
 
-  constructor(url: string) {
-    this.#url = url;
-    this.#done = this.#run();
+  private constructor(program: Program) {
+    this.#program = program;
+  }
+
+  static async ask(url: string, cage: Cage): Promise<Health> {
+    const args = ['--no-warnings', join(import.meta.dirname, 'prober.ts'), url];
+    const program = new Program(...cage.within(process.execPath, args), { cpu: CPU.load });
+    await program.waitFor((line) => (line === 'begun' ? true : undefined));
+    return new Health(program);
   }
 
   async stop(): Promise<void> {
-    this.#going = false;
-    await this.#done;
-    this.#agent.destroy();
+    const told = this.#program.waitFor((line) => (line.startsWith('{') ? line : undefined));
+    await this.#program.stop();
+    const { times, failed } = JSON.parse(await told) as { readonly times: readonly number[]; readonly failed: number };
+    this.times = times;
+    this.failed = failed;
   }
 
   /** What a share of them took at most. */
   within(share: number): number {
     return quantile(this.times, share);
-  }
-
-  async #run(): Promise<void> {
-    while (this.#going) {
-      const began = performance.now();
-      if (await this.#ask()) this.times.push(performance.now() - began);
-      else this.failed++;
-      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
-    }
-  }
-
-  #ask(): Promise<boolean> {
-    return new Promise((resolve) => {
-      const asked = get(this.#url, { agent: this.#agent, timeout: PATIENCE_MS }, (answer) => {
-        answer.resume();
-        answer.once('end', () => resolve(answer.statusCode === 200));
-        answer.once('error', () => resolve(false));
-      });
-      asked.once('timeout', () => asked.destroy());
-      asked.once('error', () => resolve(false));
-    });
   }
 }

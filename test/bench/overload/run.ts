@@ -15,7 +15,9 @@ import { startCaged, type Caged } from './subject.ts';
 import { shortfalls, type Story } from './verdict.ts';
 
 /** Less of a core where the generator has less to itself. */
-const ALLOWANCE = { cores: Number(process.env['CORES'] ?? 0.2), bytes: 512 << 20 };
+const ALLOWANCE = { cores: Number(process.env['CORES'] ?? 0.2), bytes: 512 << 20, weight: 100 };
+/** Generator and backend; and who asks for health. */
+const [GENERATOR, PROBER] = [{ weight: 8 }, { weight: 100 }];
 const TIMES = 3;
 const EXIT_IMPOSSIBLE = 3;
 const [SLOW_MS, SLOW_STREAMS] = [100, 8];
@@ -78,13 +80,13 @@ function loadOf(kind: Kind, s: Setting, caged: Caged): Load {
   };
 }
 
-async function tell(kind: Kind, s: Setting, cage: Cage, caged: Caged, seconds: number): Promise<Story> {
+async function tell(kind: Kind, s: Setting, { cage, prober }: Cages, caged: Caged, seconds: number): Promise<Story> {
   const load = loadOf(kind, s, caged);
   const capacity = await load.capacity();
   say(`  ${kind}: capacity ${capacity.toFixed(0)}/s, offered ${(TIMES * capacity).toFixed(0)}/s for ${seconds} s`);
   await wait(2000);
   const [before, throttled] = [await refusals(caged), cage.throttling()];
-  const health = new Health(`${caged.metrics}/healthz`);
+  const health = await Health.ask(`${caged.metrics}/healthz`, prober);
   const from = Date.now();
   const good = await delivered(caged);
   const offered = load.offer(TIMES * capacity, seconds);
@@ -118,6 +120,29 @@ async function tell(kind: Kind, s: Setting, cage: Cage, caged: Caged, seconds: n
   return story;
 }
 
+interface Cages {
+  /** The proxy's. */
+  readonly cage: Cage;
+  readonly prober: Cage;
+  /** This process, and what it starts and has no other. */
+  readonly generator: Cage;
+}
+
+function makeCages(): Cages | string {
+  const made: Cage[] = [];
+  for (const [name, allowance] of Object.entries({ proxy: ALLOWANCE, prober: PROBER, generator: GENERATOR })) {
+    const cage = Cage.make(name, allowance);
+    if (typeof cage === 'string') {
+      for (const other of made) other.remove();
+      return cage;
+    }
+    made.push(cage);
+  }
+  const [cage, prober, generator] = made as [Cage, Cage, Cage];
+  generator.enter();
+  return { cage, prober, generator };
+}
+
 async function startSlow(): Promise<string> {
   const program = new Program(process.execPath, ['--no-warnings', join(import.meta.dirname, 'slow.ts'), String(SLOW_MS), String(SLOW_STREAMS)], { cpu: CPU.load }); // prettier-ignore
   return `127.0.0.1:${await program.waitFor((line) => /^port (\d+)$/.exec(line)?.[1])}`;
@@ -128,23 +153,24 @@ async function main(): Promise<number> {
   const seconds = Number(process.env['DURATION'] ?? 120);
   let short = 0;
   for (const engine of engines) {
-    const cage = Cage.make(ALLOWANCE);
-    if (typeof cage === 'string') {
-      process.stderr.write(`overload: ${cage}; nothing was measured\n`);
+    const cages = makeCages();
+    if (typeof cages === 'string') {
+      process.stderr.write(`overload: ${cages}; nothing was measured\n`);
       return EXIT_IMPOSSIBLE;
     }
     const s = makeSetting();
     // Also when it is told to end: stopAll has ended what was in the cage by then.
     const leave = (): void => {
       s.remove();
-      cage.remove();
+      cages.generator.leave();
+      for (const cage of Object.values(cages) as Cage[]) cage.remove();
     };
     process.once('exit', leave);
     try {
-      const caged = await startCaged(s, cage, engine, await startBackend(s), await startSlow());
+      const caged = await startCaged(s, cages.cage, engine, await startBackend(s), await startSlow());
       say(`${engine}: ${ALLOWANCE.cores} of a core, ${ALLOWANCE.bytes >> 20} MiB`);
       for (const kind of kinds) {
-        const found = shortfalls(await tell(kind, s, cage, caged, seconds));
+        const found = shortfalls(await tell(kind, s, cages, caged, seconds));
         short += found.length;
         for (const text of found) say(`    SHORT: ${text}`);
       }

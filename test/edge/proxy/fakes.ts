@@ -33,7 +33,6 @@ import { Exchange } from '../../../src/edge/proxy/exchange.ts';
 import { DropCounter } from '../../../src/edge/proxy/headers.ts';
 import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts';
 import { Peer } from '../../../src/edge/proxy/peer.ts';
-import { Overload } from '../../../src/edge/proxy/overload.ts';
 import type { Plant } from '../../../src/edge/proxy/plant.ts';
 import { Replies } from '../../../src/edge/proxy/reply.ts';
 import { AddressList } from '../../../src/edge/proxy/addresslist.ts';
@@ -290,7 +289,6 @@ export class Rig {
         },
       ),
       via: new Via('spooky-0a1b2c3d'),
-      overload: new Overload(),
       log: (level, msg, fields) => this.logged.push({ level, msg, fields }),
     };
     this.view = this.makeView(options);

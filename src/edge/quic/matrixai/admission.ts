@@ -16,14 +16,20 @@ import type { UdpSocket } from './socket.ts';
 import type { TlsContexts } from './tls.ts';
 import { openToken, sealToken, UsedTokens } from './token.ts';
 
-/** New handshakes begun per turn; what waits longer than the queue is long falls out at its old end. */
+/** New handshakes begun per turn, and of one that could not read all that had come: those who are here may be behind newcomers in the socket. */
 const PER_TURN = 32;
+const PER_TURN_BEHIND = 4;
+/** What waits longer than the queue is long falls out at its old end, and is refused. */
 const QUEUE = 512;
+/** Also what waits too long: a quarter of the time after which a client that hears nothing asks again (RFC 9002 s6.2.2). */
+export const PATIENCE_MS = 250;
 const MAX_PENDING = 1024;
 const PENDING_MS = 4000;
 const PENDING_DATAGRAMS = 12;
 const RETRIES_PER_SECOND = 20_000;
 const REFUSALS_PER_SECOND = 1_000;
+/** Of those who have waited too long: so many find out at once, the others after their own time. */
+const TURNED_AWAY_PER_SECOND = 5_000;
 
 /** A client of whose ClientHello only a part has come: all that is kept of it. */
 class PendingHello {
@@ -48,6 +54,8 @@ export interface Arrival {
   readonly msg: Buffer;
   readonly from: RemoteInfo;
   readonly key: string;
+  /** When it came. */
+  readonly at: number;
 }
 
 /** What becomes a connection. */
@@ -99,6 +107,7 @@ export class Admission {
   private readonly prefixes: PrefixBuckets;
   private readonly retries: TokenBucket;
   private readonly refusals: TokenBucket;
+  private readonly turnedAway: TokenBucket;
 
   constructor(
     o: {
@@ -126,6 +135,7 @@ export class Admission {
     this.prefixes = new PrefixBuckets(prefixRate(o.limits), prefixRate(o.limits), now);
     this.retries = new TokenBucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4, now);
     this.refusals = new TokenBucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4, now);
+    this.turnedAway = new TokenBucket(TURNED_AWAY_PER_SECOND, TURNED_AWAY_PER_SECOND / 4, now);
   }
 
   get pendingHellos(): number {
@@ -155,26 +165,39 @@ export class Admission {
   }
 
   push(a: Arrival): void {
-    if (this.waiting === QUEUE) {
-      this.head = (this.head + 1) % QUEUE;
-      this.waiting--;
-      this.counters.dropped.batch++;
-    }
+    if (this.waiting === QUEUE) this.turnAway(this.pop());
     this.queue[(this.head + this.waiting) % QUEUE] = a;
     this.waiting++;
   }
 
-  /** Takes from the queue; true when more waits. */
-  run(): boolean {
-    for (let i = 0; i < PER_TURN && this.waiting > 0; i++) {
-      const a = this.queue[this.head] as Arrival;
-      this.queue[this.head] = null;
-      this.head = (this.head + 1) % QUEUE;
-      this.waiting--;
-      this.consider(a);
-    }
+  /** Takes from the queue; true when more waits. `behind`: this turn has not read all that had come. */
+  run(behind = false): boolean {
+    const late = this.clock.now() - PATIENCE_MS;
+    while (this.waiting > 0 && (this.queue[this.head] as Arrival).at <= late) this.turnAway(this.pop());
+    const most = behind ? PER_TURN_BEHIND : PER_TURN;
+    for (let i = 0; i < most && this.waiting > 0; i++) this.consider(this.pop());
     if (this.pending.size > 0) this.expire();
     return this.waiting > 0;
+  }
+
+  private pop(): Arrival {
+    const a = this.queue[this.head] as Arrival;
+    this.queue[this.head] = null;
+    this.head = (this.head + 1) % QUEUE;
+    this.waiting--;
+    return a;
+  }
+
+  /** Whoever has waited for so long would have given up, or asked again, before it came to anything. */
+  private turnAway(a: Arrival): void {
+    const known = this.port.find(a.key);
+    if (known !== null) return known.recv(a.msg);
+    const h = this.h;
+    if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) return this.drop('malformed');
+    this.pending.delete(a.key);
+    this.drop('batch');
+    this.counters.handshakes.refused_limit++;
+    if (this.turnedAway.take(this.clock.now())) this.close(a, CONNECTION_REFUSED);
   }
 
   private consider(a: Arrival): void {
@@ -349,7 +372,10 @@ export class Admission {
   }
 
   private answerClose(a: Arrival, code: number): void {
-    if (!this.refusals.take(this.clock.now())) return;
+    if (this.refusals.take(this.clock.now())) this.close(a, code);
+  }
+
+  private close(a: Arrival, code: number): void {
     const out = initialClose(this.dcid(a.msg), this.scid(a.msg), code);
     a.socket.send(out, out.length, a.from.port, a.from.address);
     this.counters.answered.refused++;

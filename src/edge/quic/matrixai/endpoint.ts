@@ -149,7 +149,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
       report,
       resetKey: o.resetKey,
     });
-    this.turn.admit = () => this.admit();
+    this.turn.admit = (behind) => this.admit(behind);
     for (const s of sockets) this.attend(s);
     const port = (sockets[0] as UdpSocket).port;
     this.follower = new Follower(o.hosts, { ...o, port }, this, clock, interfaces);
@@ -243,8 +243,8 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     }
   }
 
-  private admit(): boolean {
-    const more = this.admission.run();
+  private admit(behind: boolean): boolean {
+    const more = this.admission.run(behind);
     // Unfinished ClientHellos expire also when nothing else arrives.
     if (this.admission.pendingHellos > 0 && this.cancelExpiry === null) this.cancelExpiry = this.clock.after(1000, () => this.expire());
     return more;

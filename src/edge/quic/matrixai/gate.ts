@@ -112,7 +112,7 @@ export class Gate {
     }
     // An id that our Retry gave out is answered for here: a connection keeps it, and everybody brings its datagrams to this worker.
     if (!forwarded && owner !== OURS && this.successors.length > 0 && !this.admission.knows(key)) return this.pass(socket, msg, from);
-    if (h.type === INITIAL) this.admission.push({ socket, msg, from, key });
+    if (h.type === INITIAL) this.admission.push({ socket, msg, from, key, at: this.clock.now() });
     else this.drop('unknown_connection');
   }
 

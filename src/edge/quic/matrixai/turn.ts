@@ -8,6 +8,8 @@ export const TICK_MS = 5;
 /** Packets that one turn may send in all: half of the ring that they wait in. */
 export const TURN_PACKETS = 1024;
 const READ_BUFFER = 65536;
+/** As many datagrams as libuv reads from a socket before it turns to others: there may be more. */
+const READ_AT_ONCE = 32;
 
 /**
  * One turn of the event loop for everything behind one socket set:
@@ -25,12 +27,13 @@ export class Turn {
   readonly readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER);
   /** Packets that this turn may still send. */
   packets = TURN_PACKETS;
-  /** Takes what waits in front of the connections (new handshakes); true when more is left for the next turn. */
-  admit: (() => boolean) | null = null;
+  /** Takes what waits in front of the connections (new handshakes); true when more is left for the next turn. `behind`: sockets hold more. */
+  admit: ((behind: boolean) => boolean) | null = null;
   private dirty: Conn[] = [];
   private wanting: Conn[] = [];
   private scheduled = false;
-  private batch = false;
+  /** Datagrams of this turn. */
+  private arrivals = 0;
 
   constructor(handler: QuicHandler, clock: Clock, report: (where: string, error: unknown) => void) {
     this.handler = handler;
@@ -41,7 +44,7 @@ export class Turn {
 
   /** A datagram has arrived: this turn is a batch even when it brings nothing else. */
   arrived(): void {
-    this.batch = true;
+    this.arrivals++;
     this.schedule();
   }
 
@@ -74,10 +77,11 @@ export class Turn {
   run(): void {
     this.scheduled = false;
     this.packets = TURN_PACKETS;
-    let told = this.batch;
-    this.batch = false;
+    const behind = this.arrivals >= READ_AT_ONCE;
+    let told = this.arrivals > 0;
+    this.arrivals = 0;
     told = this.settle() || told;
-    if (this.admit !== null && this.admitMore()) this.schedule();
+    if (this.admit !== null && this.admitMore(behind)) this.schedule();
     told = this.settle() || told;
     if (told) this.endOfTurn();
     this.flushAll();
@@ -99,9 +103,9 @@ export class Turn {
     return true;
   }
 
-  private admitMore(): boolean {
+  private admitMore(behind: boolean): boolean {
     try {
-      return this.admit?.() ?? false;
+      return this.admit?.(behind) ?? false;
     } catch (e) {
       this.report('quic_accept', e);
       return true;

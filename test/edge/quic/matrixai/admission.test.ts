@@ -2,7 +2,8 @@ import type { RemoteInfo, Socket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import { CidCodec } from '../../../../src/edge/quic/cid.ts';
-import { Admission, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
+import { Admission, PATIENCE_MS, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
+import type { Conn } from '../../../../src/edge/quic/matrixai/conn.ts';
 import { Counters } from '../../../../src/edge/quic/matrixai/counters.ts';
 import { UdpSocket } from '../../../../src/edge/quic/matrixai/socket.ts';
 import { TlsContexts } from '../../../../src/edge/quic/matrixai/tls.ts';
@@ -26,15 +27,19 @@ function stand() {
     } as unknown as Socket,
     0,
   );
-  const port = { find: () => null, live: 0, handshaking: 0, accept: (a: Accepted) => accepted.push(a) > 0 };
+  const delivered: Buffer[] = [];
+  const begun = new Map<string, Conn>();
+  const begin = (key: string): unknown => begun.set(key, { recv: (msg: Buffer) => delivered.push(msg) } as unknown as Conn);
+  const find = (key: string): Conn | null => begun.get(key) ?? null;
+  const port = { find, live: 0, handshaking: 0, accept: (a: Accepted) => accepted.push(a) > 0 };
   const tls = new TlsContexts(o.tls, { limits: o.limits, congestion: 'cubic' }, null);
   const codec = new CidCodec(o.cid.key, 1, 1);
   const admission = new Admission({ limits: o.limits, mode: 'off', tokenKeys: o.tokenKeys, tls, clock, codec, counters }, port);
-  const offer = (msg: Buffer, key: string): void => admission.push({ socket, msg, from, key });
-  return { admission, counters, accepted, sent, clock, offer };
+  const offer = (msg: Buffer, key: string): void => admission.push({ socket, msg, from, key, at: clock.now() });
+  return { admission, counters, accepted, sent, clock, offer, begin, delivered };
 }
 
-test('U9: the queue takes 512, its oldest fall out, and a turn takes 32', () => {
+test('U9: the queue takes 512, its oldest fall out and are refused, and a turn takes 32', () => {
   const s = stand();
   const packets = Array.from({ length: 600 }, (_, i) => {
     const dcid = Buffer.alloc(8);
@@ -51,7 +56,30 @@ test('U9: the queue takes 512, its oldest fall out, and a turn takes 32', () => 
   // The rate of handshakes from one prefix bounds the rest.
   expect(turns).toBe(15);
   expect(s.accepted.length + s.counters.dropped.handshake_rate).toBe(512);
-  expect(s.sent).toEqual([]);
+  expect(s.sent.length).toBe(88);
+  expect([s.counters.handshakes.refused_limit, s.counters.answered.refused]).toEqual([88, 88]);
+  for (const n of s.sent) expect(n).toBeLessThan(100);
+});
+
+test('U9: a turn that is behind takes four, and those who have waited for too long are refused, unless their connection has begun', () => {
+  const s = stand();
+  const newcomer = (key: string): void => s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), key);
+  for (let i = 0; i < 10; i++) newcomer(`${i}`);
+  expect([s.admission.run(true), s.accepted.length]).toEqual([true, 4]);
+  s.clock.advance(PATIENCE_MS - 1);
+  newcomer('late');
+  s.begin('5');
+  expect([s.admission.run(true), s.accepted.length]).toEqual([true, 7]);
+  s.clock.advance(1);
+  s.begin('8');
+  expect([s.admission.run(), s.accepted.map((a) => a.arrival.key)]).toEqual([false, ['0', '1', '2', '3', '4', '6', '7', 'late']]);
+  expect([s.counters.dropped.batch, s.counters.answered.refused, s.sent.length, s.delivered.length]).toEqual([1, 1, 1, 2]);
+});
+
+test('U9: of those who are turned away so many a second are told', () => {
+  const s = stand();
+  for (let i = 0; i < 2000; i++) s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), `${i}`);
+  expect([s.counters.dropped.batch, s.counters.answered.refused]).toEqual([1488, 1250]);
 });
 
 test('unfinished hellos are at most 1024; the oldest give way', () => {

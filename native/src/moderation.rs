@@ -16,15 +16,17 @@ const PERIOD: Duration = Duration::from_micros(300);
 const LEAST: Duration = Duration::from_micros(20);
 /// What is judged at once.
 const WINDOW: Duration = Duration::from_millis(5);
-/// Requests per second: with fewer than one per rest there is nothing to gather.
-const RATE: f64 = 10_000.0;
+/// Requests per second: with fewer than three per rest it costs what it brings.
+const RATE: f64 = 30_000.0;
+/// It goes on down to this: what comes in bursts has windows with few.
+const LEAST_RATE: f64 = RATE / 2.0;
 /// Windows with rests between two trials: few at first, more with each trial that is passed.
 const FIRST: u32 = 4;
 const MOST: u32 = 64;
 /// Windows of a trial.
-const TRIAL: u32 = 2;
+const TRIAL: u32 = 3;
 /// So many times the requests without rests are more than chance, when they are seen so often in a row.
-const GAIN: f64 = 1.125;
+const GAIN: f64 = 1.1;
 const STRIKES: u32 = 3;
 /// How long it is left when few requests came, and when they came slower because of it (twice as long with each time).
 const BREAK: Duration = Duration::from_millis(20);
@@ -45,8 +47,8 @@ impl Tally {
     }
 
     /// Two of three turns bring a request: a client alone that asks one by one has a turn for each request and another one for its answer.
-    fn worth_it(&self) -> bool {
-        self.requests * 3 >= self.turns * 2 && self.rate() >= RATE
+    fn worth_it(&self, rate: f64) -> bool {
+        self.requests * 3 >= self.turns * 2 && self.rate() >= rate
     }
 
     fn add(&mut self, other: &Tally) {
@@ -123,20 +125,20 @@ impl Moderation {
 
     fn judge(&mut self, window: &Tally, now: Instant) -> State {
         match self.state {
-            State::Off { until } if now >= until && window.worth_it() => self.on(),
+            State::Off { until } if now >= until && window.worth_it(RATE) => self.on(),
             State::Off { .. } => self.state,
-            State::On { .. } if !window.worth_it() => State::Off { until: now + BREAK },
             State::On { left, mut sum } => {
                 sum.add(window);
-                match left {
-                    1 => State::Trial { left: TRIAL, sum: Tally::default(), rested: sum.rate() },
-                    _ => State::On { left: left - 1, sum },
+                // Too few may be what the rests have made of many.
+                if left == 1 || !window.worth_it(LEAST_RATE) {
+                    return State::Trial { left: TRIAL, sum: Tally::default(), rested: sum.rate() };
                 }
+                State::On { left: left - 1, sum }
             }
             State::Trial { left, mut sum, rested } => {
                 sum.add(window);
                 match left {
-                    1 if sum.rate() < RATE => State::Off { until: now + BREAK },
+                    1 if sum.rate() < LEAST_RATE => State::Off { until: now + BREAK },
                     1 => self.verdict(sum.rate() > rested * GAIN, now),
                     _ => State::Trial { left: left - 1, sum, rested },
                 }
@@ -260,18 +262,18 @@ mod tests {
     #[test]
     fn few_requests_do_not_wait() {
         let mut b = Bench::new();
-        for per_second in [100.0, 4_000.0, 9_000.0] {
-            assert_eq!(b.open(Duration::from_secs(1), per_second, us(20)).rests, 0, "{per_second}");
+        for per_second in [100.0, 4_000.0, 27_000.0] {
+            assert_eq!(b.open(Duration::from_secs(1), per_second, us(10)).rests, 0, "{per_second}");
         }
     }
 
     #[test]
     fn one_at_a_time_does_not_wait() {
-        // 15,000 per second, a turn for each and another one for its answer.
+        // 40,000 per second, a turn for each and another one for its answer.
         let mut turn = 0u32;
         let seen = Bench::new().run(Duration::from_secs(1), |_| {
             turn += 1;
-            (us(33), turn % 2)
+            (us(12), turn % 2)
         });
         assert_eq!(seen.rests, 0);
     }
@@ -313,6 +315,15 @@ mod tests {
     fn clients_that_wait_for_answers_are_not_slowed_down() {
         let mut b = Bench::new();
         let seen = b.closed(Duration::from_secs(60), 6, us(20));
+        assert!(seen.rests > 0);
+        assert!(seen.resting < Duration::from_millis(600), "{:?}", seen.resting);
+    }
+
+    #[test]
+    fn requests_that_are_few_only_because_of_it_are_seen_too() {
+        let mut b = Bench::new();
+        // 32,000 per second, and 7,000 with rests.
+        let seen = b.run(Duration::from_secs(60), |rest| (if rest.is_zero() { us(31) } else { us(40) }, 1));
         assert!(seen.rests > 0);
         assert!(seen.resting < Duration::from_millis(600), "{:?}", seen.resting);
     }

@@ -121,7 +121,7 @@ describe('a file that changes again and again', () => {
           before = now;
         }
       }),
-      { numRuns: 80 },
+      { numRuns: 50 },
     );
     expect(kept).toBeGreaterThan(50);
   }, 120_000);

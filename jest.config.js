@@ -9,6 +9,6 @@ export default {
   testMatch: ['**/*.test.ts'],
   testPathIgnorePatterns: process.env['SPOOKY_SUITE'] ? [] : ['/test/e2e/', '/test/fuzz/', '/test/bench/', '/test/cluster/'],
   // So that what hangs ends, and no assertion: machines that build are slow, and have other things to do.
-  testTimeout: 60000,
+  testTimeout: 120000,
   maxWorkers: 2,
 };

@@ -25,9 +25,6 @@ pub struct Raw {
     pub held: Vec<Vec<u8>>,
     /// Every so many-th datagram that comes is lost.
     pub loses: Option<usize>,
-    /// Longer datagrams than this are lost on their way, and counted.
-    pub carries: usize,
-    pub too_long: usize,
     /// What came on each stream, and whether it has ended.
     pub streams: BTreeMap<u64, (Vec<u8>, bool)>,
     server: SocketAddr,
@@ -70,8 +67,6 @@ impl Raw {
             hold: false,
             held: Vec::new(),
             loses: None,
-            carries: usize::MAX,
-            too_long: 0,
             streams: BTreeMap::new(),
             server,
             body: Vec::new(),
@@ -109,10 +104,6 @@ impl Raw {
         let mut bytes = [0; 65_536];
         for i in 0..self.sockets.len() {
             while let Ok((n, from)) = self.sockets[i].recv_from(&mut bytes) {
-                if n > self.carries {
-                    self.too_long += 1;
-                    continue;
-                }
                 let t = &mut self.traffic[i];
                 t.received += n;
                 t.largest = t.largest.max(n);

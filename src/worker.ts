@@ -232,6 +232,8 @@ const receive = (message: ToWorker): void => {
     case 'shares':
       return send({ type: 'shared', id: message.id, uses: edge?.share(message.shares) ?? [] });
     case 'succeed':
+      // At once, and again for what a load under way brings: a drain that follows must not refuse whom others take.
+      edge?.succeed(message.workers);
       return inOrder(() => edge?.succeed(message.workers));
     case 'level':
       threshold = parseLevel(message.logLevel) ?? threshold;

@@ -17,7 +17,7 @@ import { shortfalls, type Story } from './verdict.ts';
 /** Less of a core where the generator has less to itself. */
 const ALLOWANCE = { cores: Number(process.env['CORES'] ?? 0.2), bytes: 512 << 20, weight: 100 };
 /** Generator and backend; and who asks for health. */
-const [GENERATOR, PROBER] = [{ weight: 8 }, { weight: 100 }];
+const [GENERATOR, PROBER] = [{ weight: 24 }, { weight: 100 }];
 const TIMES = 3;
 const EXIT_IMPOSSIBLE = 3;
 const [SLOW_MS, SLOW_STREAMS] = [100, 8];
@@ -68,9 +68,13 @@ function loadOf(kind: Kind, s: Setting, caged: Caged): Load {
     capacity: async () => {
       let most = 0;
       for (let rate = 80; rate < 5000; rate *= 1.5) {
-        const before = await delivered(caged);
-        await newcomers(s, port, path, rate, 4);
-        const good = ((await delivered(caged)) - before) / 4;
+        const load = newcomers(s, port, path, rate, 6);
+        await wait(2000);
+        // While they come: those who are answered when no others come any more are none that it can do a second.
+        const [before, from] = [await delivered(caged), Date.now()];
+        await wait(4000);
+        const good = ((await delivered(caged)) - before) / ((Date.now() - from) / 1000);
+        await load;
         most = Math.max(most, good);
         say(`    ${rate.toFixed(0)} newcomers/s: ${good.toFixed(0)} answered`);
         if (good < 0.7 * rate) break;

@@ -100,7 +100,9 @@ const limits = object('What one client, and all of them together, may use.', {
     min: 1,
     max: MANY,
   }).optional(),
-  connectionsPerAddress: integer('Connections of one client address. Each worker counts its part of them.', { min: 1, max: MANY }).default(1000),
+  connectionsPerAddress: integer('Connections of one client address. Each worker counts its part of them.', { min: 1, max: MANY }).default(
+    1000,
+  ),
   handshakesPerSecond: integer('New connections per second. Each worker has its part of them.', { min: 1, max: MANY }).default(2000),
   headerBytes: size("A request's fields, decoded, as RFC 9114 section 4.2.2 counts; beyond: 431.", { min: 1024, max: 1024 ** 2 }).default(
     '64Ki',

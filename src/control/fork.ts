@@ -10,7 +10,7 @@ import type { Spawn } from './life.ts';
 const MAX_LINE = 2000;
 /**
  * Workers may use up what a control group has of the CPU: whoever answers probes goes first. It takes nothing from them, since the one
- * process that goes before them has little to do.
+ * process that goes before them has little to do. Without a quota nothing stands still, and they would wait behind whatever else runs there.
  */
 const NICENESS = 5;
 /** How long the last lines of a process that has ended are waited for. */
@@ -37,9 +37,9 @@ function beNice(pid: number | undefined): void {
   }
 }
 
-/** `script` is worker.js, or worker.ts where Node strips the types. */
+/** `script` is worker.js, or worker.ts where Node strips the types. `quota`: the control group has no more than a part of the CPUs. */
 export const forkWorkers =
-  (script: URL): Spawn =>
+  (script: URL, quota: boolean): Spawn =>
   (_number, events) => {
     const child = fork(fileURLToPath(script), [], {
       serialization: 'advanced',
@@ -48,7 +48,7 @@ export const forkWorkers =
     });
     relay(child.stdout, events.onOutput);
     relay(child.stderr, events.onOutput);
-    beNice(child.pid);
+    if (quota) beNice(child.pid);
     let ended = false;
     const end = (code: number | null, signal: string | null): void => {
       if (ended) return;

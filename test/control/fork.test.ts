@@ -9,7 +9,7 @@ const SCRIPT = `
   import { openSync } from 'node:fs';
   import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
   process.on('uncaughtException', (e) => console.log('uncaught ' + e.message));
-  const spawn = forkWorkers(new URL('file:///nowhere.js'));
+  const spawn = forkWorkers(new URL('file:///nowhere.js'), false);
   try {
     for (;;) openSync('/dev/null');
   } catch {}
@@ -25,11 +25,11 @@ test('a process that cannot be started has ended', async () => {
 });
 
 /** A process that asks its worker how nice it is. */
-const NICE = (worker: string): string => `
+const NICE = (worker: string, quota: boolean): string => `
   import { getPriority } from 'node:os';
   import { pathToFileURL } from 'node:url';
   import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
-  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}));
+  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}), ${quota});
   const worker = spawn(0, { onMessage() {}, onOutput: (line) => console.log(Number(line) - getPriority()), onExit() {} });
   worker.send({ type: 'exit' });
 `;
@@ -41,13 +41,16 @@ const WORKER = `
   });
 `;
 
-test('workers are nicer than the process that answers probes', async () => {
+test.each([
+  [true, '5'],
+  [false, '0'],
+])('with a quota (%p) of the CPU workers are nicer than the process that answers probes', async (quota, nicer) => {
   const dir = mkdtempSync(join(tmpdir(), 'spooky-nice-'));
   try {
     writeFileSync(join(dir, 'worker.mjs'), WORKER);
-    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', NICE(join(dir, 'worker.mjs'))]);
+    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', NICE(join(dir, 'worker.mjs'), quota)]);
     await child.exited;
-    expect(child.stdout).toEqual(['5']);
+    expect(child.stdout).toEqual([nicer]);
   } finally {
     rmSync(dir, { recursive: true });
   }

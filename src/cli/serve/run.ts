@@ -79,6 +79,7 @@ class Run {
   private readonly cells: Cells;
   private readonly families = new Families();
   private readonly feed: Feed;
+  private readonly machine = machineOf();
   private readonly workers: WorkerCount;
   private readonly memory: WorkerMemory;
   private readonly servers: Servers;
@@ -97,9 +98,8 @@ class Run {
     this.log = logs.log;
     this.cells = cells;
     this.refusal = new Refusal(logs, o.io);
-    const machine = machineOf();
-    this.workers = o.mode.serves ? workerCount(settings.workers, machine) : NO_WORKERS;
-    this.memory = workerMemory(settings.workerMemory, this.workers.count, machine);
+    this.workers = o.mode.serves ? workerCount(settings.workers, this.machine) : NO_WORKERS;
+    this.memory = workerMemory(settings.workerMemory, this.workers.count, this.machine);
     this.servers = new Servers({ settings, token: () => this.token, defect: (where, e) => this.defect(where, e) });
     this.succession =
       settings.takeover === null
@@ -277,7 +277,7 @@ class Run {
       maxConnections: settings.maxConnections,
       deny,
       metricsDetail: settings.metricsDetail,
-      spawn: forkWorkers(new URL(script, import.meta.url)),
+      spawn: forkWorkers(new URL(script, import.meta.url), this.machine.quota !== null),
       compile: (set) => this.feed.compile(set),
       resolve: systemResolve(),
       services: this.feed.endpoints,

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { H3 } from '../src/edge/http/h3/codes.ts';
 import { ENGINE } from './kit/engine.ts';
 import { Cut, H3Client, type ClientExchange } from './kit/h3client.ts';
 import { Child, eventually, freeTcpPort, freeUdpPort, parseLine } from './kit/process.ts';
@@ -123,9 +124,10 @@ class Load {
     }
   }
 
-  /** What the server says it has not looked at may be sent again (RFC 9114 s5.2). */
+  /** What the server says it has not looked at may be sent again (RFC 9114 s4.1.1, s5.2); of GOAWAY and reset either may come first. */
   private excused(e: unknown): { status: number; body: Buffer } {
-    if (e instanceof Cut && e.by === 'goaway') return { status: 0, body: Buffer.alloc(0) };
+    if (e instanceof Cut && (e.by === 'goaway' || (e.by === 'reset' && e.code === H3.H3_REQUEST_REJECTED)))
+      return { status: 0, body: Buffer.alloc(0) };
     throw e;
   }
 }

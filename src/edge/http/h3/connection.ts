@@ -39,7 +39,10 @@ const MAX_WARNING_MS = 3000;
 /** How long the last answer's bytes may take to get through before the connection is looked at again; engines cache their counters for a second. */
 const LINGER_MS = 1100;
 const MAX_LINGERS = 30;
-/** What the second GOAWAY gets when nothing else is on its way: a close overtakes what has not left. */
+/**
+ * What the second GOAWAY gets when nothing else is on its way: a close overtakes what has not left, and a request that lies unread, also the first one,
+ * may be sent again only by whom that GOAWAY has told so.
+ */
 const LEAVE_MS = 100;
 /** How often in its time a stalled answer is looked for, and at least; the time may have become shorter since. */
 const STALL_LOOKS = 4;
@@ -288,8 +291,8 @@ export class Connection implements ServerConnection, TimerOwner {
   /** The last answer may still be on its way: closing would cut it off, so its bytes get time as long as they move. */
   private closeWhenDone(leastMs = 0): void {
     if (this.phase !== REFUSING || this.streams.size > 0 || this.isClosed) return;
-    const lingers = this.shared.now() - this.idleSince < LINGER_MS;
-    if (this.budget.requests === 0 || (!lingers && leastMs === 0)) return this.close(H3.H3_NO_ERROR, '');
+    const lingers = this.budget.requests > 0 && this.shared.now() - this.idleSince < LINGER_MS;
+    if (!lingers && leastMs === 0) return this.close(H3.H3_NO_ERROR, '');
     this.lingers = lingers ? 0 : MAX_LINGERS;
     this.lingerSent = this.quic.stats().sent;
     this.shared.wheel.arm(this.drainTimer, lingers ? LINGER_MS : leastMs);

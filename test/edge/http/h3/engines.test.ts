@@ -325,6 +325,14 @@ const suite = (name: string, make: () => QuicEngine): void =>
       expect(client.goaways).toEqual([Number.MAX_SAFE_INTEGER, exchange.id + 4]);
       expect(client.request('/').isOver).toBe(true);
     });
+
+    test('drain: who has not asked for anything yet hears both GOAWAYs, and so that what is on its way may be sent again', async () => {
+      const client = await connect();
+      server.drain();
+      const why = await client.closed;
+      expect([why.app, why.code]).toEqual([true, H3.H3_NO_ERROR]);
+      expect(client.goaways).toEqual([Number.MAX_SAFE_INTEGER, 0]);
+    });
   });
 
 suite('memory', () => new MemoryEngine());

@@ -177,7 +177,7 @@ describe('drain', () => {
     world.server.drain();
     world.clock.advance(2950);
     expect(c.closed).toBe(null);
-    world.clock.advance(100);
+    world.clock.advance(200);
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
@@ -238,13 +238,17 @@ describe('drain', () => {
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
-  test('a connection that never had a request closes with the second GOAWAY', () => {
+  test('a connection that never had a request closes when the second GOAWAY has left; its first one, late, is refused', () => {
     const world = new World();
-    const c = world.connect();
+    const [c, late] = [world.connect(), world.connect()];
     world.server.drain();
     world.clock.advance(1050);
     expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x00));
-    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+    expect(c.closed).toBe(null);
+    late.feed(0, request(), true);
+    expect([late.resets, world.requests]).toEqual([[[0, H3.H3_REQUEST_REJECTED]], []]);
+    world.clock.advance(150);
+    expect([c.closed?.code, late.closed?.code]).toEqual([H3.H3_NO_ERROR, H3.H3_NO_ERROR]);
   });
 
   test('a connection whose handshake ends after the drain began is told as well', () => {
@@ -253,6 +257,7 @@ describe('drain', () => {
     const c = world.connect();
     world.clock.advance(1050);
     expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x00));
+    world.clock.advance(150);
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 

@@ -130,7 +130,8 @@ export class Shares {
   /** A worker is up: what comes first to it are its shares. */
   joined(worker: number): void {
     this.members.set(worker, { leaving: false, unanswered: new Set() });
-    this.round();
+    // One that was alone may never have been asked what it uses: it is lowered when that is known.
+    this.round(this.members.size !== 2);
   }
 
   /** It drains: what it has not in use is for others. */
@@ -226,7 +227,7 @@ export class Shares {
 
   /** Nobody is asked again who has not answered, nor one that has all of the limit for itself. */
   private mayAsk(worker: number, socket: Socket): boolean {
-    if (this.members.size === 1 && socket.grant(worker).told === socket.total) return false;
+    if (this.members.size === 1 && socket.total > 0 && socket.grant(worker).told === socket.total) return false;
     return this.members.get(worker)?.unanswered.size === 0;
   }
 

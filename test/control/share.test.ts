@@ -353,6 +353,34 @@ describe('shares', () => {
     expect(node.told(socket)).toEqual([5, 5]);
   });
 
+  test('one that was alone is asked what it has before anything is taken from it: it never refuses whom it has room for', () => {
+    const { node, socket, workers } = begin(1, 10);
+    const [first] = workers as [Worker];
+    for (let i = 0; i < 8; i++) first.open(socket);
+    node.join();
+    for (let i = 0; i < 20; i++) {
+      node.flow();
+      expect(first.shares.get(socket)).toBeGreaterThan(8);
+    }
+    expect(node.told(socket)).toEqual([9, 1]);
+  });
+
+  test('one worker is asked of a socket that is gone until nobody is there', () => {
+    const { node, socket, workers } = begin(1, 10);
+    workers[0]?.open(socket);
+    node.shares.settle([]);
+    node.quiet();
+    expect(node.told(socket)).toEqual([0]);
+    workers[0]?.close(socket);
+    node.round();
+    node.round();
+    const { sent } = node;
+    node.round();
+    expect([node.sent, node.told(socket)]).toEqual([sent, [0]]);
+    node.join();
+    expect(node.workers.get(1)?.inbox).toEqual([]);
+  });
+
   test('a lower limit holds before the load, a higher one when it serves; a state that failed changes nothing', () => {
     const { node, socket, workers } = begin(2, 10);
     node.shares.expect([part(6)]);

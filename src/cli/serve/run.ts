@@ -220,6 +220,8 @@ class Run {
 
   private async takeAddresses(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
     const free = await succession.takeAddresses();
+    // Told to end meanwhile: the one before takes again what it has released.
+    if (succession.isOver) return EXIT.ok;
     if (!free.ok) return this.refusal.because(EXIT.invalid, free.error);
     const fault = (fromAnother ? await this.servers.start(service) : null) ?? (await succession.claim());
     if (fault !== null) return this.refusal.because(EXIT.bind, fault);

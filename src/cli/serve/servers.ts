@@ -30,7 +30,7 @@ export class Servers {
     this.o = o;
   }
 
-  /** What is wrong, or null. */
+  /** Those that do not listen yet. What is wrong, or null. */
   async start(service: Service): Promise<string | null> {
     const { settings } = this.o;
     const probes = probeRoutes(service, service.families, () => this.processMetrics.read());
@@ -55,7 +55,7 @@ export class Servers {
     routes: ReadonlyMap<string, Route>,
     maxConnections: number,
   ): Promise<string | null> {
-    if (address === null) return null;
+    if (address === null || this.bound[name] !== null) return null;
     const admin = name === 'admin';
     try {
       const server = await startServer({

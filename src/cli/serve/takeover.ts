@@ -162,6 +162,10 @@ export class Succession implements TakeoverHost {
     this.over = true;
   }
 
+  get isOver(): boolean {
+    return this.over;
+  }
+
   /**
    * This process will not serve after all, though its workers have sockets already: who came to them is not cut but sent away, and whoever comes
    * now goes to the one that goes on.
@@ -205,9 +209,8 @@ export class Succession implements TakeoverHost {
     await this.o.servers.close();
   }
 
-  async resume(): Promise<void> {
-    const fault = this.service === null ? null : await this.o.servers.start(this.service);
-    if (fault !== null) this.o.log.error('not bound again after a take-over that failed', { why: fault });
+  resume(): Promise<string | null> {
+    return this.service === null ? Promise.resolve(null) : this.o.servers.start(this.service);
   }
 
   handedOver(_pid: number, numbers: readonly number[]): void {

@@ -3,7 +3,7 @@ import { lstatSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
-import { Lines, type Silence } from './lines.ts';
+import { Lines, unreadFirst, type Silence } from './lines.ts';
 import { fromOld, PROTOCOL, type FromOld, type Offer } from './messages.ts';
 
 const CONNECT_MS = 5000;
@@ -60,8 +60,8 @@ export class Takeover {
    * that we must not. For as long as it takes: one that is silent has not decided.
    */
   async ready(): Promise<Result<null, string>> {
-    // After a long standstill its refusal lies unread, and would be lost if writing to one that has hung up failed first.
-    await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
+    // Its refusal would be lost if writing to one that has hung up failed first.
+    await unreadFirst();
     this.lines.send({ type: 'ready' });
     const said = await this.lines.next(null);
     if (said === 'closed' || (typeof said !== 'string' && said.type === 'handed')) return ok(null);

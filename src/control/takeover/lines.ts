@@ -6,6 +6,9 @@ import { encode, MAX_LINE, type FromNew, type FromOld } from './messages.ts';
 /** `closed`: the other one is gone; `broken`: it said what nobody understands; `late`: it said nothing. Nothing more is heard then, but can be said. */
 export type Silence = 'closed' | 'broken' | 'late';
 
+/** What has come by now is heard first: after a long standstill it lies unread, and timers are due before it is read. */
+export const unreadFirst = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
 /** How many messages may lie unread. */
 const MAX_WAITING = 16;
 
@@ -29,6 +32,7 @@ export class Lines<Said extends FromNew | FromOld> {
     socket.on('data', (text: string) => this.receive(text));
     // `close` follows.
     socket.on('error', () => {});
+    socket.on('end', () => this.end('closed'));
     this.closed = new Promise((resolve) => {
       socket.on('close', () => {
         this.end('closed');
@@ -69,12 +73,13 @@ export class Lines<Said extends FromNew | FromOld> {
 
   private news(ms: number | null): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = ms === null ? () => {} : this.clock.after(ms, () => this.wake?.());
-      this.wake = () => {
+      const done = (): void => {
         cancel();
-        this.wake = null;
+        if (this.wake === done) this.wake = null;
         resolve();
       };
+      const cancel = ms === null ? () => {} : this.clock.after(ms, () => void unreadFirst().then(done));
+      this.wake = done;
     });
   }
 

@@ -3,7 +3,7 @@ import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { Lines, type Silence } from './lines.ts';
+import { Lines, unreadFirst, type Silence } from './lines.ts';
 import { fromNew, PROTOCOL, type FromNew, type Offer, type Take } from './messages.ts';
 
 /** For the first word. */
@@ -15,6 +15,8 @@ const SERVING_MS = 120_000;
 /** For binding three addresses. */
 const READY_MS = 15_000;
 const MAX_CONNECTIONS = 16;
+/** While the one that has failed still has what was released for it. */
+const RESUME_MS = 1000;
 
 export interface TakeoverHost {
   /** It serves: until then whoever takes over waits. */
@@ -23,8 +25,8 @@ export interface TakeoverHost {
   offer(): Omit<Offer, 'type'> | null;
   /** Gives up the addresses that only one process can have. */
   release(): Promise<void>;
-  /** Takes them again. */
-  resume(): Promise<void>;
+  /** Takes those again that it does not have. What is wrong, or null. */
+  resume(): Promise<string | null>;
   /** It serves, for good; its workers have these numbers. */
   handedOver(pid: number, numbers: readonly number[]): void;
   /** Another one has taken over from it. */
@@ -50,6 +52,7 @@ export class TakeoverServer {
   /** The process that is about to take over. */
   private taker: Take | null = null;
   private readonly open = new Set<Lines<FromNew>>();
+  private closed = false;
 
   constructor(o: TakeoverServerOptions) {
     this.o = o;
@@ -81,6 +84,7 @@ export class TakeoverServer {
   }
 
   close(): void {
+    this.closed = true;
     this.stopListening();
     for (const lines of this.open) lines.close();
   }
@@ -145,6 +149,7 @@ export class TakeoverServer {
     lines.send({ type: 'released' });
     const ready = await lines.next(READY_MS);
     // Whoever has ended since serves nobody.
+    await unreadFirst();
     const wrong = lines.isOver && typeof ready !== 'string' ? 'closed' : ready;
     if (typeof wrong === 'string' || wrong.type !== 'ready') {
       this.failed(lines, pid, wrong);
@@ -174,10 +179,24 @@ export class TakeoverServer {
     this.o.log.warn('take-over failed: this process goes on', { by: pid, why });
   }
 
+  /** It may take the other one a while to hear that it is to leave what it has bound. */
   private async resume(): Promise<void> {
-    const { host, log, path } = this.o;
-    await host.resume();
-    await this.listen().catch((error: unknown) => log.error('--takeover: nobody can take over any more', { path, error }));
+    const { host, log, clock } = this.o;
+    for (let said = false; !this.closed; said = true) {
+      const why = (await host.resume()) ?? (await this.listenAgain());
+      if (why === null) return;
+      if (!said) log.error('not bound again after a take-over that failed: tried again until it is', { why });
+      await new Promise<void>((resolve) => clock.after(RESUME_MS, resolve));
+    }
+  }
+
+  private async listenAgain(): Promise<string | null> {
+    try {
+      if (!this.closed) await this.listen();
+      return null;
+    } catch (e) {
+      return `--takeover: ${this.o.path}: ${e instanceof Error ? e.message : String(e)}`;
+    }
   }
 }
 

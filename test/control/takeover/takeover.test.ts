@@ -40,6 +40,8 @@ class Host implements TakeoverHost {
   readonly said: string[] = [];
   established = Promise.resolve();
   ending = false;
+  /** Why what was released cannot be had again. */
+  taken: string | null = null;
 
   offer(): Omit<Offer, 'type'> | null {
     const { type: _, ...offer } = OFFER;
@@ -51,9 +53,9 @@ class Host implements TakeoverHost {
     return Promise.resolve();
   }
 
-  resume(): Promise<void> {
+  resume(): Promise<string | null> {
     this.said.push('resume');
-    return Promise.resolve();
+    return Promise.resolve(this.taken);
   }
 
   handedOver(pid: number, numbers: readonly number[]): void {
@@ -371,6 +373,63 @@ describe('the new one fails: the old one goes on, and another one may try', () =
     release();
     await until(() => host.said.length === 1);
     expect(host.said).toEqual(['resume']);
+  });
+
+  /** Up to where it is to bind what the old one has released. */
+  const released = (): Promise<Socket> =>
+    new Promise((resolve) => {
+      let got = '';
+      const socket = connect(path, () => socket.write(encode({ type: 'take', protocol: 1, ...WHO })));
+      socket.on('error', () => {});
+      socket.on('data', (chunk) => {
+        got += chunk.toString();
+        if (got.includes('"offer"') && !got.includes('"released"')) socket.write(encode({ type: 'serving', numbers: [1] }));
+        if (got.includes('"released"')) resolve(socket);
+      });
+    });
+
+  test('it says that it is ready, and ends, while the old one stands still', async () => {
+    const { host } = await serve();
+    const socket = await released();
+    socket.write(encode({ type: 'ready' }));
+    socket.destroy();
+    await until(() => host.said.length === 2);
+    expect(host.said).toEqual(['release', 'resume']);
+  });
+
+  test('the old one stands still for longer than it waits: what it was told meanwhile counts', async () => {
+    const { host, clock } = await serve();
+    const socket = await released();
+    socket.write(encode({ type: 'ready' }));
+    clock.advance(60_000);
+    await until(() => host.said.length === 2);
+    expect(host.said).toEqual(['release', 'handed over to 99: 1']);
+    socket.destroy();
+  });
+
+  test('what it still has when it was given up is taken again as soon as that is free', async () => {
+    const { host, clock, logged } = await serve();
+    host.taken = 'the address is in use';
+    await released();
+    const its = createServer();
+    await new Promise<void>((done) => its.listen(path, done));
+    await until(() => {
+      clock.advance(500);
+      return host.said.length > 4;
+    });
+    host.taken = null;
+    const { length } = host.said;
+    await until(() => {
+      clock.advance(500);
+      return host.said.length > length + 2;
+    });
+    expect(logged.filter((line) => line.includes('not bound again'))).toEqual([expect.stringContaining('the address is in use')]);
+    await new Promise((done) => its.close(done));
+    await until(() => {
+      clock.advance(500);
+      return existsSync(path);
+    });
+    expect((await ask()).offer.pid).toBe(77);
   });
 
   test('it says things out of turn', async () => {

@@ -6,13 +6,17 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-const QUEUE: usize = 512;
+/// More than a core begins in `PATIENCE`: a ClientHello with a post-quantum key share takes two.
+const QUEUE: usize = 2048;
 const QUEUE_BYTES: usize = QUEUE * 1500;
 /// What arrives in one turn may be over it until the next one turns it away; nothing is said to what is over that.
 const SPARE: usize = 2;
 /// A quarter of the time after which a client that hears nothing asks again (RFC 9002 s6.2.2: an initial RTT of 333 ms). Longer than a
 /// process stands still that has used up its share of a core (100 ms at most where periods are the usual ones).
 const PATIENCE: Duration = Duration::from_millis(250);
+/// It is asked for when somebody has waited at all times for so long: there is more to do than is done. Those who come all at once to a
+/// worker that has time for them are served within it, before they ask again.
+const LASTING: Duration = Duration::from_secs(1);
 
 pub struct Arrival {
     pub datagram: Vec<u8>,
@@ -26,6 +30,8 @@ pub struct Arrival {
 pub struct Waiting {
     queue: VecDeque<Arrival>,
     bytes: usize,
+    /// When it was empty last.
+    since: Option<Instant>,
 }
 
 impl Waiting {
@@ -35,6 +41,7 @@ impl Waiting {
 
     pub fn push(&mut self, a: Arrival, counters: &mut Counters) {
         self.bytes += a.datagram.len();
+        self.since.get_or_insert(a.at);
         self.queue.push_back(a);
         while self.exceeds(SPARE) {
             if self.pop().is_some() {
@@ -49,12 +56,17 @@ impl Waiting {
 
     /// The next one is to be turned away.
     pub fn is_late(&self, now: Instant) -> bool {
-        self.exceeds(1) || self.queue.front().is_some_and(|a| now.saturating_duration_since(a.at) >= PATIENCE)
+        let over = |since: Instant, time: Duration| now.saturating_duration_since(since) >= time;
+        let lasts = self.since.is_some_and(|at| over(at, LASTING));
+        self.exceeds(1) || (lasts && self.queue.front().is_some_and(|a| over(a.at, PATIENCE)))
     }
 
     pub fn pop(&mut self) -> Option<Arrival> {
         let a = self.queue.pop_front()?;
         self.bytes -= a.datagram.len();
+        if self.queue.is_empty() {
+            self.since = None;
+        }
         Some(a)
     }
 
@@ -79,7 +91,7 @@ mod tests {
         }
         assert_eq!((w.len(), c.dropped.batch), (2 * QUEUE, 10));
         assert_eq!(w.pop().unwrap().datagram, 10_u32.to_be_bytes());
-        for _ in 0..40 {
+        for _ in 0..160 {
             w.push(arrival(&[0; 65_000], at), &mut c);
         }
         assert!(w.bytes <= 2 * QUEUE_BYTES && w.len() == 2 * QUEUE_BYTES / 65_000);
@@ -93,15 +105,26 @@ mod tests {
     #[test]
     fn the_next_is_late_when_others_are_too_many_or_it_has_waited_for_long() {
         let (mut w, mut c, start) = (Waiting::new(), Counters::default(), Instant::now());
-        assert!(!w.is_late(start + PATIENCE));
+        let ms = Duration::from_millis;
+        assert!(!w.is_late(start + LASTING));
         w.push(arrival(b"a", start), &mut c);
-        w.push(arrival(b"b", start + Duration::from_millis(1)), &mut c);
-        assert!(!w.is_late(start + PATIENCE - Duration::from_millis(1)));
-        assert!(w.is_late(start + PATIENCE));
+        w.push(arrival(b"b", start + LASTING - PATIENCE), &mut c);
+        // A burst has its time.
+        assert!(!w.is_late(start + LASTING - ms(1)));
+        assert!(w.is_late(start + LASTING));
         w.pop();
-        assert!(!w.is_late(start + PATIENCE));
+        // Somebody has waited all the time.
+        assert!(w.is_late(start + LASTING));
+        w.push(arrival(b"c", start + LASTING), &mut c);
+        w.pop();
+        assert!(!w.is_late(start + LASTING + PATIENCE - ms(1)));
+        assert!(w.is_late(start + LASTING + PATIENCE));
+        // Once nobody did, all is as at first.
+        w.pop();
+        w.push(arrival(b"d", start + LASTING), &mut c);
+        assert!(!w.is_late(start + LASTING + PATIENCE));
         for _ in 0..QUEUE {
-            w.push(arrival(b"c", start), &mut c);
+            w.push(arrival(b"e", start), &mut c);
         }
         assert!(w.is_late(start));
         w.pop();

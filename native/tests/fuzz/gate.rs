@@ -261,6 +261,6 @@ fn gate() {
         }
         let c = &life.b.counters;
         assert_eq!(life.passed + sum(&c.dropped) - c.dropped.batch, life.judged);
-        assert!(life.waiting.len() <= 1024);
+        assert!(life.waiting.len() <= 4096);
     });
 }

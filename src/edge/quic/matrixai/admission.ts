@@ -19,10 +19,17 @@ import { openToken, sealToken, UsedTokens } from './token.ts';
 /** New handshakes begun per turn, and of one that could not read all that had come: those who are here may be behind newcomers in the socket. */
 const PER_TURN = 32;
 const PER_TURN_BEHIND = 4;
-/** What waits longer than the queue is long falls out at its old end, and is refused. */
-const QUEUE = 512;
+/** Looked at per turn: whom a Retry or a refusal answers, or a limit drops, has begun nothing, and must not keep others waiting. */
+const LOOKS = 128;
+/** More than a core begins in `PATIENCE_MS`: what is over it falls out at its old end, and is refused. */
+const QUEUE = 2048;
 /** Also what waits too long: a quarter of the time after which a client that hears nothing asks again (RFC 9002 s6.2.2). */
-export const PATIENCE_MS = 250;
+const PATIENCE_MS = 250;
+/**
+ * It is asked for when somebody has waited at all times for so long: there is more to do than is done. Those who come all at once to a worker that
+ * has time for them are served within it, before they ask again.
+ */
+export const LASTING_MS = 1000;
 const MAX_PENDING = 1024;
 const PENDING_MS = 4000;
 const PENDING_DATAGRAMS = 12;
@@ -99,6 +106,8 @@ export class Admission {
   private readonly queue: (Arrival | null)[] = Array.from({ length: QUEUE }, () => null);
   private head = 0;
   private waiting = 0;
+  /** When the queue was empty last. */
+  private since = 0;
   private readonly pending = new Map<string, PendingHello>();
   private readonly used = new UsedTokens();
   private readonly rate: TokenBucket;
@@ -166,16 +175,19 @@ export class Admission {
 
   push(a: Arrival): void {
     if (this.waiting === QUEUE) this.turnAway(this.pop());
+    if (this.waiting === 0) this.since = a.at;
     this.queue[(this.head + this.waiting) % QUEUE] = a;
     this.waiting++;
   }
 
   /** Takes from the queue; true when more waits. `behind`: this turn has not read all that had come. */
   run(behind = false): boolean {
-    const late = this.clock.now() - PATIENCE_MS;
-    while (this.waiting > 0 && (this.queue[this.head] as Arrival).at <= late) this.turnAway(this.pop());
+    const now = this.clock.now();
+    const late = now - PATIENCE_MS;
+    while (this.waiting > 0 && now - this.since >= LASTING_MS && (this.queue[this.head] as Arrival).at <= late) this.turnAway(this.pop());
     const most = behind ? PER_TURN_BEHIND : PER_TURN;
-    for (let i = 0; i < most && this.waiting > 0; i++) this.consider(this.pop());
+    let begun = 0;
+    for (let looks = 0; looks < LOOKS && begun < most && this.waiting > 0; looks++) if (this.consider(this.pop())) begun++;
     if (this.pending.size > 0) this.expire();
     return this.waiting > 0;
   }
@@ -195,32 +207,45 @@ export class Admission {
     const h = this.h;
     if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) return this.drop('malformed');
     this.pending.delete(a.key);
+    if (this.draining) return this.refuse(a, 'draining', 'refused_draining');
     this.drop('batch');
     this.counters.handshakes.refused_limit++;
     if (this.turnedAway.take(this.clock.now())) this.close(a, CONNECTION_REFUSED);
   }
 
-  private consider(a: Arrival): void {
+  /** Whether a handshake was begun. */
+  private consider(a: Arrival): boolean {
     const known = this.port.find(a.key);
     if (known !== null) {
       known.recv(a.msg);
-      return;
+      return false;
     }
     const h = this.h;
-    if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) return this.drop('malformed');
-    const waiting = this.pending.get(a.key);
-    if (waiting !== undefined) return this.feed(waiting, a);
-    if (this.draining) return this.refuse(a, 'draining', 'refused_draining');
+    if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) this.drop('malformed');
+    else if (this.pending.has(a.key)) this.feed(this.pending.get(a.key) as PendingHello, a);
+    else if (this.draining) this.refuse(a, 'draining', 'refused_draining');
+    else return this.admit(a);
+    return false;
+  }
+
+  private admit(a: Arrival): boolean {
     // Before a token is used up or a Retry is sealed: whoever hears nothing asks again, with the same token, and costs nothing until then.
-    if (!this.rate.ready(this.clock.now())) return this.drop('handshake_rate');
+    if (!this.rate.ready(this.clock.now())) {
+      this.drop('handshake_rate');
+      return false;
+    }
     const remote = addressFrom(a.from.address, a.from.port) as Address;
-    const token = h.tokenLength === 0 ? null : this.checkToken(a, remote);
-    if (token === false) return;
-    if (token === null && !this.mayBegin(a, remote)) return;
+    const token = this.h.tokenLength === 0 ? null : this.checkToken(a, remote);
+    if (token === false) return false;
+    if (token === null && !this.mayBegin(a, remote)) return false;
     const limit = this.limitOf(remote);
-    if (limit !== null) return this.refuse(a, limit, 'refused_limit');
+    if (limit !== null) {
+      this.refuse(a, limit, 'refused_limit');
+      return false;
+    }
     this.rate.take(this.clock.now());
     this.feed(new PendingHello(a.key, clientInitialKeys(this.dcid(a.msg)), this.clock.now(), token), a);
+    return true;
   }
 
   /** The client's first id when its token is good, null when it has none of ours, false when it was turned away. */

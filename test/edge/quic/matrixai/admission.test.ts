@@ -2,8 +2,9 @@ import type { RemoteInfo, Socket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import { CidCodec } from '../../../../src/edge/quic/cid.ts';
-import { Admission, PATIENCE_MS, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
+import { Admission, LASTING_MS, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
 import type { Conn } from '../../../../src/edge/quic/matrixai/conn.ts';
+import type { RetryMode } from '../../../../src/edge/quic/engine.ts';
 import { Counters } from '../../../../src/edge/quic/matrixai/counters.ts';
 import { UdpSocket } from '../../../../src/edge/quic/matrixai/socket.ts';
 import { TlsContexts } from '../../../../src/edge/quic/matrixai/tls.ts';
@@ -14,7 +15,7 @@ import { clientHello, cryptoFrame, initial } from '../wire.ts';
 const from: RemoteInfo = { address: '127.0.0.1', family: 'IPv4', port: 4000, size: 0 };
 const hello = clientHello();
 
-function stand() {
+function stand(mode: RetryMode = 'off') {
   const o = listenOptions();
   const clock = new ManualClock(1000);
   const counters = new Counters();
@@ -34,14 +35,14 @@ function stand() {
   const port = { find, live: 0, handshaking: 0, accept: (a: Accepted) => accepted.push(a) > 0 };
   const tls = new TlsContexts(o.tls, { limits: o.limits, congestion: 'cubic' }, null);
   const codec = new CidCodec(o.cid.key, 1, 1);
-  const admission = new Admission({ limits: o.limits, mode: 'off', tokenKeys: o.tokenKeys, tls, clock, codec, counters }, port);
+  const admission = new Admission({ limits: o.limits, mode, tokenKeys: o.tokenKeys, tls, clock, codec, counters }, port);
   const offer = (msg: Buffer, key: string): void => admission.push({ socket, msg, from, key, at: clock.now() });
   return { admission, counters, accepted, sent, clock, offer, begin, delivered };
 }
 
-test('U9: the queue takes 512, its oldest fall out and are refused, and a turn takes 32', () => {
+test('U9: the queue takes 2048, its oldest fall out and are refused, and a turn takes 32', () => {
   const s = stand();
-  const packets = Array.from({ length: 600 }, (_, i) => {
+  const packets = Array.from({ length: 2136 }, (_, i) => {
     const dcid = Buffer.alloc(8);
     dcid.writeUInt32BE(i);
     return initial(cryptoFrame(0, hello), { dcid });
@@ -54,8 +55,8 @@ test('U9: the queue takes 512, its oldest fall out and are refused, and a turn t
   let turns = 1;
   while (s.admission.run()) turns++;
   // The rate of handshakes from one prefix bounds the rest.
-  expect(turns).toBe(15);
-  expect(s.accepted.length + s.counters.dropped.handshake_rate).toBe(512);
+  expect(turns).toBe(21);
+  expect(s.accepted.length + s.counters.dropped.handshake_rate).toBe(2048);
   expect(s.sent.length).toBe(88);
   expect([s.counters.handshakes.refused_limit, s.counters.answered.refused]).toEqual([88, 88]);
   for (const n of s.sent) expect(n).toBeLessThan(100);
@@ -64,21 +65,27 @@ test('U9: the queue takes 512, its oldest fall out and are refused, and a turn t
 test('U9: a turn that is behind takes four, and those who have waited for too long are refused, unless their connection has begun', () => {
   const s = stand();
   const newcomer = (key: string): void => s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), key);
-  for (let i = 0; i < 10; i++) newcomer(`${i}`);
+  for (let i = 0; i < 11; i++) newcomer(`${i}`);
   expect([s.admission.run(true), s.accepted.length]).toEqual([true, 4]);
-  s.clock.advance(PATIENCE_MS - 1);
+  s.clock.advance(LASTING_MS - 1);
   newcomer('late');
   s.begin('5');
-  expect([s.admission.run(true), s.accepted.length]).toEqual([true, 7]);
+  expect([s.admission.run(true), s.accepted.length]).toEqual([true, 8]);
   s.clock.advance(1);
-  s.begin('8');
-  expect([s.admission.run(), s.accepted.map((a) => a.arrival.key)]).toEqual([false, ['0', '1', '2', '3', '4', '6', '7', 'late']]);
+  s.begin('9');
+  expect([s.admission.run(), s.accepted.map((a) => a.arrival.key)]).toEqual([false, ['0', '1', '2', '3', '4', '6', '7', '8', 'late']]);
   expect([s.counters.dropped.batch, s.counters.answered.refused, s.sent.length, s.delivered.length]).toEqual([1, 1, 1, 2]);
+});
+
+test('U9: whom a Retry answers keeps nobody waiting, also in a turn that is behind', () => {
+  const s = stand('always');
+  for (let i = 0; i < 32; i++) s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), `${i}`);
+  expect([s.admission.run(true), s.counters.answered.retry, s.counters.dropped.batch]).toEqual([false, 32, 0]);
 });
 
 test('U9: of those who are turned away so many a second are told', () => {
   const s = stand();
-  for (let i = 0; i < 2000; i++) s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), `${i}`);
+  for (let i = 0; i < 3536; i++) s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), `${i}`);
   expect([s.counters.dropped.batch, s.counters.answered.refused]).toEqual([1488, 1250]);
 });
 

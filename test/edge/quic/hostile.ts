@@ -196,6 +196,12 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made, nature
       expect(now.answered.version - answered + now.dropped.version_limited).toBe(1500 + more);
     });
 
+    test('U4: a Retry leads to a connection also when all that a listener announces takes as many bytes as it can', async () => {
+      const largest = { idleMs: 3_600_000, bidi: 65_535, streamWindow: 64 << 20, connWindow: 1 << 30 };
+      const s = await stage({ retry: 'always', limits: largest });
+      expect(s.before.connections).toBe(1);
+    });
+
     test('U4: spoofed Initials get a Retry and leave nothing behind', async () => {
       const s = await stage({ retry: 'always' });
       const retries = s.before.answered.retry;

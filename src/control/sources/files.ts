@@ -31,6 +31,8 @@ export class FileSource implements Source {
   private onChange: ((state: SourceState) => void) | null = null;
   private inputs: ReadonlyMap<string, Input> = new Map();
   private digest = '';
+  /** Until then nothing else reads: two at once would read into what both had read before. */
+  private started = false;
   /** The work in hand; at most one. */
   private running: Promise<void> | null = null;
   private wanted: 'no' | 'if changed' | 'always' = 'no';
@@ -53,6 +55,8 @@ export class FileSource implements Source {
     this.digest = result.digest;
     await this.follow(result);
     this.onChange = onChange;
+    this.started = true;
+    if (this.wanted !== 'no') this.want(this.wanted);
     this.schedulePoll();
     return result.state;
   }
@@ -96,7 +100,7 @@ export class FileSource implements Source {
   private want(what: 'if changed' | 'always'): void {
     if (this.stopped) return;
     if (this.wanted !== 'always') this.wanted = what;
-    this.running ??= this.run();
+    if (this.started) this.running ??= this.run();
   }
 
   private async run(): Promise<void> {

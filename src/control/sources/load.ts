@@ -201,10 +201,11 @@ class Loader {
       const documents = old.slice(0, same.first);
       const left = old.slice(same.first, old.length - same.last);
       const reads = new Map(left.map((d) => [d.text, d.read]));
-      // Those that moved are read again where they have something to say, which names a line.
-      const moves = bytes.length !== before?.bytes.length || left.length > 1;
+      const chunks = splitDocuments(text);
+      // Those that moved are read again where they have something to say, which names a line. One in the place of one has not moved.
+      const moves = chunks.length > 1 || left.length > 1;
       const line = linesOf(documents, 1);
-      for (const chunk of splitDocuments(text)) {
+      for (const chunk of chunks) {
         const read = await this.document(file, { ...chunk, line: line + chunk.line - 1 }, reads.get(chunk.text), moves);
         reads.delete(chunk.text);
         documents.push({ text: chunk.text, size: Buffer.byteLength(chunk.text), lines: newlinesOf(chunk.text), read });

@@ -69,8 +69,8 @@ export async function lookAt(path: string): Promise<Look> {
 
 const signature = (s: BigIntStats): string => `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
 
-/** Files of this size are read into what was read into before, where that is large enough. */
 const NONE = Buffer.alloc(0);
+/** Files of this size are read into what was read into before, where that is large enough, and not far too large: it is kept for the file. */
 export const LARGE = 256 * 1024;
 
 export async function readBounded(path: string, max: number, spare: Buffer = NONE): Promise<Result<Buffer, string>> {
@@ -95,7 +95,8 @@ export async function readBounded(path: string, max: number, spare: Buffer = NON
 /** Whole, also when it has grown since it was looked at. */
 async function readLarge(file: FileHandle, size: number, spare: Buffer): Promise<Buffer> {
   // Room to grow: a document more should not need another buffer.
-  const into = spare.length > size ? spare : Buffer.from(new ArrayBuffer(size + (size >> 3)));
+  const room = size + (size >> 3);
+  const into = spare.length > size && spare.length <= 2 * room ? spare : Buffer.from(new ArrayBuffer(room));
   let at = 0;
   while (at < into.length) {
     const { bytesRead } = await file.read(into, at, into.length - at, null);

@@ -305,6 +305,16 @@ test('what the kernel does not tell, the poll finds', async () => {
   expect(portOf(await w.next())).toBe(2);
 });
 
+test('what is to be read while it starts is read afterwards, and told', async () => {
+  const dir = folder();
+  writeFileSync(join(dir, 'a.yaml'), listener(1));
+  const w = watched(dir);
+  const started = w.start();
+  w.source.reread();
+  expect(portOf(await started)).toBe(1);
+  expect(portOf(await w.next())).toBe(1);
+});
+
 test('nothing comes after stop', async () => {
   const file = join(folder(), 'a.yaml');
   writeFileSync(file, listener(1));

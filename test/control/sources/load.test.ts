@@ -51,6 +51,38 @@ describe('what was read before', () => {
     expect((await load(upstream('b') + bad, cache)).state.problems.map((p) => p.line)).toEqual([13]);
   });
 
+  test('tells them at their new places, too, where as many bytes come instead of a byte order mark', async () => {
+    for (const begins of ['#a\n', '\n\n\n']) {
+      const cache = createLoadCache();
+      const bad = upstream('a').replace('spec:', 'spec:\n  retry: {}');
+      await load(`\ufeff${bad}`, cache);
+      const lines = async (known?: LoadCache): Promise<unknown> => (await load(begins + bad, known)).state.problems.map((p) => p.line);
+      expect(await lines(cache)).toEqual(await lines());
+    }
+  });
+
+  test('takes as much memory as the files, whatever their sizes and however often they change', async () => {
+    const cache = createLoadCache();
+    const folder = mkdtempSync(join(dir, 'sizes-'));
+    const pad = (bytes: number): string => `# ${'x'.repeat(bytes)}\n`;
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    const bytes = (8 << 20) + names.length * (300 << 10);
+    // Files that have been quiet for long are not read.
+    const read = async (): Promise<unknown> => {
+      for (const known of cache.configs.values()) Object.assign(known, { quiet: true });
+      return loadPaths([folder], { cwd: dir, cache });
+    };
+    for (let round = 1; round <= 2; round++)
+      for (const [i, name] of names.entries()) {
+        writeFileSync(join(folder, 'large.yaml'), upstream('large', 'default', round * 10 + i) + pad(8 << 20));
+        await read();
+        writeFileSync(join(folder, `${name}.yaml`), upstream(name, 'default', round) + pad(300 << 10));
+        await read();
+      }
+    const held = new Set([...cache.configs.values()].map((known) => known.bytes.buffer).concat(cache.spare.buffer));
+    expect([...held].reduce((sum, b) => sum + b.byteLength, 0)).toBeLessThan(3 * bytes);
+  });
+
   test('twice the same text is two objects', async () => {
     const cache = createLoadCache();
     for (let i = 0; i < 2; i++) {
@@ -125,6 +157,20 @@ describe('a file that changes again and again', () => {
     );
     expect(kept).toBeGreaterThan(50);
   }, 120_000);
+
+  test('is what it would be, too, when bytes go or come where a document begins', async () => {
+    const text = ['a', 'b', 'c', 'd'].map((name) => upstream(name)).join('');
+    for (const name of ['b', 'd'])
+      for (let by = -3; by <= 5; by++)
+        for (const gone of [0, 1, 2])
+          for (const come of ['', '\n', '-', ' ', '#', 'ü', '---\n']) {
+            const cache = createLoadCache();
+            await load(text, cache);
+            const at = text.indexOf(upstream(name)) + by;
+            const cut = text.slice(0, at) + come + text.slice(at + gone);
+            for (const now of [cut, text]) expect(told(await load(now, cache))).toEqual(told(await load(now)));
+          }
+  });
 
   test('costs what has changed: all other objects are the very same', async () => {
     const cache = createLoadCache();

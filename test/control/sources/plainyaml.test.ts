@@ -154,7 +154,7 @@ describe('what it reads, the parser of the whole language reads as the same', ()
       }),
       { numRuns: 3000 },
     );
-    expect(plain).toBeGreaterThan(10);
+    expect(plain).toBeGreaterThan(2);
   }, 90_000);
 
   test('in lines put together', () => {
@@ -184,7 +184,7 @@ describe('what it reads, the parser of the whole language reads as the same', ()
       }),
       { numRuns: 1000 },
     );
-    expect(plain).toBeGreaterThan(100);
+    expect(plain).toBeGreaterThan(40);
   }, 90_000);
 });
 

@@ -201,7 +201,8 @@ describe(`workers on ${ENGINE.name}`, () => {
 describe(`the end on ${ENGINE.name}`, () => {
   test('TERM: not ready from the first moment, everything still accepted for --drain-delay, then exit 0', async () => {
     const { spooky, port } = await start(['--drain-delay', '4s']);
-    const slow = ask(port, '/slow?ms=4500', {});
+    const slow = ask(port, '/slow?ms=4500', {}, 30_000);
+    const asked = performance.now();
     spooky.child.kill('SIGTERM');
     await eventually(
       async () => expect(await spooky.text(`${spooky.metricsUrl}/readyz`)).toEqual({ status: 503, body: 'draining\n' }),
@@ -213,6 +214,8 @@ describe(`the end on ${ENGINE.name}`, () => {
     expect((await ask(port, '/')).status).toBe(200);
     expect((await slow).status).toBe(200);
     expect(await spooky.child.exited).toEqual({ code: 0, signal: null });
+    // A drain that waits in vain takes half a minute.
+    expect(performance.now() - asked).toBeLessThan(within(spooky, 15_000));
   });
 
   test('a second signal ends it at once', async () => {

@@ -29,6 +29,7 @@ class Turns {
   /** The 99th percentile. */
   end(): number {
     clearTimeout(this.timer);
+    this.took.push(used() - this.last);
     this.took.sort((a, b) => a - b);
     return this.took[Math.floor(this.took.length * 0.99)] ?? 0;
   }

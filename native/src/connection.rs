@@ -9,7 +9,7 @@ use crate::ids::{CID_LENGTH, YoungKey};
 use crate::outbound::Outbound;
 use crate::packet::{Invariant, LongHeader, is_long};
 use crate::records::{EARLY, Events, FIN, Record, command, event};
-use crate::transport::{LARGEST_PACKET, SMALLEST_PACKET};
+use crate::transport::{JUMBO_PACKET, LARGEST_PACKET, SMALLEST_PACKET, WORTH_A_PROBE};
 use quiche::{ConnectionId, Error, PathEvent, RecvInfo, Shutdown};
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 const ACK_DELAY: Duration = Duration::from_millis(3);
 /// Datagrams that arrive before an acknowledgement goes out alone.
 const ACK_EVERY: u32 = 8;
+/// Bytes that leave before larger packets are tried, and how many times as many before they are tried again.
+const BULK: usize = 256 * 1024;
+const MORE_BULK: usize = 16;
 /// What one connection may hand over before the others have their turn.
 const SHARE: usize = 256 * 1024;
 const CHUNK: usize = 64 * 1024;
@@ -161,6 +164,11 @@ pub struct Connection {
     retired: bool,
     /// There is, or was, another path than the first one.
     narrow: bool,
+    /// How large packets may become on the first path.
+    largest: usize,
+    /// Bytes that have left since larger ones were tried, and how many have to.
+    sent: usize,
+    bulk: usize,
     /// None on the side that dials: it has chosen its peer.
     budget: Option<Budget>,
     stats: Cell<Option<(Instant, [f64; 4])>>,
@@ -229,6 +237,9 @@ impl Connection {
             sequence: 0,
             retired: false,
             narrow: false,
+            largest: LARGEST_PACKET,
+            sent: 0,
+            bulk: BULK,
             budget: b.budget,
             stats: Cell::new(None),
         }
@@ -709,7 +720,26 @@ impl Connection {
 
     /// How large the next packet may be.
     pub fn largest(&self) -> usize {
-        if self.narrow { SMALLEST_PACKET } else { LARGEST_PACKET }
+        if self.narrow { SMALLEST_PACKET } else { self.largest }
+    }
+
+    /// So many bytes have left. Whoever is sent much gets packets as large as the first hop (`mtu`), the peer and QUIC's lengths allow, if the
+    /// path turns out to carry them. A path that does not costs three packets, and later three more: it may have failed for a while only.
+    pub fn has_sent(&mut self, bytes: usize, mtu: impl FnOnce(SocketAddr) -> Option<usize>) {
+        self.sent += bytes;
+        if self.sent < self.bulk {
+            return;
+        }
+        self.sent = 0;
+        self.bulk = self.bulk.saturating_mul(MORE_BULK);
+        if self.narrow {
+            return;
+        }
+        let theirs = self.q.peer_transport_params().map_or(0, |p| usize::try_from(p.max_udp_payload_size).unwrap_or(usize::MAX));
+        let size = mtu(self.remote).unwrap_or(0).min(theirs).min(JUMBO_PACKET);
+        if size >= WORTH_A_PROBE && self.q.raise_pmtu(size) {
+            self.largest = size;
+        }
     }
 
     /// Everything that could leave has left.

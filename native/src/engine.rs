@@ -15,16 +15,17 @@ use crate::population::Population;
 use crate::port::{Port, port_of};
 use crate::records::{Events, Record, command, event};
 use crate::report;
-use crate::socket::MAX_DATAGRAM;
+use crate::socket::{MAX_DATAGRAM, first_hop};
 use crate::timers::Timers;
 use crate::tls;
+use crate::transport::LARGEST_PACKET;
 use quiche::{ConnectionId, Error};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Packets per connection and flush: the others want their turn.
-const PACKETS: usize = 64;
+/// Bytes of packets per connection and flush, where short ones count as one of the usual size: the others want their turn.
+const SHARE: usize = 64 * LARGEST_PACKET;
 /// Datagrams of other workers that wait to be handed out.
 const FOREIGN: usize = 512;
 const MAX_SLOTS: u32 = 0xff_ffff;
@@ -660,19 +661,27 @@ impl Engine {
 /// Bytes to quiche and packets out of it, in turn, as far as the congestion window, the sockets and fairness allow.
 fn pump(c: &mut Connection, ports: &mut [Port], now: Instant) -> Result<Pumped, String> {
     c.outbound.release();
-    let mut left = PACKETS;
+    let packet = c.q.max_send_udp_payload_size().min(c.largest());
+    c.outbound.fit(packet);
+    let mut left = SHARE;
     let pumped = loop {
         let full = c.outbound.full();
         if c.phase != Phase::Ending {
             c.outbound.offer(&mut c.q, now);
         }
+        // As long as there is more where this came from, the last few bytes wait to fill a packet: segments of one size leave as one message.
+        let least = if c.outbound.full() && c.outbound.waiting() { packet } else { 0 };
         let before = left;
-        let sent = send(c, ports, &mut left)?;
+        let sent = send(c, ports, &mut left, least)?;
+        let rest = c.q.stream_bytes_unsent();
         if sent != Pumped::Done {
+            c.outbound.keeps(rest);
             break sent;
         }
-        c.outbound.sent();
-        if (left == before && !full) || !c.outbound.waiting() {
+        // No pump ends with them: with nothing under way, nobody would come back for them.
+        let waits = rest < least;
+        c.outbound.sent(if waits { rest } else { 0 });
+        if !waits && ((left == before && !full) || !c.outbound.waiting()) {
             c.quiet();
             break Pumped::Done;
         }
@@ -681,21 +690,23 @@ fn pump(c: &mut Connection, ports: &mut [Port], now: Instant) -> Result<Pumped, 
     Ok(if c.outbound.held_back() && pumped == Pumped::Done { Pumped::More } else { pumped })
 }
 
-/// Done: quiche has nothing to send now.
-fn send(c: &mut Connection, ports: &mut [Port], left: &mut usize) -> Result<Pumped, String> {
+/// Done: quiche has nothing to send now, or less than `least` bytes of streams.
+fn send(c: &mut Connection, ports: &mut [Port], left: &mut usize, least: usize) -> Result<Pumped, String> {
     let Some(at) = port_of(ports, c.local) else { return Ok(Pumped::Done) };
-    loop {
+    while least == 0 || c.q.stream_bytes_unsent() >= least {
         if *left == 0 {
             return Ok(Pumped::More);
         }
-        if ports[at].blocked || !make_room(&mut ports[at])? {
+        let size = c.largest().max(MAX_DATAGRAM);
+        if ports[at].blocked || !make_room(&mut ports[at], size)? {
             return Ok(Pumped::Blocked);
         }
-        let Some(room) = ports[at].outbox.room() else { return Ok(Pumped::Blocked) };
+        let Some(room) = ports[at].outbox.room_for(size) else { return Ok(Pumped::Blocked) };
         let size = room.len().min(c.largest());
         match c.q.send(&mut room[..size]) {
             Ok((n, info)) => {
-                *left -= 1;
+                *left = left.saturating_sub(n.max(LARGEST_PACKET));
+                c.has_sent(n, first_hop);
                 match port_of(ports, info.from) {
                     Some(other) if other != at => carry(ports, at, other, n, info.from, info.to),
                     _ => ports[at].outbox.commit(n, info.from, info.to),
@@ -709,10 +720,11 @@ fn send(c: &mut Connection, ports: &mut [Port], left: &mut usize) -> Result<Pump
             }
         }
     }
+    Ok(Pumped::Done)
 }
 
-fn make_room(port: &mut Port) -> Result<bool, String> {
-    if port.outbox.room().is_none() {
+fn make_room(port: &mut Port, size: usize) -> Result<bool, String> {
+    if port.outbox.room_for(size).is_none() {
         port.push()?;
     }
     Ok(!port.blocked)

@@ -11,8 +11,10 @@ const WRITE_LOW: usize = 32 * 1024;
 const CONN_LOW: usize = 512 * 1024;
 /// What an incremental stream gives to quiche before its equals have their turn, in however many passes.
 const SHARE: usize = 8 * 1024;
-/// Stream bytes that quiche gets before it has to send.
+/// Stream bytes that quiche gets before it has to send, at least.
 const OFFER: usize = 32 * 1024;
+/// Packets for which it gets bytes, when they are large.
+const OFFER_PACKETS: usize = 4;
 /// quiche's default urgency, which stands for ours of 3.
 const MIDDLE: u8 = 127;
 const DEFAULT_URGENCY: u8 = 3;
@@ -161,6 +163,8 @@ pub struct Outbound {
     owing: usize,
     /// Stream bytes that quiche got since packets were last made.
     offered: usize,
+    /// How large packets are.
+    packet: usize,
     pass: u64,
     turns: u64,
     /// Streams that are refused room at the moment.
@@ -201,7 +205,7 @@ impl Outbound {
             }
             return;
         }
-        let rest = if self.queue.is_empty() && self.offered < OFFER {
+        let rest = if self.queue.is_empty() && self.offered < self.most() {
             self.write_direct(q, id, bytes, fin)
         } else {
             self.admit(q, id).then_some(Rest { first: None, bytes, fin })
@@ -219,7 +223,7 @@ impl Outbound {
         loop {
             let (part, others) = bytes.split_at(bytes.len().min(BLOCK));
             let chunk = (!part.is_empty()).then(|| Chunk::of(part));
-            let n = part.len().min(OFFER - self.offered);
+            let n = part.len().min(self.most() - self.offered);
             let last = fin && n == bytes.len();
             let took = match send(q, id, chunk.as_ref().map(|c| c.part(0..n)), last) {
                 Wrote::Bytes(took) => {
@@ -242,7 +246,7 @@ impl Outbound {
                 }
             };
             bytes = others;
-            if took < part.len() || others.is_empty() || self.offered >= OFFER {
+            if took < part.len() || others.is_empty() || self.offered >= self.most() {
                 let first = chunk.map(|c| c.part(took..c.len())).filter(|c| !c.is_empty());
                 return Some(Rest { first, bytes, fin });
             }
@@ -395,12 +399,27 @@ impl Outbound {
 
     /// quiche has what it may have before packets are made of it.
     pub fn full(&self) -> bool {
-        self.offered >= OFFER
+        self.offered >= self.most()
     }
 
-    /// Packets were made of what quiche had.
-    pub fn sent(&mut self) {
-        self.offered = 0;
+    /// Packets were made of what quiche had, but for the last `rest` bytes, which wait for more to fill one.
+    pub fn sent(&mut self, rest: usize) {
+        self.offered = rest;
+    }
+
+    /// Packets were made of what quiche had, as far as it went: it has no more than `rest` bytes.
+    pub fn keeps(&mut self, rest: usize) {
+        self.offered = self.offered.min(rest);
+    }
+
+    /// How large packets are.
+    pub fn fit(&mut self, packet: usize) {
+        self.packet = packet;
+    }
+
+    /// Stream bytes that quiche may get.
+    fn most(&self) -> usize {
+        OFFER.max(OFFER_PACKETS * self.packet)
     }
 
     /// Gives quiche what it takes, in the queue's order.
@@ -408,7 +427,7 @@ impl Outbound {
         self.pass += 1;
         let mut outdone = false;
         let mut at: Option<Place> = None;
-        while self.offered < OFFER {
+        while self.offered < self.most() {
             let next = match at {
                 None => self.queue.first(),
                 Some(p) => self.queue.range((Excluded(p), Unbounded)).next(),
@@ -429,13 +448,13 @@ impl Outbound {
 
     /// True when anything was taken. A stream with nothing left leaves the queue.
     fn offer_stream(&mut self, q: &mut Quic, id: u64) -> bool {
-        let left = OFFER - self.offered;
+        let left = self.most() - self.offered;
         let Some(s) = self.streams.get_mut(&id) else { return false };
         // It was not incremental, or ran out of bytes, when its share was up.
         if s.share >= SHARE {
             s.share = 0;
         }
-        let limit = left.min(if s.incremental { SHARE - s.share } else { OFFER });
+        let limit = left.min(if s.incremental { SHARE - s.share } else { left });
         if s.stalled && s.pending > 0 && q.stream_capacity(id) == Ok(0) {
             return false;
         }

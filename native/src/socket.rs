@@ -14,12 +14,12 @@ use libc::{c_int, c_uint};
 use outbox::Part;
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
-/// The largest datagram that is sent or taken apart from a GRO batch.
+/// The largest datagram that is taken apart from a GRO batch, and the largest that is sent where nobody has asked for more room.
 pub const MAX_DATAGRAM: usize = 1500;
 
 /// Messages of one sendmmsg.
@@ -252,6 +252,19 @@ fn buffer(fd: &OwnedFd, name: c_int, bytes: usize) -> io::Result<()> {
 /// For a socket of another kind: as much as the system allows.
 pub fn send_buffer(fd: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, c_int::try_from(bytes).unwrap_or(c_int::MAX))
+}
+
+/// The longest UDP payload that the way there begins with, by the kernel's routes: what is behind the first hop may take less.
+pub fn first_hop(to: SocketAddr) -> Option<usize> {
+    let (any, level, name, headers) = match to {
+        SocketAddr::V4(_) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), libc::IPPROTO_IP, libc::IP_MTU, 20 + 8),
+        SocketAddr::V6(_) => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), libc::IPPROTO_IPV6, libc::IPV6_MTU, 40 + 8),
+    };
+    // The kernel says so of connected sockets alone.
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    let [mtu] = option::<1>(&socket, level, name).ok()?;
+    (mtu as usize).checked_sub(headers)
 }
 
 fn open(host: IpAddr) -> io::Result<OwnedFd> {

@@ -7,6 +7,11 @@ use quiche::Config;
 
 /// What an Ethernet path carries over IPv4 and IPv6 alike: probed before it is used (RFC 8899), so that 1,200 bytes are where all begin.
 pub const LARGEST_PACKET: usize = 1452;
+/// What may be probed beyond that where the first hop takes more (jumbo frames, loopback): as much as QUIC's two-octet lengths allow, and so that
+/// four of them make a GSO message.
+pub const JUMBO_PACKET: usize = 16_250;
+/// A size that is not this much is not worth the probes.
+pub const WORTH_A_PROBE: usize = 2 * LARGEST_PACKET;
 /// On any other path than the first one: quiche probes only that one, and RFC 9000 s14.1 promises no more.
 pub const SMALLEST_PACKET: usize = 1200;
 /// Where the window of a stream begins; it grows as its reader keeps up.

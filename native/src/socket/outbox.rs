@@ -99,14 +99,19 @@ impl Outbox {
 
     /// Where the next datagram is written, MAX_DATAGRAM bytes or more; None when full: send first.
     pub fn room(&mut self) -> Option<&mut [u8]> {
-        if self.full() {
-            self.compact();
-        }
-        if self.full() { None } else { Some(&mut self.arena[self.used..]) }
+        self.room_for(MAX_DATAGRAM)
     }
 
-    fn full(&self) -> bool {
-        self.arena.len() - self.used < MAX_DATAGRAM || self.runs.len() == MAX_RUNS
+    /// The same for one of `size` bytes, of which the arena must hold one.
+    pub fn room_for(&mut self, size: usize) -> Option<&mut [u8]> {
+        if self.full(size) {
+            self.compact();
+        }
+        if self.full(size) { None } else { Some(&mut self.arena[self.used..]) }
+    }
+
+    fn full(&self, size: usize) -> bool {
+        self.arena.len() - self.used < size || self.runs.len() == MAX_RUNS
     }
 
     /// Moves what waits to the front, when at least half is to be gained: each byte moves once, on the average.

@@ -25,6 +25,11 @@ pub struct Raw {
     pub held: Vec<Vec<u8>>,
     /// Every so many-th datagram that comes is lost.
     pub loses: Option<usize>,
+    /// Longer datagrams than this are lost on their way, and counted.
+    pub carries: usize,
+    pub too_long: usize,
+    /// None of its timers is due, ever: it answers, and says nothing by itself.
+    pub timeless: bool,
     /// What came on each stream, and whether it has ended.
     pub streams: BTreeMap<u64, (Vec<u8>, bool)>,
     server: SocketAddr,
@@ -67,6 +72,9 @@ impl Raw {
             hold: false,
             held: Vec::new(),
             loses: None,
+            carries: usize::MAX,
+            too_long: 0,
+            timeless: false,
             streams: BTreeMap::new(),
             server,
             body: Vec::new(),
@@ -104,6 +112,10 @@ impl Raw {
         let mut bytes = [0; 65_536];
         for i in 0..self.sockets.len() {
             while let Ok((n, from)) = self.sockets[i].recv_from(&mut bytes) {
+                if n > self.carries {
+                    self.too_long += 1;
+                    continue;
+                }
                 let t = &mut self.traffic[i];
                 t.received += n;
                 t.largest = t.largest.max(n);
@@ -115,7 +127,7 @@ impl Raw {
                 let _ = self.q.recv(&mut bytes[..n], RecvInfo { from, to });
             }
         }
-        if self.q.timeout().is_some_and(|t| t.is_zero()) {
+        if !self.timeless && self.q.timeout().is_some_and(|t| t.is_zero()) {
             self.q.on_timeout();
         }
         while let Some(id) = self.q.stream_readable_next() {

@@ -1,4 +1,4 @@
-import { APPLICATION_COMMAND, COMMAND_CLOSE, highHalf, WORDS } from './records.ts';
+import { APPLICATION_COMMAND, COMMAND_CLOSE, COMMAND_SEND, highHalf, WORDS } from './records.ts';
 
 /** Runs the first `count` records, whose buffers are free again when it returns. */
 export interface Runner {
@@ -51,12 +51,40 @@ export class Commands {
   /** One record with its bytes, which fit into an empty buffer. */
   bytes(kind: number, slot: number, generation: number, id: number, buf: Uint8Array, start: number, end: number, flags: number): void {
     const length = end - start;
-    if (this.count === this.limit || this.used + length > this.data.length) this.submit();
+    if (this.used + length > this.data.length) this.submit();
+    else if (kind === COMMAND_SEND && this.continues(slot, generation, id)) {
+      if (length > 0) copy.call(buf, this.data, this.used, start, end);
+      return this.extend(length, flags);
+    }
+    if (this.count === this.limit) this.submit();
     const at = this.used;
     // A third of the cost of `set` with a view.
     if (length > 0) copy.call(buf, this.data, at, start, end);
     this.used = at + length;
     this.put(kind, slot, generation, id, at, length, flags);
+  }
+
+  /** The last record sends bytes of the same stream, and nothing but bytes; its are the last ones of the buffer, too. */
+  private continues(slot: number, generation: number, id: number): boolean {
+    const r = this.records;
+    const at = (this.count - 1) * WORDS;
+    return (
+      at >= 0 &&
+      r[at + 3] === id &&
+      r[at] === COMMAND_SEND &&
+      r[at + 1] === slot &&
+      r[at + 2] === generation &&
+      r[at + 7] === 0 &&
+      r[at + 4] === 0
+    );
+  }
+
+  private extend(length: number, flags: number): void {
+    const r = this.records;
+    const at = (this.count - 1) * WORDS;
+    r[at + 6] = (r[at + 6] as number) + length;
+    r[at + 7] = flags;
+    this.used += length;
   }
 
   /** Any length, in pieces; the flags are those of the last piece. */

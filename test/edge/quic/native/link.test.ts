@@ -229,7 +229,7 @@ describe('commands', () => {
     fake.play(data(5, 77, 0n, 'a', true), data(5, 77, 4n, 'b', true));
     expect(fake.takeCommands().map((x) => x.bytes.toString())).toEqual(['answer', 'answer']);
     send(c, 8, text('one'), false);
-    send(c, 8, text('two'), false);
+    send(c, 12, text('two'), false);
     expect(fake.commands).toEqual([]);
     await nextTurn();
     expect(fake.calls).toEqual(['flush 2']);
@@ -293,10 +293,58 @@ describe('commands', () => {
     expect(got.map((x) => x.flags)).toEqual([0, 0, R.FIN]);
   });
 
+  test('what is written to one stream in a row is one record', async () => {
+    const { fake, c } = await connected({}, { records: 64, data: 16 });
+    const far = 2 ** 33;
+    for (const [id, bytes] of [
+      [0, 'ab'],
+      [0, 'cd'],
+      [4, 'e'],
+      [0, 'f'],
+      [far, 'g'],
+      [far, 'h'],
+    ] as const)
+      send(c, id, text(bytes), false);
+    send(c, 8, text('ij'), false);
+    send(c, 8, text('k'), true);
+    send(c, 8, text('l'), true);
+    await nextTurn();
+    expect(fake.takeCommands().map((x) => [Number(x.id), x.bytes.toString(), x.flags])).toEqual([
+      [0, 'abcd', 0],
+      [4, 'e', 0],
+      [0, 'f', 0],
+      [far, 'g', 0],
+      [far, 'h', 0],
+      [8, 'ijk', R.FIN],
+      [8, 'l', R.FIN],
+    ]);
+  });
+
+  test('a record ends where the buffer does, and before anything but bytes', async () => {
+    const { fake, c } = await connected({}, { records: 64, data: 8 });
+    send(c, 0, text('12345'), false);
+    send(c, 0, text('6789'), false);
+    c.priority(0, 1, false);
+    send(c, 0, text('0'), false);
+    c.datagram(text('d'), 0, 1);
+    send(c, 0, text('1'), false);
+    await nextTurn();
+    expect(fake.calls).toEqual(['submit 1', 'flush 5']);
+    expect(fake.takeCommands().map((x) => [x.kind, x.bytes.toString()])).toEqual([
+      [R.COMMAND_SEND, '12345'],
+      [R.COMMAND_SEND, '6789'],
+      [R.COMMAND_PRIORITY, ''],
+      [R.COMMAND_SEND, '0'],
+      [R.COMMAND_DATAGRAM, 'd'],
+      [R.COMMAND_SEND, '1'],
+    ]);
+  });
+
   test('all of a buffer is used, to the last record and the last byte', async () => {
     const { fake, c } = await connected({}, { records: 2, data: 8 });
     send(c, 0, text('1234'), false);
-    send(c, 0, text('5678'), false);
+    send(c, 4, text('56'), false);
+    send(c, 4, text('78'), false);
     await nextTurn();
     expect(fake.calls).toEqual(['flush 2']);
     send(c, 0, text('12345678'), true);
@@ -325,7 +373,10 @@ describe('how much a stream may write', () => {
       expect(answers).toEqual([true, true, true, true, false, false]);
       expect(send(c, 0, text(''), false)).toBe(false);
       await nextTurn();
-      expect(fake.takeCommands().map((x) => x.flags)).toEqual([0, 0, 0, 0, R.WANT_WRITABLE, 0]);
+      expect(fake.takeCommands().map((x) => [x.bytes.length, x.flags])).toEqual([
+        [5 * block.length, R.WANT_WRITABLE],
+        [block.length, 0],
+      ]);
       fake.play(writable(0n));
       expect(h.seen(c, 0).writable).toBe(round + 1);
     }

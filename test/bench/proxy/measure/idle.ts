@@ -9,10 +9,10 @@ import { CPU, TOOLS, type Setting, type Subject } from '../setting.ts';
 import { rssBytes } from '../stat.ts';
 
 const LOAD_MS = 300_000;
-/** How long the last connection has been idle when memory is read. */
-const SETTLE = 9;
+/** How long the last connection has been idle when memory is read. With the time that dialling takes the first ones stay below the client's idle time of 30 s. */
+const SETTLE = 6;
 /** Connections are held so much longer than they need to be: dialling may take its time. */
-const MARGIN = 6;
+const MARGIN = 5;
 /** Of the connections, those that are open before the growth is measured: what a process has spare is used up by them. */
 const BEFORE = 1 / 8;
 

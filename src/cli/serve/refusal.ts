@@ -1,5 +1,6 @@
 /** Why a process does not serve, as people and programs look for it; what is answered is the exit code. */
 import type { Problem } from '../../contract/resources/index.ts';
+import { bindProblems } from '../../control/binds.ts';
 import type { Compiled } from '../../control/compile/index.ts';
 import { holderOf } from '../../control/holder.ts';
 import type { WorkerLoad } from '../../control/publish.ts';
@@ -41,13 +42,8 @@ export class Refusal {
 }
 
 const bindMessage = async (loads: readonly WorkerLoad[], compiled: Compiled): Promise<string> => {
-  const ports = new Map<string, number>();
-  for (const part of compiled.parts.values()) if (part.kind === 'listener') ports.set(`${part.namespace}/${part.name}`, part.port);
-  const lines = new Set<string>();
-  for (const p of loads.flatMap((load) => load.problems)) {
-    if (p.kind !== 'bind') continue;
-    const holder = p.code === 'EADDRINUSE' ? await holderOf('udp', ports.get(p.listener) ?? 0) : null;
-    lines.add(`listener ${p.listener}, port ${ports.get(p.listener) ?? '?'}: ${p.message}${holder === null ? '' : `, held by ${holder}`}`);
-  }
-  return `an address cannot be bound: ${[...lines].join('; ')}`;
+  const problems = loads.flatMap((load) => load.problems).filter((p) => p.kind === 'bind');
+  const parts = [...compiled.parts.values()].filter((part) => part.kind === 'listener');
+  const told = await bindProblems(problems, parts, (port) => holderOf('udp', port));
+  return `an address cannot be bound: ${told.map(({ listener, message }) => `listener ${listener}, ${message}`).join('; ')}`;
 };

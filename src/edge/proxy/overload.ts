@@ -1,6 +1,6 @@
 /**
  * Whether a worker has too much to do. It is the engine that sheds: a turn that could not read all that had come begins hardly any handshake,
- * newcomers wait, and those that have waited for a quarter of a second (or are too many) are refused. What is here looks whether that happens,
+ * newcomers wait, and when that lasts those that have waited for a quarter of a second (or are too many) are refused. What is here looks whether that happens,
  * and says so.
  */
 import type { Clock } from '../../lib/clock.ts';
@@ -10,10 +10,13 @@ export const LOOK_MS = 250;
 export const CALM = 4;
 
 export class Overload {
-  /** Newcomers are turned away. */
-  sheds = false;
   private turnedAway = 0;
   private calm = CALM;
+
+  /** Newcomers are turned away. */
+  get sheds(): boolean {
+    return this.calm < CALM;
+  }
 
   /** `turnedAway`: newcomers, so far. Whether `sheds` is another than before. */
   look(turnedAway: number): boolean {
@@ -21,7 +24,6 @@ export class Overload {
     this.calm = turnedAway > this.turnedAway ? 0 : this.calm + 1;
     // A listener that is gone has taken its count with it.
     this.turnedAway = turnedAway;
-    this.sheds = this.calm < CALM;
     return this.sheds !== before;
   }
 }

@@ -9,6 +9,9 @@
 //! Numbers are big endian, addresses those of `address`. A message takes what one turn has for one owner: by default the kernel lets
 //! only ten messages wait (net.unix.max_dgram_qlen), but asks little of their size. What it does not take waits here, one message for
 //! each owner, and is tried again; what does not fit is lost, as datagrams can be.
+//!
+//! What waits at an owner is charged to the socket that it was sent from: each owner has one of its own, so that those who do not read
+//! (stopped, hung, about to be replaced) take nothing from those who do.
 
 use crate::address::{self, ADDRESS_LENGTH};
 use crate::options::HandoverOptions;
@@ -29,8 +32,8 @@ pub const MESSAGE: usize = 64 * 1024;
 const LENGTH: usize = 2;
 /// What an entry has in front of its datagram.
 pub const HEAD: usize = LENGTH + 2 * ADDRESS_LENGTH;
-/// What all messages that wait at their owners may take of the kernel's memory, as far as the system allows.
-const SEND_BUFFER: usize = 4 << 20;
+/// What the messages that wait at an owner may take of the kernel's memory, as far as the system allows; it allows itself twice as much.
+const SEND_BUFFER: usize = 1 << 20;
 /// Between attempts at an owner whose queue is full: twice as long each time.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(64);
@@ -51,11 +54,14 @@ pub struct Handed {
 struct Parcel {
     worker: u8,
     to: UnixAddress,
+    /// What its messages are sent from. None: there are no descriptors left, and the endpoint's own socket serves.
+    socket: Option<UnixDatagram>,
     message: Vec<u8>,
     count: u64,
     /// The owner's queue was full: not before then again.
     again: Option<Instant>,
     pause: Duration,
+    gone: bool,
 }
 
 pub struct Handover {
@@ -66,6 +72,7 @@ pub struct Handover {
     options: HandoverOptions,
     /// Something waits in `parcels`.
     waiting: bool,
+    /// Owners that something was sent to, until they are gone.
     parcels: Vec<Parcel>,
     /// Behind the socket: whoever finds it gone must not find its name.
     _place: Place,
@@ -121,7 +128,7 @@ impl Handover {
             Some(at) => at,
             None => {
                 let to = UnixAddress::from_pathname(self.options.path(worker)).ok()?;
-                self.parcels.push(Parcel { worker, to, message: vec![VERSION], count: 0, again: None, pause: SHORTEST });
+                self.parcels.push(Parcel::new(worker, to));
                 self.parcels.len() - 1
             }
         };
@@ -133,12 +140,16 @@ impl Handover {
         if !std::mem::take(&mut self.waiting) {
             return;
         }
+        let mut gone = false;
         for p in self.parcels.iter_mut().filter(|p| p.count > 0) {
             if p.again.is_some_and(|at| at > now) {
                 self.waiting = true;
                 continue;
             }
-            match self.socket.send_to_addr(&p.message, &p.to) {
+            if p.socket.is_none() {
+                p.socket = sender().ok();
+            }
+            match p.socket.as_ref().unwrap_or(&self.socket).send_to_addr(&p.message, &p.to) {
                 Ok(_) => self.handed.sent += p.count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     p.again = Some(now + p.pause);
@@ -153,10 +164,15 @@ impl Handover {
                         while let Some((datagram, from, to)) = next(&mut rest) {
                             back(datagram, from, to);
                         }
+                        gone = true;
+                        p.gone = true;
                     }
                 }
             }
             p.clear();
+        }
+        if gone {
+            self.parcels.retain(|p| !p.gone);
         }
     }
 
@@ -179,6 +195,10 @@ impl Handover {
 }
 
 impl Parcel {
+    fn new(worker: u8, to: UnixAddress) -> Self {
+        Parcel { worker, to, socket: None, message: vec![VERSION], count: 0, again: None, pause: SHORTEST, gone: false }
+    }
+
     /// Its memory stays for the next time.
     fn clear(&mut self) {
         self.message.truncate(1);
@@ -201,6 +221,14 @@ impl Parcel {
         self.count += 1;
         true
     }
+}
+
+/// A socket without a name: nobody can send to it.
+fn sender() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    send_buffer(&socket, SEND_BUFFER)?;
+    Ok(socket)
 }
 
 /// The entries of a message of our version.

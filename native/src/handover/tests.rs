@@ -164,6 +164,66 @@ fn a_full_owner_holds_up_no_other_and_may_go_meanwhile() {
 }
 
 #[test]
+fn owners_that_read_nothing_take_no_room_from_others() {
+    let folder = Folder::new();
+    let (mut a, healthy) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    let mut now = Instant::now();
+    let long = vec![7; MESSAGE - HEAD - 1];
+    // By default eleven messages wait at each of them, elsewhere 513: in all more than a socket's buffer takes, whatever the system allows.
+    let stopped: Vec<Handover> = (10..30).map(|worker| folder.open(worker)).collect();
+    let mut rounds = 0;
+    loop {
+        let before = a.handed.sent;
+        for worker in 10..30 {
+            a.push(worker, &long, &from, &to, now);
+        }
+        now += LONGEST;
+        assert_eq!(send_at(&mut a, now), []);
+        if a.handed.sent == before {
+            break;
+        }
+        rounds += 1;
+        assert!(rounds < 1_000);
+    }
+    // Neither the first message nor any other waits, while those are tried again and again.
+    for turn in 0..100_u8 {
+        a.push(2, &[turn; 1200], &from, &to, now);
+        a.push(10 + turn % 20, b"more", &from, &to, now);
+        assert_eq!(send_at(&mut a, now), []);
+        let got = drain(&healthy);
+        assert!(got == [[(vec![turn; 1200], from, to)]], "{} messages in turn {turn}", got.len());
+        now += Duration::from_millis(3);
+    }
+    // Those who go on reading get what waits here.
+    for (worker, one) in (10..30).zip(&stopped) {
+        assert!(!drain(one).is_empty(), "{worker}");
+    }
+    now += LONGEST;
+    assert_eq!(send_at(&mut a, now), []);
+    assert_eq!((a.deadline(), stopped.iter().filter(|one| drain(one).len() == 1).count()), (None, 20));
+}
+
+#[test]
+fn nothing_is_kept_for_an_owner_that_is_gone() {
+    let folder = Folder::new();
+    let (mut a, b) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    let owners = |a: &Handover| a.parcels.iter().map(|p| p.worker).collect::<Vec<_>>();
+    for worker in [2, 3, 2, 4] {
+        a.push(worker, b"one", &from, &to, Instant::now());
+    }
+    assert_eq!((send(&mut a).len(), owners(&a)), (2, vec![2]));
+    drop(b);
+    a.push(2, b"two", &from, &to, Instant::now());
+    assert_eq!((send(&mut a).len(), owners(&a)), (1, vec![]));
+    // And its successor is found.
+    let b = folder.open(2);
+    a.push(2, b"three", &from, &to, Instant::now());
+    assert_eq!((send(&mut a).len(), owners(&a), drain(&b).len()), (0, vec![2], 1));
+}
+
+#[test]
 fn what_is_for_an_owner_that_is_gone_comes_back() {
     let folder = Folder::new();
     let mut a = folder.open(1);
@@ -221,8 +281,7 @@ fn a_folder_that_is_not_there_or_whose_name_is_too_long_is_an_error() {
 #[test]
 fn every_prefix_of_a_message_gives_its_whole_entries_and_nothing_else() {
     let (from, to) = ends();
-    let mut p =
-        Parcel { worker: 0, to: UnixAddress::from_pathname("/x").unwrap(), message: vec![VERSION], count: 0, again: None, pause: SHORTEST };
+    let mut p = Parcel::new(0, UnixAddress::from_pathname("/x").unwrap());
     let wanted: Vec<Datagram> = (0..4).map(|i| (vec![i; usize::from(i) * 10], from, to)).collect();
     for (d, from, to) in &wanted {
         assert!(p.add(d, from, to));

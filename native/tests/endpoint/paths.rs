@@ -298,3 +298,153 @@ fn a_client_without_an_answer_still_gets_its_acknowledgements() {
     let before = raw.q.stats().recv;
     raw.drive(&mut s, "a ping", |_, r| r.q.stats().recv > before);
 }
+
+/// Turns the server until `done`; the client hears nothing, and says nothing.
+fn alone(s: &mut Side, what: &str, mut done: impl FnMut(&mut Side) -> bool) {
+    drive_with(&mut [s], what, &[], |x, _| done(x[0]));
+}
+
+fn anything_at(raw: &Raw, socket: usize) -> bool {
+    raw.sockets[socket].peek(&mut [0; 65_536]).is_ok()
+}
+
+/// Bytes that came there, and are lost.
+fn drain(raw: &Raw, socket: usize) -> usize {
+    let mut bytes = [0; 65_536];
+    std::iter::from_fn(|| raw.sockets[socket].recv(&mut bytes).ok()).sum()
+}
+
+/// All that the client has to say leaves through one of its sockets.
+fn speak(raw: &mut Raw, socket: usize) {
+    for (p, _) in raw.packets() {
+        raw.send_from(socket, &p);
+    }
+}
+
+#[test]
+fn a_path_that_failed_is_taken_up_again_where_the_client_goes_on() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    let new = raw.open();
+    raw.nat = Some(1);
+    raw.q.stream_send(0, b"get", true).unwrap();
+    speak(&mut raw, 1);
+    // It does not answer for so long that the server goes back to where it was.
+    alone(&mut s, "the way back", |_| anything_at(&raw, 0));
+    // Then two of its packets come at once.
+    for id in [4, 8] {
+        raw.q.stream_send(id, b"get", true).unwrap();
+        speak(&mut raw, 1);
+    }
+    raw.drive(&mut s, "the answers", |s, r| !s.closes.is_empty() || r.body().len() == 3 * MIB);
+    assert_eq!(s.closes, []);
+    raw.drive(&mut s, "PATH", |s, _| paths(s) == [new]);
+}
+
+#[test]
+fn an_id_of_the_client_that_several_paths_used_is_given_back_once() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    let mut id = 0;
+    let mut ask = |raw: &mut Raw| {
+        raw.q.stream_send(id, b"get", true).unwrap();
+        id += 4;
+    };
+    // It has one id: the second path and the third have it as well, and the third is never validated.
+    for n in 1..=2 {
+        raw.open();
+        raw.nat = Some(n);
+        ask(&mut raw);
+        if n == 1 {
+            raw.drive(&mut s, "an answer", |_, r| r.body().len() == MIB);
+            raw.settle(&mut s);
+        } else {
+            speak(&mut raw, n);
+            s.turn(true);
+            drain(&raw, n);
+        }
+    }
+    // The fourth has one of its own, and so has the fifth.
+    for n in 3..=4 {
+        raw.q.new_scid(&ConnectionId::from_ref(&[n as u8; 16]), n as u128, false).unwrap();
+        speak(&mut raw, n - 1);
+        s.turn(true);
+        drain(&raw, n - 1);
+        raw.open();
+        raw.nat = Some(n);
+        ask(&mut raw);
+        let whole = (n - 1) * MIB;
+        raw.drive(&mut s, "an answer", |s, r| !s.closes.is_empty() || r.body().len() >= whole);
+        raw.settle(&mut s);
+    }
+    assert_eq!(s.closes, []);
+    raw.drive(&mut s, "all answers", |_, r| r.body().len() == 4 * MIB);
+}
+
+#[test]
+fn a_late_packet_with_an_id_that_was_given_back_just_before_it_is_dropped() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.stream_send(4, b"late", true).unwrap();
+    raw.hold = true;
+    raw.turn();
+    raw.hold = false;
+    let late = std::mem::take(&mut raw.held);
+    assert!(!late.is_empty());
+    raw.q.retire_dcid(0).unwrap();
+    // The server hears both at once.
+    speak(&mut raw, 0);
+    for p in &late {
+        raw.send_from(0, p);
+    }
+    s.turn(true);
+    assert_eq!(s.closes, []);
+    raw.q.stream_send(0, b"and?", true).unwrap();
+    raw.drive(&mut s, "both answers", |_, r| r.body() == b"okok");
+}
+
+#[test]
+fn an_id_that_is_given_back_twice_is_given_back_once() {
+    let mut s = server(|_| {}).reacting(polite);
+    // It has two.
+    let (mut raw, _) = Raw::handshake(&mut s, 2);
+    raw.q.stream_send(4, b"x", true).unwrap();
+    raw.q.retire_dcid(0).unwrap();
+    let mut packets = raw.packets();
+    let started = std::time::Instant::now();
+    while packets.len() < 2 {
+        assert!(started.elapsed().as_secs() < 20);
+        if raw.q.timeout().is_some_and(|t| t.is_zero()) {
+            raw.q.on_timeout();
+        }
+        packets.extend(raw.packets());
+    }
+    for (p, _) in &packets {
+        raw.send_from(0, p);
+    }
+    s.turn(true);
+    assert_eq!(s.closes, []);
+    raw.q.stream_send(0, b"and?", true).unwrap();
+    raw.drive(&mut s, "both answers", |_, r| r.body() == b"okok");
+}
+
+#[test]
+fn a_path_whose_id_was_given_back_on_another_one_is_probed_all_the_same() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.open();
+    // From the new port, and the next from the old one again: two paths with one id, of which one waits for an answer to its challenge.
+    raw.q.stream_send(2, &[0; 1000], false).unwrap();
+    speak(&mut raw, 1);
+    s.turn(true);
+    assert!(drain(&raw, 1) > 0);
+    raw.q.stream_send(2, b"x", false).unwrap();
+    raw.settle(&mut s);
+    raw.q.retire_dcid(0).unwrap();
+    raw.settle(&mut s);
+    // The challenge is lost, and another one is due.
+    alone(&mut s, "another challenge", |s| !s.closes.is_empty() || anything_at(&raw, 1));
+    assert_eq!(s.closes, []);
+    raw.q.stream_send(0, b"and?", true).unwrap();
+    raw.drive(&mut s, "an answer", |_, r| r.body() == b"ok");
+}

@@ -13,6 +13,8 @@ export interface FileSourceOptions {
   readonly pollMs?: number;
   /** A fault of our own, never of a file. */
   readonly onError?: (e: unknown) => void;
+  /** Tests see when it reads. */
+  readonly load?: typeof loadPaths;
 }
 
 const POLL_MS = 5000;
@@ -36,8 +38,14 @@ export class FileSource implements Source {
   /** The work in hand; at most one. */
   private running: Promise<void> | null = null;
   private wanted: 'no' | 'if changed' | 'always' = 'no';
+  /** What is wanted is to be read before it is quiet. */
+  private early = false;
+  /** After so many events what is being read early was begun; -1: nothing is. */
+  private ahead = -1;
+  private events = 0;
   private firstEventAt = -1;
-  private cancelSettle: (() => void) | null = null;
+  /** Until it is quiet. */
+  private settling: { cancel: () => void; readonly promise: Promise<void>; readonly resolve: () => void } | null = null;
   private cancelPoll: (() => void) | null = null;
   private stopped = false;
 
@@ -45,7 +53,7 @@ export class FileSource implements Source {
     this.path = path;
     this.options = options;
     this.clock = options.clock ?? systemClock;
-    this.watch = new Watch(() => this.event());
+    this.watch = new Watch((replaced) => this.event(replaced));
   }
 
   async start(onChange: (state: SourceState) => void): Promise<SourceState> {
@@ -69,14 +77,14 @@ export class FileSource implements Source {
     this.stopped = true;
     this.onChange = null;
     this.cancelPoll?.();
-    this.cancelSettle?.();
+    this.settle();
     this.watch.stop();
     await this.running;
   }
 
   /** Not every file system shows each change: who asks for it has everything read. */
   private load(all = false): Promise<LoadResult> {
-    return loadPaths([this.path], { cwd: this.options.cwd, cache: this.cache, all });
+    return (this.options.load ?? loadPaths)([this.path], { cwd: this.options.cwd, cache: this.cache, all });
   }
 
   private follow(result: LoadResult): Promise<boolean> {
@@ -84,21 +92,36 @@ export class FileSource implements Source {
     return this.watch.follow(result.inputs);
   }
 
-  private event(): void {
+  /**
+   * A file that was put in its place by a rename is read at once, while others are waited for: mostly it is the only one, and whole. What was read
+   * so early does not count when more has happened since.
+   */
+  private event(replaced: boolean): void {
     if (this.stopped) return;
     const now = this.clock.now();
+    this.events++;
     if (this.firstEventAt < 0) this.firstEventAt = now;
-    this.cancelSettle?.();
+    const first = this.settling === null;
+    const settling = (this.settling ??= { cancel: () => {}, ...Promise.withResolvers<void>() });
+    settling.cancel();
     const left = this.firstEventAt + PATIENCE_MS - now;
-    this.cancelSettle = this.clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
-      this.cancelSettle = null;
-      this.firstEventAt = -1;
-      this.want('if changed');
+    settling.cancel = this.clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
+      this.settle();
+      if (this.ahead !== this.events) this.want('if changed');
     });
+    if (first && replaced) this.want('if changed', true);
   }
 
-  private want(what: 'if changed' | 'always'): void {
+  private settle(): void {
+    this.settling?.cancel();
+    this.settling?.resolve();
+    this.settling = null;
+    this.firstEventAt = -1;
+  }
+
+  private want(what: 'if changed' | 'always', early = false): void {
     if (this.stopped) return;
+    this.early = early && (this.early || this.wanted === 'no');
     if (this.wanted !== 'always') this.wanted = what;
     if (this.started) this.running ??= this.run();
   }
@@ -107,16 +130,30 @@ export class FileSource implements Source {
     try {
       while (this.wanted !== 'no' && !this.stopped) {
         const always = this.wanted === 'always';
+        const at = this.early ? this.events : -1;
         this.wanted = 'no';
+        this.early = false;
+        this.ahead = at;
         const result = await this.load(always);
-        if (await this.follow(result)) this.wanted = always ? 'always' : 'if changed';
-        else this.publish(result, always);
+        if (at >= 0 && !(await this.stillHolds(at))) continue;
+        this.publish(result, always);
+        if (await this.follow(result)) this.want('if changed');
       }
     } catch (e) {
       this.options.onError?.(e);
     } finally {
       this.running = null;
+      this.ahead = -1;
     }
+  }
+
+  /** Of what was read early: whether it has become quiet, and nothing happened since. Whatever did is read when that is quiet. */
+  private async stillHolds(at: number): Promise<boolean> {
+    if (this.events === at) await this.settling?.promise;
+    // After a long turn timers are due before the kernel was heard.
+    if (this.events === at) await new Promise<void>((done) => void setImmediate(done));
+    this.ahead = -1;
+    return this.events === at;
   }
 
   private publish(result: LoadResult, always: boolean): void {

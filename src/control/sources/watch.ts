@@ -25,17 +25,27 @@ interface Watched {
 }
 
 export class Watch {
-  private readonly onEvent: () => void;
+  private readonly onEvent: (replaced: boolean) => void;
   private readonly watched = new Map<string, Watched>();
+  /** Where paths lead, while they look the same. */
+  private targets = new Map<string, Target>();
   private stopped = false;
 
-  constructor(onEvent: () => void) {
+  /** `replaced`: something has got its name, and did not just become other than it was. */
+  constructor(onEvent: (replaced: boolean) => void) {
     this.onEvent = onEvent;
   }
 
   /** Follows new paths, leaves old ones; true when something is watched that was not before, so that a change may have been missed. */
   async follow(inputs: ReadonlyMap<string, Input>): Promise<boolean> {
-    const wanted = await interests(inputs);
+    const targets = new Map<string, Target>();
+    for (const [path, input] of inputs) {
+      const known = this.targets.get(path);
+      const same = known !== undefined && known.signature === input.signature;
+      targets.set(path, same ? known : { signature: input.signature, path: await targetOf(path, input) });
+    }
+    this.targets = targets;
+    const wanted = await interests(inputs, targets);
     for (const [directory, w] of this.watched) if (!wanted.has(directory)) this.drop(directory, w);
     let added = false;
     for (const [directory, interest] of wanted) added = (await this.one(directory, interest)) || added;
@@ -60,7 +70,7 @@ export class Watch {
     try {
       const watcher = watch(directory, { persistent: false });
       const entry: Watched = { watcher, inode, interest };
-      watcher.on('change', (_event, name) => this.event(entry, directory, name === null ? null : String(name)));
+      watcher.on('change', (event, name) => this.event(entry, directory, event === 'rename', name === null ? null : String(name)));
       watcher.on('error', () => this.lost(directory, entry));
       this.watched.set(directory, entry);
       return true;
@@ -69,7 +79,7 @@ export class Watch {
     }
   }
 
-  private event(entry: Watched, directory: string, name: string | null): void {
+  private event(entry: Watched, directory: string, replaced: boolean, name: string | null): void {
     if (this.stopped) return;
     const { names, config, everything } = entry.interest;
     // A directory tells its own end by its own name. Names with two dots are the links of mounted volumes.
@@ -81,12 +91,12 @@ export class Watch {
       name === basename(directory) ||
       (config && isConfigName(name))
     )
-      this.onEvent();
+      this.onEvent(replaced);
   }
 
   private lost(directory: string, entry: Watched): void {
     if (this.watched.get(directory) === entry) this.drop(directory, entry);
-    if (!this.stopped) this.onEvent();
+    if (!this.stopped) this.onEvent(false);
   }
 
   private drop(directory: string, w: Watched): void {
@@ -95,26 +105,44 @@ export class Watch {
   }
 }
 
-async function interests(inputs: ReadonlyMap<string, Input>): Promise<Map<string, Interest>> {
+async function interests(inputs: ReadonlyMap<string, Input>, targets: ReadonlyMap<string, Target>): Promise<Map<string, Interest>> {
   const wanted = new Map<string, Interest>();
   const want = (directory: string): Interest => {
     let interest = wanted.get(directory);
     if (interest === undefined) wanted.set(directory, (interest = { names: new Set(), config: false, everything: false }));
     return interest;
   };
+  // Thousands of files are in a few directories.
+  const found = new Map<string, string>();
+  const wantName = async (path: string): Promise<void> => {
+    const directory = dirname(path);
+    let there = found.get(directory);
+    if (there === undefined) found.set(directory, (there = await existing(directory)));
+    want(there).names.add(basename(path));
+  };
   for (const [path, input] of inputs) {
-    want(await existing(dirname(path))).names.add(basename(path));
-    if (input.kind === 'missing') await wantMissing(path, want);
-    else await wantTarget(path, input, want);
+    await wantName(path);
+    if (input.kind === 'missing') {
+      await wantMissing(path, want);
+      continue;
+    }
+    const target = targets.get(path)?.path ?? path;
+    if (target !== path) await wantName(target);
+    if (input.kind === 'directory') wantInside(path, input, want);
   }
   return wanted;
 }
 
-/** Where a path really is, when links lead elsewhere; a directory in itself. */
-async function wantTarget(path: string, input: Input, want: (directory: string) => Interest): Promise<void> {
-  const target = await realpath(path).catch(() => path);
-  if (target !== path) want(await existing(dirname(target))).names.add(basename(target));
-  if (input.kind !== 'directory') return;
+interface Target {
+  readonly signature: string;
+  readonly path: string;
+}
+
+/** Where a path really is, when links lead elsewhere. */
+const targetOf = (path: string, { kind }: Input): Promise<string> | string =>
+  kind === 'missing' ? path : realpath(path).catch(() => path);
+
+function wantInside(path: string, input: Input, want: (directory: string) => Interest): void {
   const inside = want(path);
   if (input.config) inside.config = true;
   else inside.everything = true;

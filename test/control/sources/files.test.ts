@@ -3,7 +3,9 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSource } from '../../../src/control/sources/files.ts';
+import { loadPaths } from '../../../src/control/sources/load.ts';
 import type { Source, SourceState } from '../../../src/control/sources/source.ts';
+import { ManualClock } from '../../../src/lib/clock.ts';
 
 const hasErrors = (state: SourceState): boolean => [...state.problems, ...state.settingsProblems].some((p) => p.severity === 'error');
 
@@ -346,4 +348,97 @@ test('asked to read again, it reads what looks the same, too: not every file sys
   } finally {
     spy.mockRestore();
   }
+});
+
+describe('while it is not quiet yet', () => {
+  const QUIET_MS = 25;
+
+  /** Each event of the kernel plans anew when it will be quiet: so they can be counted. */
+  class CountingClock extends ManualClock {
+    plans = 0;
+
+    override after(ms: number, fn: () => void): () => void {
+      this.plans++;
+      return super.after(ms, fn);
+    }
+  }
+
+  const rig = async () => {
+    const dir = folder();
+    for (const name of ['a', 'b']) writeFileSync(join(dir, `${name}.yaml`), upstream(name, 1));
+    const clock = new CountingClock();
+    const read = { count: 0 };
+    const states: SourceState[] = [];
+    const source = createSource(dir, {
+      cwd: '/',
+      clock,
+      load: (...all) => {
+        read.count++;
+        return loadPaths(...all);
+      },
+    });
+    undo.push(() => source.stop());
+    await source.start((state) => void states.push(state));
+    read.count = 0;
+    const until = async (done: () => boolean): Promise<void> => {
+      const end = performance.now() + TIME_LIMIT_MS;
+      while (!done()) {
+        if (performance.now() > end) throw new Error('it did not come to that');
+        await new Promise((next) => setTimeout(next, 1));
+      }
+    };
+    /** Resolves when the kernel has told it. */
+    const heard = async (change: () => void): Promise<void> => {
+      const before = clock.plans;
+      change();
+      await until(() => clock.plans > before);
+    };
+    const replace = (name: string, port: number) => (): void => {
+      writeFileSync(join(dir, 'new'), upstream(name, port));
+      renameSync(join(dir, 'new'), join(dir, `${name}.yaml`));
+    };
+    const overwrite = (name: string, port: number) => (): void => writeFileSync(join(dir, `${name}.yaml`), upstream(name, port));
+    const ports = () => states.map((s) => ['a', 'b'].map((name) => portOfBackend(s, name)));
+    return { clock, read, ports, until, heard, replace, overwrite };
+  };
+
+  const upstream = (name: string, port: number) =>
+    `apiVersion: spooky.dev/v1alpha1\nkind: Upstream\nmetadata: {name: ${name}}\nspec: {hostnames: [a.example], backends: [{addresses: [{address: "192.0.2.1:${port}"}]}]}\n`;
+  const portOfBackend = (state: SourceState, name: string): unknown =>
+    Number(/192\.0\.2\.1:(\d+)/.exec(JSON.stringify(state.set.upstreams.get(`default/${name}`)?.spec))?.[1]);
+
+  test('what a rename has put in place is read, once, and told when it is quiet', async () => {
+    const { clock, read, ports, until, heard, replace } = await rig();
+    await heard(replace('a', 2));
+    expect(read.count).toBe(1);
+    clock.advance(QUIET_MS - 1);
+    expect(ports()).toEqual([]);
+    clock.advance(1);
+    await until(() => ports().length > 0);
+    expect(ports()).toEqual([[2, 1]]);
+    expect(read.count).toBe(1);
+  });
+
+  test('what comes after it is read with it, and neither is told without the other', async () => {
+    const { clock, read, ports, until, heard, replace } = await rig();
+    await heard(replace('a', 2));
+    clock.advance(QUIET_MS - 1);
+    await heard(replace('b', 3));
+    clock.advance(QUIET_MS - 1);
+    expect(read.count).toBe(1);
+    clock.advance(1);
+    await until(() => ports().length > 0);
+    expect(ports()).toEqual([[2, 3]]);
+    expect(read.count).toBe(2);
+  });
+
+  test('what is written in place is left alone: it may be half written', async () => {
+    const { clock, read, ports, until, heard, overwrite } = await rig();
+    await heard(overwrite('a', 2));
+    expect(read.count).toBe(0);
+    clock.advance(QUIET_MS);
+    expect(read.count).toBe(1);
+    await until(() => ports().length > 0);
+    expect(ports().at(-1)).toEqual([2, 1]);
+  });
 });

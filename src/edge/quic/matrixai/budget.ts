@@ -46,6 +46,11 @@ export class ByteBudget {
     this.credit += this.streamWindow;
   }
 
+  /** Bytes of which nothing has come: quiche may keep what they said. */
+  get owed(): number {
+    return this.received - this.credit;
+  }
+
   /** With `paused` streams their windows may fill, all together up to the connection's window. */
   exceeded(now: number, paused: number): boolean {
     const held = Math.min(paused * this.streamWindow, Math.max(this.connWindow, this.streamWindow)) * OVERHEAD;

@@ -2,6 +2,7 @@ import type { RemoteInfo } from 'node:dgram';
 import { randomInt } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
+import { processCollector } from '../../../lib/idle.ts';
 import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
 import { CidCodec, connKey, SlotPool } from '../cid.ts';
 import {
@@ -37,6 +38,7 @@ import { Follower, type Followed } from './follow.ts';
 import { Gate } from './gate.ts';
 import { IdTable } from './idtable.ts';
 import { kernelDrops } from './kernel.ts';
+import { Remains } from './remains.ts';
 import { resetTokenNumber } from './reset.ts';
 import { bindAll, type Interfaces, type UdpSocket } from './socket.ts';
 import { TlsContexts, type Transport } from './tls.ts';
@@ -104,6 +106,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   private readonly ids = new IdTable();
   private readonly slots: SlotPool;
   private readonly conns = new Set<Conn>();
+  private readonly remains = new Remains(processCollector);
   private congestion: ListenOptions['congestion'];
   private limits: Limits;
   private half = 0;
@@ -382,6 +385,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     this.slots.give(c.slot);
     this.admission.addresses.remove(c.limitKey);
     this.dropInitial(c);
+    this.remains.left(c.budget.owed);
   }
 
   private dropInitial(c: Conn): void {

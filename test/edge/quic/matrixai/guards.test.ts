@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { ByteBudget } from '../../../../src/edge/quic/matrixai/budget.ts';
 import { Rebinding } from '../../../../src/edge/quic/matrixai/rebinding.ts';
+import { Remains } from '../../../../src/edge/quic/matrixai/remains.ts';
 
 const KIB = 1024;
 
@@ -51,6 +52,35 @@ describe('Q1, Q2, Q3, Q5: the byte budget', () => {
     const n = feed(b, 1200);
     expect(n).toBeGreaterThan(510 * KIB);
     expect(n).toBeLessThan(515 * KIB);
+  });
+});
+
+describe('Q2: what floods leave behind', () => {
+  function count(connections: number, owed: number): number {
+    let collections = 0;
+    const remains = new Remains(() => () => void collections++);
+    for (let i = 0; i < connections; i++) remains.left(owed);
+    return collections;
+  }
+
+  test('is collected for every 32 MiB', () => {
+    expect(count(18, 450 * KIB)).toBe(0);
+    expect(count(19, 450 * KIB)).toBe(1);
+    expect(count(190, 450 * KIB)).toBe(10);
+  });
+
+  test('is not looked for behind honest connections', () => {
+    expect(count(100_000, 0)).toBe(0);
+    expect(count(100_000, -1_000_000)).toBe(0);
+    expect(count(100_000, 40 * KIB)).toBe(0);
+  });
+
+  test('a budget is owed what arrived and led to nothing', () => {
+    const b = new ByteBudget(0, 256 * KIB, 4096 * KIB);
+    b.take(300 * KIB);
+    expect(b.owed).toBe(300 * KIB);
+    b.delivered(100 * KIB);
+    expect(b.owed).toBeLessThan(0);
   });
 });
 

@@ -36,6 +36,9 @@ const LAST_SEQUENCE: u8 = u8::MAX;
 const STATS: Duration = Duration::from_secs(1);
 /// quiche's own bound (RFC 9000 s4.6).
 const LAST_STREAM: u64 = (1 << 60) - 1;
+const INTERNAL_ERROR: u64 = 0x01;
+/// Codes from here on name a TLS alert (RFC 9001 s4.8).
+const TLS_ALERT: u64 = 0x100;
 const UNRECOGNIZED_NAME: u64 = 0x170;
 const LAST_CODE: u64 = (1 << 62) - 1;
 
@@ -143,6 +146,8 @@ pub struct Connection {
     announced: bool,
     early: bool,
     why: Option<Why>,
+    /// What quiche closed it for: the peer is told a code that stands for many errors.
+    fault: Option<Error>,
     farewell: bool,
     moved: bool,
     paused: BTreeSet<u64>,
@@ -222,6 +227,7 @@ impl Connection {
             announced: false,
             early: false,
             why: None,
+            fault: None,
             farewell: false,
             moved: false,
             paused: BTreeSet::new(),
@@ -245,6 +251,13 @@ impl Connection {
         }
     }
 
+    /// quiche can send nothing any more.
+    pub fn give_up(&mut self, e: Error) {
+        self.fault.get_or_insert(e);
+        // Done: it has closed by itself.
+        let _ = self.q.close(false, INTERNAL_ERROR, b"");
+    }
+
     // What arrives
 
     /// False: the datagram names an id that the peer has given back.
@@ -262,7 +275,9 @@ impl Connection {
         while !rest.is_empty() {
             let (packet, others) = rest.split_at_mut(first_packet(rest));
             // Whatever the error, quiche has closed, or has dropped the packet: `settle` sees which.
-            let _ = self.q.recv(packet, RecvInfo { from, to });
+            if let Err(e) = self.q.recv(packet, RecvInfo { from, to }) {
+                self.fault.get_or_insert(e);
+            }
             rest = others;
         }
         self.follow_paths();
@@ -345,7 +360,8 @@ impl Connection {
             return Why::new(Side::Remote, e.is_app, e.error_code, &e.reason);
         }
         if let Some(e) = self.q.local_error() {
-            return Why::new(Side::Local, e.is_app, e.error_code, &e.reason);
+            let ours = self.fault.filter(|_| !e.is_app && e.reason.is_empty() && e.error_code < TLS_ALERT).map(|e| e.to_string());
+            return Why::new(Side::Local, e.is_app, e.error_code, ours.as_deref().map_or(&e.reason, str::as_bytes));
         }
         if self.q.is_timed_out() {
             return Why::new(Side::Timeout, false, 0, b"idle");

@@ -31,7 +31,6 @@ const FOREIGN: usize = 512;
 const MAX_SLOTS: u32 = 0xff_ffff;
 const LAST_CODE: u64 = (1 << 62) - 1;
 const CONNECTION_REFUSED: u64 = 0x02;
-const INTERNAL_ERROR: u64 = 0x01;
 const H3_EXCESSIVE_LOAD: u64 = 0x107;
 
 pub enum Role {
@@ -713,9 +712,8 @@ fn send(c: &mut Connection, ports: &mut [Port], left: &mut usize, least: usize) 
                 }
             }
             Err(Error::Done) => return Ok(Pumped::Done),
-            Err(_) => {
-                // Done: it has closed by itself.
-                let _ = c.q.close(false, INTERNAL_ERROR, b"");
+            Err(e) => {
+                c.give_up(e);
                 return Ok(Pumped::Done);
             }
         }

@@ -3,7 +3,7 @@
  * buffers are lent until the callee returns, nothing here throws, and calls on something that has ended do nothing.
  */
 import type { Reason } from '../../contract/reasons.ts';
-import type { ConnInfo, ConnStats } from '../quic/engine.ts';
+import type { CloseReason, ConnInfo, ConnStats } from '../quic/engine.ts';
 import type { Fields } from './fields.ts';
 import type { KnownHead } from './known.ts';
 
@@ -103,7 +103,7 @@ export interface ServerApp {
   onFieldDropped(c: ServerConnection, reason: string): void;
   /** The client's address is another one, and validated; `host` and `port` are what it was. */
   onMove(c: ServerConnection, host: string, port: number): void;
-  onClose(c: ServerConnection): void;
+  onClose(c: ServerConnection, why: CloseReason): void;
 }
 
 /** A failure towards a backend, as data. */

@@ -1,7 +1,7 @@
 import { formatHostPort } from '../../contract/resources/index.ts';
 import type { Reason } from '../../contract/reasons.ts';
 import type { RequestHandler, ServerApp, ServerConnection, ServerStream } from '../http/message.ts';
-import type { TlsId, TlsTable } from '../quic/engine.ts';
+import type { CloseReason, TlsId, TlsTable } from '../quic/engine.ts';
 import { Exchange } from './exchange.ts';
 import { Misdirection, NameTable } from './misdirected.ts';
 import { Peer } from './peer.ts';
@@ -87,8 +87,16 @@ export class ListenerApp implements ServerApp {
     }
   }
 
-  onClose(c: ServerConnection): void {
+  onClose(c: ServerConnection, why: CloseReason): void {
     c.data = null;
+    // QUIC's own errors, from either side: what HTTP/3 finds wrong was told before.
+    if (why.app || why.code === 0) return;
+    try {
+      const { side, code, reason } = why;
+      this.plant.log('debug', 'transport error', { listener: this.source.view().label, client: c.remoteAddress, side, code, reason });
+    } catch (e) {
+      this.fault('close', e, c);
+    }
   }
 
   private tableOf(id: TlsId): NameTable | null {

@@ -133,6 +133,7 @@ export interface CloseReason {
   side: 'local' | 'remote' | 'timeout' | 'reset';
   app: boolean;
   code: number;
+  /** The peer's own words; of an error that the engine found (side `local`), what the engine calls it. */
   reason: string;
 }
 

@@ -22,6 +22,7 @@ describe('the application above HTTP/3', () => {
     ['app.connection', (app, c) => app.onConnection(c)],
     ['app.protocol_error', (app, c) => app.onProtocolError(c, 'stream', 'H3_MESSAGE_ERROR', 'M1')],
     ['app.move', (app, c) => app.onMove(c, '127.0.0.1', 4433)],
+    ['app.close', (app, c) => app.onClose(c, { side: 'local', app: false, code: 10, reason: 'InvalidState' })],
     ['app.limit', (app, c) => app.onLimit(c, 'headerBytes')],
   ];
   for (const [where, act] of acts) {
@@ -47,6 +48,22 @@ describe('the application above HTTP/3', () => {
     new ListenerApp(rig.plant, { view: () => rig.view }).onMove(c, '127.0.0.1', 4433);
     const fields = { listener: rig.view.label, from: '127.0.0.1:4433', to: '[2001:db8::a]:443' };
     expect(rig.logged).toEqual([{ level: 'debug', msg: 'client moved', fields }]);
+  });
+
+  test('an error of the transport is told of at debug, by its name; other ends are not', () => {
+    const rig = new Rig();
+    const app = new ListenerApp(rig.plant, { view: () => rig.view });
+    const c = new FakeConnection();
+    for (const side of ['local', 'remote'] as const) app.onClose(c, { side, app: false, code: 10, reason: 'InvalidState' });
+    app.onClose(c, { side: 'local', app: true, code: 0x107, reason: 'budget' });
+    app.onClose(c, { side: 'remote', app: false, code: 0, reason: '' });
+    app.onClose(c, { side: 'timeout', app: false, code: 0, reason: 'idle' });
+    app.onClose(c, { side: 'reset', app: false, code: 0, reason: '' });
+    const fields = { listener: rig.view.label, client: c.remoteAddress, code: 10, reason: 'InvalidState' };
+    expect(rig.logged).toEqual([
+      { level: 'debug', msg: 'transport error', fields: { ...fields, side: 'local' } },
+      { level: 'debug', msg: 'transport error', fields: { ...fields, side: 'remote' } },
+    ]);
   });
 
   test('app.field_dropped', () => {

@@ -1,7 +1,7 @@
 import { WheelTimer, type TimerOwner } from '../../../lib/wheel.ts';
 import type { ServerConnection } from '../message.ts';
 import { StreamTable } from '../streamtable.ts';
-import type { ConnInfo, ConnStats, QuicConn } from '../../quic/engine.ts';
+import type { CloseReason, ConnInfo, ConnStats, QuicConn } from '../../quic/engine.ts';
 import { Budget } from './budget.ts';
 import { H3, type H3CodeName } from './codes.ts';
 import { FRAME, GOAWAY_MAX, SETTING, UNI, writeIdFrame, writeSettings } from './frames.ts';
@@ -165,10 +165,10 @@ export class Connection implements ServerConnection, TimerOwner {
     this.shared.app.onMove(this, remoteAddress, remotePort);
   }
 
-  onEngineClose(code: number): void {
-    this.shut(code);
+  onEngineClose(why: CloseReason): void {
+    this.shut(why.code);
     this.shared.connections.delete(this);
-    this.shared.app.onClose(this);
+    this.shared.app.onClose(this, why);
   }
 
   // --- request streams

@@ -123,7 +123,7 @@ class Handler implements QuicHandler {
     if (connection === null) return;
     c.data = null;
     try {
-      connection.onEngineClose(why.code);
+      connection.onEngineClose(why);
     } catch (e) {
       this.shared.onInternalError('closed', e);
     }

@@ -52,6 +52,8 @@ const ACK_DELAY_MS = 5;
 const ACK_EVERY = 8;
 const POLL_MS = 100;
 const STATS_MS = 1000;
+/** Codes from here on name a TLS alert (RFC 9001 s4.8). */
+const TLS_ALERT = 0x100;
 /**
  * Packets per connection and flush: the others want their turn. Also what bounds a peer that acknowledges what it never got, since
  * quiche 0.18 lets its congestion window grow without end (an honest one's does, too: its size says nothing).
@@ -117,6 +119,8 @@ export class Conn implements QuicConn {
   private datagramsIn = 0;
   /** quiche has thrown: see whether it has closed. */
   private suspect = false;
+  /** What quiche called the first error that it found. */
+  private found = '';
   private failedHandshake = false;
   private told = false;
   private why: CloseReason | null = null;
@@ -166,7 +170,11 @@ export class Conn implements QuicConn {
       q.recv(msg, this.recvInfo);
     } catch (e) {
       // Anything else means that quiche has closed: the flush says so to the peer.
-      if (errorName(e) !== 'BufferTooShort') this.suspect = true;
+      const name = errorName(e);
+      if (name !== 'BufferTooShort') {
+        this.suspect = true;
+        if (this.found === '') this.found = name;
+      }
     }
     if (this.budget.take(msg.length) && this.budget.exceeded(this.turn.clock.now(), this.pausedCount)) {
       this.close(true, H3_EXCESSIVE_LOAD, 'budget');
@@ -502,7 +510,7 @@ export class Conn implements QuicConn {
     this.suspect = false;
     const closed = q.isClosed();
     if (closed || q.isDraining() || q.localError() !== null) {
-      if (this.why === null) this.why = reasonOf(q, closed);
+      if (this.why === null) this.why = reasonOf(q, closed, this.found);
       if (this.state < ENDING) this.end();
     }
     if (this.state === ENDING) this.tell();
@@ -542,12 +550,15 @@ export class Conn implements QuicConn {
   }
 }
 
-function reasonOf(q: Connection, closed: boolean): CloseReason {
+function reasonOf(q: Connection, closed: boolean, found: string): CloseReason {
   const peer = q.peerError();
   if (peer !== null) return { side: 'remote', app: peer.isApp, code: peer.errorCode, reason: Buffer.from(peer.reason).toString('latin1') };
   const local = q.localError();
-  if (local !== null)
-    return { side: 'local', app: local.isApp, code: local.errorCode, reason: Buffer.from(local.reason).toString('latin1') };
+  if (local !== null) {
+    const { isApp, errorCode } = local;
+    const said = Buffer.from(local.reason).toString('latin1');
+    return { side: 'local', app: isApp, code: errorCode, reason: said === '' && !isApp && errorCode < TLS_ALERT ? found : said };
+  }
   if (closed && q.isTimedOut()) return { side: 'timeout', app: false, code: 0, reason: 'idle' };
   return { side: 'reset', app: false, code: 0, reason: '' };
 }

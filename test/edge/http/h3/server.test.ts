@@ -28,6 +28,7 @@ describe('a connection', () => {
     c.peerClose(0);
     expect(world.server.connections()).toBe(0);
     expect(world.closes).toBe(1);
+    expect(world.farewells).toEqual([{ side: 'remote', app: true, code: 0, reason: '' }]);
   });
 
   test('knows its peer, and follows it to another path', () => {

@@ -4,6 +4,7 @@ import { Fields } from '../../../../src/edge/http/fields.ts';
 import type { H3Limits } from '../../../../src/edge/http/h3/options.ts';
 import { createH3Server, type H3Server } from '../../../../src/edge/http/h3/server.ts';
 import type { RequestAbort, RequestHandler, ServerApp, ServerConnection, ServerStream } from '../../../../src/edge/http/message.ts';
+import type { CloseReason } from '../../../../src/edge/quic/engine.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
 import { TimerWheel } from '../../../../src/lib/wheel.ts';
 import { FakeConn } from '../../../kit/fakeconn.ts';
@@ -79,6 +80,7 @@ export class World implements ServerApp {
   readonly limitsHit: string[] = [];
   readonly dropped: string[] = [];
   readonly moves: string[] = [];
+  readonly farewells: CloseReason[] = [];
   readonly internal: [where: string, message: string][] = [];
   readonly connections: ServerConnection[] = [];
   closes = 0;
@@ -165,8 +167,9 @@ export class World implements ServerApp {
     this.trap('move');
   }
 
-  onClose(): void {
+  onClose(_c: ServerConnection, why: CloseReason): void {
     this.closes++;
+    this.farewells.push(why);
     this.trap('close');
   }
 }

@@ -105,10 +105,10 @@ describeNative('frames at native', (addon) => {
     await f.wire.barrier(port, 2);
   }
 
-  /** The connection ended by our own error with this code, once, and the honest one did not notice. */
-  async function endsWith(code: number): Promise<void> {
+  /** The connection ended by our own error with this code and this name, once, and the honest one did not notice. */
+  async function endsWith(code: number, reason: string): Promise<void> {
     await server.until(() => server.closes.length > 0);
-    expect(server.closes.map((c) => c.why)).toEqual([{ side: 'local', app: false, code, reason: '' }]);
+    expect(server.closes.map((c) => c.why)).toEqual([{ side: 'local', app: false, code, reason }]);
     await work();
   }
 
@@ -129,7 +129,7 @@ describeNative('frames at native', (addon) => {
       f,
       numbers(40, 1).map((n) => newConnectionId(n, 0)),
     );
-    await endsWith(CONNECTION_ID_LIMIT_ERROR);
+    await endsWith(CONNECTION_ID_LIMIT_ERROR, 'IdLimit');
   });
 
   test('Q1: ids that retire each other, with no acknowledgement of ours, end the connection', async () => {
@@ -138,13 +138,13 @@ describeNative('frames at native', (addon) => {
       f,
       numbers(2000, 1).map((n) => newConnectionId(n, n)),
     );
-    await endsWith(CONNECTION_ID_LIMIT_ERROR);
+    await endsWith(CONNECTION_ID_LIMIT_ERROR, 'IdLimit');
   });
 
   test('Q1: ids of ours can be given back, and no more often than there are', async () => {
     const f = await forger();
     await pour(f, [retire(500)]);
-    await endsWith(PROTOCOL_VIOLATION);
+    await endsWith(PROTOCOL_VIOLATION, 'InvalidState');
   });
 
   test('Q2: of challenges without end a few are answered', async () => {
@@ -162,7 +162,7 @@ describeNative('frames at native', (addon) => {
   test('Q3: CRYPTO data has an end, after the handshake as well', async () => {
     const f = await forger();
     await pour(f, [crypto(0xffff, Buffer.from('x'))]);
-    await endsWith(CRYPTO_BUFFER_EXCEEDED);
+    await endsWith(CRYPTO_BUFFER_EXCEEDED, 'CryptoBufferExceeded');
   });
 
   test('Q3: pieces of it with gaps are held up to that end, and no longer', async () => {
@@ -173,19 +173,19 @@ describeNative('frames at native', (addon) => {
     );
     await lives(f);
     await pour(f, [crypto(0x10000, Buffer.from('x'))]);
-    await endsWith(CRYPTO_BUFFER_EXCEEDED);
+    await endsWith(CRYPTO_BUFFER_EXCEEDED, 'CryptoBufferExceeded');
   });
 
   test('Q4: an acknowledgement of what was never sent ends the connection', async () => {
     const f = await forger();
     await pour(f, [acknowledge(100_000, 0)]);
-    await endsWith(PROTOCOL_VIOLATION);
+    await endsWith(PROTOCOL_VIOLATION, 'InvalidAckRange');
   });
 
   test('Q4: a range that reaches below zero ends the connection', async () => {
     const f = await forger();
     await pour(f, [acknowledge(1, 5000)]);
-    await endsWith(FRAME_ENCODING_ERROR);
+    await endsWith(FRAME_ENCODING_ERROR, 'InvalidFrame');
   });
 
   test('Q5: fragments with gaps end the connection before they weigh ten times what they cost', async () => {
@@ -212,7 +212,7 @@ describeNative('frames at native', (addon) => {
   test('Q7: HANDSHAKE_DONE is not for clients to say', async () => {
     const f = await forger();
     await pour(f, [HANDSHAKE_DONE]);
-    await endsWith(PROTOCOL_VIOLATION);
+    await endsWith(PROTOCOL_VIOLATION, 'InvalidPacket');
   });
 
   test('Q7: packets that cannot be decrypted are dropped, and nothing is kept of them', async () => {

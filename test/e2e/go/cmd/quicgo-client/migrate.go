@@ -61,6 +61,9 @@ func (c *conn) migrateNow(r request) answer {
 	return answer{"moves": moves}
 }
 
+// ahead is how far a transfer goes on while it moves. On a busy machine it would be over before it has moved.
+const ahead = 1 << 20
+
 // progress counts the bytes of a request and starts its migrations.
 type progress struct {
 	conn *conn
@@ -72,6 +75,15 @@ type progress struct {
 	moves  []move
 	err    error
 	active sync.WaitGroup
+	moving int
+	until  int64 // what may pass while it moves
+	moved  *sync.Cond
+}
+
+func newProgress(ctx context.Context, c *conn, migrations []migration) *progress {
+	p := &progress{conn: c, ctx: ctx, left: migrations, moves: []move{}}
+	p.moved = sync.NewCond(&p.mu)
+	return p
 }
 
 func (p *progress) add(n int) {
@@ -81,7 +93,12 @@ func (p *progress) add(n int) {
 	for len(p.left) > 0 && p.passed >= p.left[0].After {
 		m := p.left[0]
 		p.left = p.left[1:]
+		p.moving++
+		p.until = p.passed + ahead
 		p.active.Go(func() { p.take(m) })
+	}
+	for p.moving > 0 && p.passed >= p.until {
+		p.moved.Wait()
 	}
 }
 
@@ -89,6 +106,8 @@ func (p *progress) take(m migration) {
 	local, err := p.conn.migrate(p.ctx, m.Local)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.moving--
+	p.moved.Broadcast()
 	if err != nil {
 		p.err = err
 		return

@@ -107,7 +107,7 @@ func (c *conn) request(r request) answer {
 		mu.Unlock()
 		return nil
 	}})
-	p := &progress{conn: c, ctx: ctx, left: r.Migrate, moves: []move{}}
+	p := newProgress(ctx, c, r.Migrate)
 	req, source, err := r.build(ctx, p)
 	if err != nil {
 		return answer{"error": failure{Kind: "usage", Text: err.Error()}}

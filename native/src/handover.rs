@@ -34,6 +34,8 @@ const LENGTH: usize = 2;
 pub const HEAD: usize = LENGTH + 2 * ADDRESS_LENGTH;
 /// What the messages that wait at an owner may take of the kernel's memory, as far as the system allows; it allows itself twice as much.
 const SEND_BUFFER: usize = 1 << 20;
+/// How long an owner's socket is sent to without a look at whose its name is now.
+const LOOK: Duration = Duration::from_millis(10);
 /// Between attempts at an owner whose queue is full: twice as long each time.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(64);
@@ -56,6 +58,8 @@ struct Parcel {
     to: UnixAddress,
     /// What its messages are sent from. None: there are no descriptors left, and the endpoint's own socket serves.
     socket: Option<UnixDatagram>,
+    /// Until then the socket stays connected to whom it found under the name: to look each time costs as much as to send.
+    connected: Option<Instant>,
     message: Vec<u8>,
     count: u64,
     /// The owner's queue was full: not before then again.
@@ -146,10 +150,7 @@ impl Handover {
                 self.waiting = true;
                 continue;
             }
-            if p.socket.is_none() {
-                p.socket = sender().ok();
-            }
-            match p.socket.as_ref().unwrap_or(&self.socket).send_to_addr(&p.message, &p.to) {
+            match p.post(&self.socket, now) {
                 Ok(_) => self.handed.sent += p.count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     p.again = Some(now + p.pause);
@@ -196,7 +197,24 @@ impl Handover {
 
 impl Parcel {
     fn new(worker: u8, to: UnixAddress) -> Self {
-        Parcel { worker, to, socket: None, message: vec![VERSION], count: 0, again: None, pause: SHORTEST, gone: false }
+        Parcel { worker, to, socket: None, connected: None, message: vec![VERSION], count: 0, again: None, pause: SHORTEST, gone: false }
+    }
+
+    fn post(&mut self, shared: &UnixDatagram, now: Instant) -> io::Result<usize> {
+        if self.socket.is_none() {
+            self.socket = sender().ok();
+        }
+        let Some(socket) = &self.socket else { return shared.send_to_addr(&self.message, &self.to) };
+        if self.connected.is_some_and(|until| now < until) {
+            match socket.send(&self.message) {
+                // The one that was connected to is gone: its successor may have the name.
+                Err(e) if e.raw_os_error() == Some(libc::ECONNREFUSED) => {}
+                sent => return sent,
+            }
+        }
+        socket.connect_addr(&self.to)?;
+        self.connected = Some(now + LOOK);
+        socket.send(&self.message)
     }
 
     /// Its memory stays for the next time.

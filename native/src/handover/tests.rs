@@ -269,6 +269,36 @@ fn a_successor_takes_the_name_and_keeps_it() {
 }
 
 #[test]
+fn an_owner_that_was_sent_to_has_a_successor_at_once_or_is_looked_for_again() {
+    let folder = Folder::new();
+    let (mut a, first) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    let mut now = Instant::now();
+    let mut post = |now: Instant| {
+        a.push(2, b"one", &from, &to, now);
+        send_at(&mut a, now).len()
+    };
+    assert_eq!((post(now), drain(&first).len()), (0, 1));
+    // Gone: whoever has its name now gets what would have been its, in the same turn.
+    drop(first);
+    let second = folder.open(2);
+    assert_eq!((post(now), drain(&second).len()), (0, 1));
+    // Not gone, but another one has the name.
+    let third = folder.open(2);
+    now += LOOK;
+    assert_eq!((post(now), drain(&second).len(), drain(&third).len()), (0, 0, 1));
+    // Not gone, but nobody has the name.
+    fs::remove_file(folder.options().path(2)).unwrap();
+    now += LOOK;
+    assert_eq!((post(now), drain(&third).len()), (1, 0));
+    // Gone, and nobody has the name.
+    let fourth = folder.open(2);
+    assert_eq!((post(now), drain(&fourth).len()), (0, 1));
+    drop(fourth);
+    assert_eq!(post(now), 1);
+}
+
+#[test]
 fn a_folder_that_is_not_there_or_whose_name_is_too_long_is_an_error() {
     let folder = Folder::new();
     let at = |path: PathBuf| Handover::open(&HandoverOptions { folder: path, ..folder.options() }, 1).err().unwrap();

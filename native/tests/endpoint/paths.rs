@@ -411,12 +411,9 @@ fn an_id_that_is_given_back_twice_is_given_back_once() {
     raw.q.stream_send(4, b"x", true).unwrap();
     raw.q.retire_dcid(0).unwrap();
     let mut packets = raw.packets();
-    let started = std::time::Instant::now();
     while packets.len() < 2 {
-        assert!(started.elapsed().as_secs() < 20);
-        if raw.q.timeout().is_some_and(|t| t.is_zero()) {
-            raw.q.on_timeout();
-        }
+        std::thread::sleep(raw.q.timeout().expect("a timer"));
+        raw.q.on_timeout();
         packets.extend(raw.packets());
     }
     for (p, _) in &packets {

@@ -6,7 +6,7 @@ import { figuresOf, largestShare, latencyOf, total, type Delays, type Sample } f
 import { measureHandshakes } from './measure/handshake.ts';
 import { measureIdle } from './measure/idle.ts';
 import { measureLatency, slowest } from './measure/latency.ts';
-import { countFor, load, measureLoad } from './measure/load.ts';
+import { countFor, leastRequests, load, measureLoad } from './measure/load.ts';
 import { runStorm, stormLoad } from './measure/rebind.ts';
 import type { SpookySubject } from './peers/spooky.ts';
 import { wait } from './program.ts';
@@ -21,7 +21,7 @@ const secondsOf = (sample: Sample): number => sample.ticks / ticksPerSecond;
 const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 /** Of the time that a row takes, for warming up in rounds after the first. */
 const AGAIN = 0.1;
-/** Requests after which V8 has compiled what serves them, however short the rows are to be. */
+/** Requests to a worker after which V8 has compiled what serves them, however short the rows are to be. */
 const COMPILED = 60_000;
 /** Requests after which buffers and pools have the size that they keep. */
 const AT_WORK = 20_000;
@@ -100,7 +100,7 @@ export class Bench {
     const folder = `${label.replace(' ', '-')}-${this.#folders++}`;
     const subject = await contestant.start(this.#s, { folder, backend: this.#backend, routes, workers });
     this.versions.set(contestant.name, subject.version);
-    if (contestant.ours) await load(this.#s, subject.port, { ...COMMON, streams: 8 }, COMPILED);
+    if (contestant.ours) await load(this.#s, subject.port, { ...COMMON, streams: 8 }, COMPILED * workers);
     return subject;
   }
 
@@ -168,16 +168,20 @@ export class Bench {
       taken.requests ||= await countFor(loop, async (n) => secondsOf(await runStorm(this.#s, subject, row, n)));
       return runStorm(this.#s, subject, row, taken.requests);
     }
-    if (taken.requests === 0) taken.requests = await countFor(row, async (n) => secondsOf(await measureLoad(this.#s, subject, row, n)));
-    else await load(this.#s, subject.port, row, Math.round(taken.requests * AGAIN));
-    const measuring = (this.#o.measure ?? measureLoad)(this.#s, subject, row, taken.requests);
-    if (row.workers !== null && e.workers > 1) taken.share = await this.#share(subject, measuring);
-    return measuring;
+    const first = taken.requests === 0;
+    if (first) taken.requests = await countFor(row, async (n) => secondsOf(await measureLoad(this.#s, subject, row, n)));
+    if (!first || row.workers !== null) {
+      const warming = load(this.#s, subject.port, row, Math.max(leastRequests(row), Math.round(taken.requests * AGAIN)));
+      // Not while it is measured: to tell costs the workers as much as some requests.
+      if (row.workers !== null && e.workers > 1) taken.share = await this.#share(subject, warming);
+      await warming;
+    }
+    return (this.#o.measure ?? measureLoad)(this.#s, subject, row, taken.requests);
   }
 
   /** Asked again and again: what counts is the moment in which most connections are open. */
-  async #share(subject: Subject, measuring: Promise<Sample>): Promise<number | null> {
-    const end = measuring.then(
+  async #share(subject: Subject, loading: Promise<unknown>): Promise<number | null> {
+    const end = loading.then(
       () => true,
       () => true,
     );

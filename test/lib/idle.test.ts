@@ -1,6 +1,8 @@
 import { expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { ManualClock } from '../../src/lib/clock.ts';
-import { collectWhenIdle, processCollector } from '../../src/lib/idle.ts';
+import { collectWhenIdle } from '../../src/lib/idle.ts';
 
 const rig = () => {
   const clock = new ManualClock();
@@ -47,6 +49,38 @@ test('stops', () => {
   expect(clock.pending()).toBe(0);
 });
 
-test('the process has a collector', () => {
-  expect(() => processCollector()()).not.toThrow();
-});
+/** In a process of its own, whose heap nobody else fills. */
+const SCRIPT = `
+  import { constants, PerformanceObserver } from 'node:perf_hooks';
+  import { processCollector } from ${JSON.stringify(new URL('../../src/lib/idle.ts', import.meta.url).href)};
+  const seen = [];
+  globalThis.observer = new PerformanceObserver((list) => seen.push(...list.getEntries().map((e) => e.detail)));
+  globalThis.observer.observe({ entryTypes: ['gc'] });
+  const majors = () => seen.filter(({ kind }) => kind === constants.NODE_PERFORMANCE_GC_MAJOR);
+  const until = async (done) => {
+    for (const end = performance.now() + 20_000; !done() && performance.now() < end; ) await new Promise((next) => setTimeout(next, 5));
+  };
+  const collect = processCollector();
+  let gone = false;
+  const registry = new FinalizationRegistry(() => (gone = true));
+  globalThis.held = {};
+  registry.register(globalThis.held, '');
+  // What has outlived two looks through the young generation is not found by more of them.
+  for (let i = 1; i <= 2; i++) {
+    collect();
+    await until(() => majors().length >= i);
+  }
+  const goneBefore = gone;
+  delete globalThis.held;
+  collect();
+  await until(() => gone && majors().length >= 3);
+  const forced = majors().filter(({ flags }) => flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED).length;
+  console.log(JSON.stringify({ goneBefore, gone, majors: majors().length, forced }));
+`;
+
+test("the process' collector finds what is old and dead, and never does all of it at once", async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '--input-type=module', '-e', SCRIPT], {
+    timeout: 90_000,
+  });
+  expect(JSON.parse(stdout)).toEqual({ goneBefore: false, gone: true, majors: 3, forced: 0 });
+}, 100_000);

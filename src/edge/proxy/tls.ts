@@ -1,4 +1,4 @@
-import type { ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';
+import type { CertificatePart, ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';
 import type { TlsEntry, TlsId, TlsTable } from '../quic/engine.ts';
 import { deriveTicketKeys } from '../quic/keys.ts';
 import type { PartStore } from './parts.ts';
@@ -92,7 +92,14 @@ export class TlsTables {
   }
 }
 
-function pair(hash: PartHash, parts: PartStore): { cert: Uint8Array; key: Uint8Array } {
+type Pair = TlsEntry['certs'][number];
+
+/** The same for as long as the part is: engines look into it once. */
+const pairs = new WeakMap<CertificatePart, Pair>();
+
+function pair(hash: PartHash, parts: PartStore): Pair {
   const part = parts.get(hash, 'certificate');
-  return { cert: Buffer.from(part.cert, 'latin1'), key: part.key.reveal() };
+  let made = pairs.get(part);
+  if (made === undefined) pairs.set(part, (made = { cert: Buffer.from(part.cert, 'latin1'), key: part.key.reveal() }));
+  return made;
 }

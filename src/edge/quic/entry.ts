@@ -10,12 +10,19 @@ export interface Pair {
   readonly key: string;
 }
 
+/** Each is judged once, whatever entries it is of: new ticket keys bring a thousand new entries at once. */
+const pairs = new WeakMap<TlsEntry['certs'][number], Pair>();
+
 export function readPairs(entry: TlsEntry): Pair[] {
   if (entry.certs.length === 0) throw new RangeError(`TLS entry ${entry.id}: no certificate`);
-  return entry.certs.map(({ cert, key }) => {
-    const facts = inspectCertificate(cert, key);
+  return entry.certs.map((given) => {
+    const known = pairs.get(given);
+    if (known !== undefined) return known;
+    const facts = inspectCertificate(given.cert, given.key);
     if (!facts.ok) throw new RangeError(`TLS entry ${entry.id}: ${facts.error}`);
-    return { cert: facts.value.cert, key: Buffer.from(facts.value.key.reveal()).toString('latin1') };
+    const pair = { cert: facts.value.cert, key: Buffer.from(facts.value.key.reveal()).toString('latin1') };
+    pairs.set(given, pair);
+    return pair;
   });
 }
 

@@ -6,61 +6,40 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
-use std::thread::LocalKey;
 
 /// quiche with these buffers.
 pub type Quic = quiche::Connection<Chunks>;
 
 /// A DATA frame of HTTP/2 as backends send it (RFC 9113 s4.2), and what stands in front of it in HTTP/3.
-const SHORT: usize = 16 * 1024 + 256;
-/// What a read from a backend brings: quiche keeps account of one piece instead of four.
-pub const LONG: usize = 64 * 1024;
+pub const BLOCK: usize = 16 * 1024 + 256;
 /// A part of a block that is smaller gets memory of its own size.
 const WORTH_A_BLOCK: usize = 4 * 1024;
-/// Bytes of blocks of either size that a thread keeps for the next bytes: those that were used last are still in the processor's cache.
-const SPARE: usize = 2 << 20;
-
-type Spares = Vec<Vec<u8>>;
+/// Blocks that a thread keeps for the next bytes: those that were used last are still in the processor's cache.
+const SPARE: usize = 128;
 
 thread_local! {
-    static SHORTS: RefCell<Spares> = const { RefCell::new(Vec::new()) };
-    static LONGS: RefCell<Spares> = const { RefCell::new(Vec::new()) };
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many of `length` bytes the next chunk gets. No long block is less than half full.
-pub fn piece(length: usize) -> usize {
-    length.min(if length > LONG / 2 { LONG } else { SHORT })
-}
-
-struct Block {
-    memory: Vec<u8>,
-    long: bool,
-}
+struct Block(Vec<u8>);
 
 impl Block {
     fn of(bytes: &[u8]) -> Self {
-        let long = bytes.len() > SHORT;
-        let (spares, size) = Block::kind(long);
-        let spare = spares.try_with(|s| s.borrow_mut().pop()).ok().flatten();
-        let mut memory = spare.unwrap_or_else(|| Vec::with_capacity(size));
+        let spare = SPARES.try_with(|s| s.borrow_mut().pop()).ok().flatten();
+        let mut memory = spare.unwrap_or_else(|| Vec::with_capacity(BLOCK));
         memory.extend_from_slice(bytes);
-        Block { memory, long }
-    }
-
-    fn kind(long: bool) -> (&'static LocalKey<RefCell<Spares>>, usize) {
-        if long { (&LONGS, LONG) } else { (&SHORTS, SHORT) }
+        Block(memory)
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut memory = std::mem::take(&mut self.memory);
+        let mut memory = std::mem::take(&mut self.0);
         memory.clear();
-        let (spares, size) = Block::kind(self.long);
         // At a thread's end there is nobody to keep it for.
-        let _ = spares.try_with(|s| {
+        let _ = SPARES.try_with(|s| {
             let mut spares = s.borrow_mut();
-            if spares.len() < SPARE / size {
+            if spares.len() < SPARE {
                 spares.push(memory);
             }
         });
@@ -69,8 +48,7 @@ impl Drop for Block {
 
 /// Gives back what is kept for bytes to come.
 pub fn trim() {
-    let _ = SHORTS.try_with(RefCell::take);
-    let _ = LONGS.try_with(RefCell::take);
+    let _ = SPARES.try_with(|s| s.take());
 }
 
 #[derive(Clone)]
@@ -88,10 +66,10 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// At most `LONG` bytes.
+    /// At most `BLOCK` bytes.
     pub fn of(bytes: &[u8]) -> Self {
         let memory = match bytes.len() {
-            WORTH_A_BLOCK..=LONG => Memory::Block(Rc::new(Block::of(bytes))),
+            WORTH_A_BLOCK..=BLOCK => Memory::Block(Rc::new(Block::of(bytes))),
             _ => Memory::Own(bytes.into()),
         };
         Chunk { memory, start: 0, end: bytes.len() }
@@ -115,7 +93,7 @@ impl Chunk {
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         let bytes = match &self.memory {
-            Memory::Block(b) => &b.memory[..],
+            Memory::Block(b) => &b.0[..],
             Memory::Own(b) => &b[..],
         };
         &bytes[self.start..self.end]
@@ -157,31 +135,13 @@ impl BufFactory for Chunks {
 mod tests {
     use super::*;
 
-    /// How many short and long blocks are kept.
-    fn spare() -> (usize, usize) {
-        (SHORTS.with(|s| s.borrow().len()), LONGS.with(|s| s.borrow().len()))
-    }
-
-    #[test]
-    fn long_blocks_are_for_what_fills_half_of_them() {
-        for (length, first) in [
-            (0, 0),
-            (1, 1),
-            (SHORT, SHORT),
-            (SHORT + 1, SHORT),
-            (LONG / 2, SHORT),
-            (LONG / 2 + 1, LONG / 2 + 1),
-            (LONG, LONG),
-            (LONG + 1, LONG),
-            (usize::MAX, LONG),
-        ] {
-            assert_eq!(piece(length), first, "{length}");
-        }
+    fn spare() -> usize {
+        SPARES.with(|s| s.borrow().len())
     }
 
     #[test]
     fn parts_share_their_bytes() {
-        for size in [0, 1, WORTH_A_BLOCK - 1, WORTH_A_BLOCK, SHORT, SHORT + 1, LONG] {
+        for size in [0, 1, WORTH_A_BLOCK - 1, WORTH_A_BLOCK, BLOCK] {
             let bytes: Vec<u8> = (0..size).map(|i| i as u8).collect();
             let whole = Chunk::of(&bytes);
             assert_eq!(whole.as_ref(), bytes);
@@ -197,29 +157,25 @@ mod tests {
 
     #[test]
     fn blocks_are_used_again_once_nobody_holds_them() {
-        for (first, second, kept) in [(SHORT, WORTH_A_BLOCK, (1, 0)), (LONG, SHORT + 1, (0, 1))] {
-            trim();
-            let whole = Chunk::of(&vec![1; first]);
-            let place = whole.as_ref().as_ptr();
-            let part = whole.part(7..9);
-            drop(whole);
-            assert_eq!((spare(), part.as_ref()), ((0, 0), &[1; 2][..]));
-            drop(part);
-            assert_eq!(spare(), kept);
-            let again = Chunk::of(&vec![2; second]);
-            assert_eq!((spare(), again.as_ref().as_ptr(), again.as_ref()), ((0, 0), place, &vec![2; second][..]));
-        }
+        trim();
+        let first = Chunk::of(&[1; BLOCK]);
+        let place = first.as_ref().as_ptr();
+        let part = first.part(7..9);
+        drop(first);
+        assert_eq!((spare(), part.as_ref()), (0, &[1; 2][..]));
+        drop(part);
+        assert_eq!(spare(), 1);
+        let second = Chunk::of(&[2; WORTH_A_BLOCK]);
+        assert_eq!((spare(), second.as_ref().as_ptr(), second.as_ref()), (0, place, &[2; WORTH_A_BLOCK][..]));
     }
 
     #[test]
     fn no_more_blocks_are_kept_than_are_worth_it() {
         trim();
-        for (size, kept) in [(SHORT, (SPARE / SHORT, 0)), (LONG, (SPARE / SHORT, SPARE / LONG))] {
-            let many: Vec<Chunk> = (0..SPARE / size + 5).map(|_| Chunk::of(&vec![3; size])).collect();
-            drop(many);
-            assert_eq!(spare(), kept);
-        }
+        let many: Vec<Chunk> = (0..SPARE + 5).map(|_| Chunk::of(&[3; BLOCK])).collect();
+        drop(many);
+        assert_eq!(spare(), SPARE);
         trim();
-        assert_eq!(spare(), (0, 0));
+        assert_eq!(spare(), 0);
     }
 }

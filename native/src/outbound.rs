@@ -1,7 +1,7 @@
 //! What the application has written and quiche has not taken. quiche gets it in the order of RFC 9218, and never more than it can
 //! send next: what it holds leaves in its own order, and a congestion window may be large.
 
-use crate::chunks::{self, Chunk, Quic};
+use crate::chunks::{BLOCK, Chunk, Quic};
 use quiche::{Error, Shutdown};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -221,7 +221,7 @@ impl Outbound {
     /// Straight into quiche: what it did not take. None: nothing is left to be done for this stream.
     fn write_direct<'a>(&mut self, q: &mut Quic, id: u64, mut bytes: &'a [u8], fin: bool) -> Option<Rest<'a>> {
         loop {
-            let (part, others) = bytes.split_at(chunks::piece(bytes.len()));
+            let (part, others) = bytes.split_at(bytes.len().min(BLOCK));
             let chunk = (!part.is_empty()).then(|| Chunk::of(part));
             let n = part.len().min(self.most() - self.offered);
             let last = fin && n == bytes.len();
@@ -267,14 +267,8 @@ impl Outbound {
         }
         let s = self.streams.entry(id).or_insert_with(Stream::new);
         let before = s.pending;
-        if let Some(chunk) = rest.first {
+        for chunk in rest.first.into_iter().chain(rest.bytes.chunks(BLOCK).map(Chunk::of)) {
             s.push(chunk);
-        }
-        let mut bytes = rest.bytes;
-        while !bytes.is_empty() {
-            let (part, others) = bytes.split_at(chunks::piece(bytes.len()));
-            s.push(Chunk::of(part));
-            bytes = others;
         }
         s.fin |= rest.fin;
         self.pending += s.pending - before;

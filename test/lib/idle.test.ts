@@ -49,11 +49,12 @@ test('stops', () => {
   expect(clock.pending()).toBe(0);
 });
 
-/** In a process of its own, whose heap nobody else fills. */
-const SCRIPT = `
+/** In a process of its own, whose heap nobody else fills: with so many objects that stay. */
+const script = (objects: number): string => `
   import { constants, PerformanceObserver } from 'node:perf_hooks';
   import { processCollector } from ${JSON.stringify(new URL('../../src/lib/idle.ts', import.meta.url).href)};
   const seen = [];
+  globalThis.stay = Array.from({ length: ${objects} }, (_, i) => ({ i }));
   globalThis.observer = new PerformanceObserver((list) => seen.push(...list.getEntries().map((e) => e.detail)));
   globalThis.observer.observe({ entryTypes: ['gc'] });
   const majors = () => seen.filter(({ kind }) => kind === constants.NODE_PERFORMANCE_GC_MAJOR);
@@ -78,9 +79,17 @@ const SCRIPT = `
   console.log(JSON.stringify({ goneBefore, gone, majors: majors().length, forced }));
 `;
 
-test("the process' collector finds what is old and dead, and never does all of it at once", async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '--input-type=module', '-e', SCRIPT], {
+async function collected(objects: number): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '--input-type=module', '-e', script(objects)], {
     timeout: 90_000,
   });
-  expect(JSON.parse(stdout)).toEqual({ goneBefore: false, gone: true, majors: 3, forced: 0 });
+  return JSON.parse(stdout);
+}
+
+test("the process' collector finds what is old and dead in a large heap, and never does all of it at once", async () => {
+  expect(await collected(2_000_000)).toMatchObject({ goneBefore: false, gone: true, forced: 0 });
+}, 100_000);
+
+test('it does all at once in a small one', async () => {
+  expect(await collected(0)).toEqual({ goneBefore: false, gone: true, majors: 3, forced: 3 });
 }, 100_000);

@@ -51,6 +51,14 @@ async function seenAs(session: Session): Promise<string | undefined> {
   return (JSON.parse(text) as { headers: Record<string, string[]> }).headers['X-Forwarded-For']?.join();
 }
 
+/** What a path's client has answered may be lost in the transfer's last moments: it is asked again with what the client says next. */
+async function expectPathChanges(count: number, before: number, session: Session, goesOn: boolean): Promise<void> {
+  await eventually(async () => {
+    if (goesOn) await seenAs(session);
+    expect((await pathChanges(world.spooky)) - before).toBe(count);
+  });
+}
+
 /** At a fifth, two, three and four fifths of the transfer the NAT takes another port, and the next of these addresses when there are any. */
 async function rebindAlong(nat: Nat, direction: 'up' | 'down', hosts: readonly string[] = [], size = SIZE): Promise<void> {
   const from = nat.passedBy[direction].bytes;
@@ -93,7 +101,7 @@ describe.each(CLIENTS)(`${ENGINE.name}: %s behind a NAT`, (_, make) => {
     const [answer] = await Promise.all([session.request(download), rebindAlong(nat, 'down')]);
     expect(answer).toMatchObject({ status: 200, size: SIZE, sha256: HASH });
     expectFiveParts(nat, ports);
-    expect((await pathChanges(world.spooky)) - before).toBe(ENGINE.caps.migration ? 4 : 0);
+    await expectPathChanges(ENGINE.caps.migration ? 4 : 0, before, session, client.can.has('sessions'));
     await session.close();
   }, 60_000);
 
@@ -104,7 +112,7 @@ describe.each(CLIENTS)(`${ENGINE.name}: %s behind a NAT`, (_, make) => {
     const [answer] = await Promise.all([session.request(upload), rebindAlong(nat, 'up')]);
     expect(answer).toMatchObject({ status: 200, size: SIZE, sha256: HASH, sent: HASH });
     expectFiveParts(nat, ports);
-    expect((await pathChanges(world.spooky)) - before).toBe(ENGINE.caps.migration ? 4 : 0);
+    await expectPathChanges(ENGINE.caps.migration ? 4 : 0, before, session, client.can.has('sessions'));
     await session.close();
   }, 60_000);
 
@@ -122,7 +130,7 @@ describe.each(CLIENTS)(`${ENGINE.name}: %s behind a NAT`, (_, make) => {
         const [answer] = await Promise.all([session.request(direction === 'down' ? download : upload), rebindAlong(nat, direction, hosts)]);
         expect(answer).toMatchObject({ status: 200, size: SIZE, sha256: HASH });
         expectFiveParts(nat, [CLIENT, ...hosts]);
-        expect((await pathChanges(world.spooky)) - before).toBe(4);
+        await expectPathChanges(4, before, session, keeps);
         if (keeps) expect(await seenAs(session)).toBe('127.0.0.3');
         await session.close();
       },

@@ -342,6 +342,46 @@ fn a_path_that_failed_is_taken_up_again_where_the_client_goes_on() {
 }
 
 #[test]
+fn a_challenge_whose_response_is_lost_is_repeated() {
+    let mut s = server(|_| {}).reacting(polite);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    let new = raw.open();
+    raw.nat = Some(1);
+    raw.q.stream_send(0, b"get", true).unwrap();
+    speak(&mut raw, 1);
+    alone(&mut s, "a challenge", |_| anything_at(&raw, 1));
+    raw.hold = true;
+    raw.turn();
+    raw.hold = false;
+    assert!(!std::mem::take(&mut raw.held).is_empty());
+    // All that it says from now on arrives, and acknowledges the challenge.
+    raw.drive(&mut s, "PATH", |s, r| {
+        r.q.send_ack_eliciting().unwrap();
+        paths(s) == [new]
+    });
+    assert_eq!(s.closes, []);
+}
+
+#[test]
+fn a_second_challenge_that_is_lost_is_sent_again() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    let new = raw.open();
+    raw.nat = Some(1);
+    raw.q.stream_send(0, b"get", true).unwrap();
+    speak(&mut raw, 1);
+    // So little has come from there that the first one is too short to tell that the path takes whole packets.
+    alone(&mut s, "a challenge", |_| anything_at(&raw, 1));
+    raw.turn();
+    alone(&mut s, "another one", |_| anything_at(&raw, 1));
+    assert_eq!(paths(&s), []);
+    // It is lost alone: what comes behind it is acknowledged, and tells.
+    assert!(raw.sockets[1].recv(&mut [0; 65_536]).unwrap() > 0);
+    raw.drive(&mut s, "PATH and the answer", |s, r| paths(s) == [new] && r.body().len() == MIB);
+    assert_eq!(s.closes, []);
+}
+
+#[test]
 fn an_id_of_the_client_that_several_paths_used_is_given_back_once() {
     let mut s = server(|_| {}).reacting(generous);
     let (mut raw, _) = Raw::handshake(&mut s, 4);

@@ -13,7 +13,8 @@ export interface IdleOptions {
   readonly clock: Clock;
   /** Of the time since `since`; how much the loop worked. */
   readonly utilization: (since: EventLoopUtilization | undefined) => EventLoopUtilization;
-  readonly collect: () => void;
+  /** True: once more, when the process has been idle for another period. */
+  readonly collect: () => boolean;
 }
 
 /**
@@ -30,8 +31,7 @@ export function collectWhenIdle(o: IdleOptions): () => void {
     last = now;
     owed += used.active;
     if (owed >= WORTH_MS && used.utilization <= IDLE) {
-      owed = 0;
-      o.collect();
+      owed = o.collect() ? WORTH_MS : 0;
     }
     cancel = o.clock.after(PERIOD_MS, look);
   };
@@ -46,14 +46,17 @@ const AT_ONCE = 48 * 1024 * 1024;
  * The collector of this process. A whole collection at once gives back the most, and stops the process: with 150 MiB of configuration for 40 ms. So in a
  * large heap V8 is made to begin to mark, which goes on in other threads and between turns; what has to be done at once at the end takes a tenth of
  * that. V8 judges whether to begin when it has looked through the young generation, and under this switch, which says no more than that, it always does.
+ * What was mostly garbage is small afterwards: the second time it is collected at once, too, and goes back to the system.
  */
-export function processCollector(): () => void {
+export function processCollector(): () => boolean {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as (options?: { readonly type: 'minor' }) => void;
+  let again = false;
   return () => {
     if (getHeapStatistics().used_heap_size < AT_ONCE) {
+      again = false;
       gc();
-      return;
+      return false;
     }
     setFlagsFromString('--stress-incremental-marking');
     try {
@@ -61,6 +64,8 @@ export function processCollector(): () => void {
     } finally {
       setFlagsFromString('--no-stress-incremental-marking');
     }
+    again = !again;
+    return again;
   };
 }
 

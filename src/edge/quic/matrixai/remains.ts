@@ -9,11 +9,11 @@ const ENOUGH = 32 * 1024 * 1024;
  * them would wait for a collection that a small heap never needs. This asks for one as soon as there is enough to be had.
  */
 export class Remains {
-  private readonly collector: () => () => void;
-  private collect: (() => void) | null = null;
+  private readonly collector: () => () => unknown;
+  private collect: (() => unknown) | null = null;
   private bytes = 0;
 
-  constructor(collector: () => () => void) {
+  constructor(collector: () => () => unknown) {
     this.collector = collector;
   }
 

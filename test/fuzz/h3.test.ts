@@ -83,6 +83,7 @@ test('memory and the event loop stay as they were, and an honest client is serve
       world.limitsHit.length = 0;
       world.dropped.length = 0;
       world.connections.length = 0;
+      world.farewells.length = 0;
       honest.peerClose(0);
       honest = world.connect();
       next = 0;

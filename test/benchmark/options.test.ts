@@ -52,7 +52,7 @@ describe('options', () => {
     expect(scaled({ ...idle, connections: 4000 }, 0.5)).toEqual({ ...idle, connections: 2000 });
     const latency = ROWS.find((r) => r.kind === 'latency') as Row;
     expect([scaled(latency, 10), scaled(latency, 1e-6)]).toEqual([
-      { ...latency, seconds: 40 },
+      { ...latency, seconds: 20 },
       { ...latency, seconds: 2 },
     ]);
     expect(scaled(idle, 1e-9)).toEqual({ ...idle, connections: 1 });

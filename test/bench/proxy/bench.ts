@@ -119,7 +119,8 @@ export class Bench {
       const turned = started.map((_, i) => started[(i + round) % started.length] as Started);
       for (const row of rows) {
         if (row.kind === 'latency' && this.#offered === 0) await this.#calibrate(started);
-        for (const one of turned) if (takesPart(row, one.entrant)) await this.#sample(one, row, round);
+        for (let turn = 0; turn < (row.kind === 'latency' ? row.turns : 1); turn++)
+          for (const one of turned) if (takesPart(row, one.entrant)) await this.#sample(one, row, round);
       }
     }
     for (const { subject } of started) await subject.stop();

@@ -321,14 +321,20 @@ fn speak(raw: &mut Raw, socket: usize) {
     }
 }
 
-#[test]
-fn a_path_that_failed_is_taken_up_again_where_the_client_goes_on() {
-    let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
+/// A client that has asked from another address than the one that the server knows.
+fn moved(s: &mut Side) -> (Raw, SocketAddr) {
+    let (mut raw, _) = Raw::handshake(s, 4);
     let new = raw.open();
     raw.nat = Some(1);
     raw.q.stream_send(0, b"get", true).unwrap();
     speak(&mut raw, 1);
+    (raw, new)
+}
+
+#[test]
+fn a_path_that_failed_is_taken_up_again_where_the_client_goes_on() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, new) = moved(&mut s);
     // It does not answer for so long that the server goes back to where it was.
     alone(&mut s, "the way back", |_| anything_at(&raw, 0));
     // Then two of its packets come at once.
@@ -344,11 +350,7 @@ fn a_path_that_failed_is_taken_up_again_where_the_client_goes_on() {
 #[test]
 fn a_challenge_whose_response_is_lost_is_repeated() {
     let mut s = server(|_| {}).reacting(polite);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    let new = raw.open();
-    raw.nat = Some(1);
-    raw.q.stream_send(0, b"get", true).unwrap();
-    speak(&mut raw, 1);
+    let (mut raw, new) = moved(&mut s);
     alone(&mut s, "a challenge", |_| anything_at(&raw, 1));
     raw.hold = true;
     raw.turn();
@@ -365,11 +367,7 @@ fn a_challenge_whose_response_is_lost_is_repeated() {
 #[test]
 fn a_second_challenge_that_is_lost_is_sent_again() {
     let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    let new = raw.open();
-    raw.nat = Some(1);
-    raw.q.stream_send(0, b"get", true).unwrap();
-    speak(&mut raw, 1);
+    let (mut raw, new) = moved(&mut s);
     // So little has come from there that the first one is too short to tell that the path takes whole packets.
     alone(&mut s, "a challenge", |_| anything_at(&raw, 1));
     raw.turn();

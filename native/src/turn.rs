@@ -242,7 +242,10 @@ impl Endpoint {
             }
         }
         for port in ports.iter_mut() {
+            let full = port.blocked;
             port.push()?;
+            // It has room again, and nobody watches it: who waits for it would wait for the next timer.
+            more |= full && !port.blocked;
         }
         Ok(Flushed { events: engine.wants_collect(), more })
     }
@@ -345,6 +348,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::Outbox;
 
     fn dialler() -> Endpoint {
         let o = serde_json::json!({
@@ -367,6 +371,19 @@ mod tests {
         assert_eq!((e.engine.wants(), e.ports[0].outbox.is_empty()), (0, false));
         let flushed = e.flush(now).unwrap();
         assert_eq!((flushed, e.ports[0].outbox.is_empty()), (Flushed::default(), true));
+    }
+
+    #[test]
+    fn who_waits_for_a_socket_that_has_room_again_at_once_goes_on() {
+        let (mut e, now) = (dialler(), Instant::now());
+        let fd = e.ports[0].socket.fd();
+        // With room for one datagram. The kernel's is full when the connection wants more, and not any more when the flush ends.
+        e.ports[0].outbox = Outbox::new(0);
+        e.ports[0].socket.full_after(vec![0]);
+        let flushed = e.flush(now).unwrap();
+        assert_eq!((e.engine.wants(), e.is_full(fd)), (1, false));
+        assert_eq!(flushed, Flushed { events: false, more: true });
+        assert_eq!((e.flush(now), e.engine.wants()), (Ok(Flushed::default()), 0));
     }
 
     #[test]

@@ -33,6 +33,13 @@ impl Kernel {
     }
 }
 
+impl Socket {
+    /// The kernel takes so many messages, then its buffer is full once; then so many as the next number says, and at last all.
+    pub fn full_after(&mut self, budgets: Vec<usize>) {
+        self.kernel.sending = Some(full_after(budgets));
+    }
+}
+
 fn options(host: &str) -> BindOptions {
     BindOptions { host: host.parse().unwrap(), port: 0, reuse_port: false, receive_buffer: 4 << 20, send_buffer: 0 }
 }
@@ -423,7 +430,7 @@ fn what_is_blocked_is_kept_and_resumed() {
     for round in 0..60 {
         let (mut a, mut b) = (bound("127.0.0.1"), bound("127.0.0.1"));
         a.gso = round % 2 == 0;
-        a.kernel.sending = Some(full_after((0..40).map(|_| dice.below(90)).collect()));
+        a.full_after((0..40).map(|_| dice.below(90)).collect());
         // Small enough that what waits must be moved to make room.
         let mut out = Outbox::new(150_000);
         let (mut want, mut got) = (Vec::new(), Vec::new());

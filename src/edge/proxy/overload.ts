@@ -1,7 +1,7 @@
 /**
  * Whether a worker has too much to do. It is the engine that sheds: a turn that could not read all that had come begins hardly any handshake,
- * newcomers wait, and when that lasts those that have waited for a quarter of a second (or are too many) are refused. What is here looks whether that happens,
- * and says so.
+ * newcomers wait, and when that lasts those that have waited for a quarter of a second (or are too many) are refused. What is here looks whether
+ * that happens, and says so.
  */
 import type { Clock } from '../../lib/clock.ts';
 

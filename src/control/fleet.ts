@@ -8,7 +8,7 @@ import type { Families } from './admin/families.ts';
 import { Collectors } from './collect.ts';
 import { Publisher, type Published, type PublishState, type WorkerLoad } from './publish.ts';
 import { Shares } from './share.ts';
-import type { Spawn, WorkerEnd, WorkerFacts } from './life.ts';
+import type { MemoryEvent, Spawn, WorkerEnd, WorkerFacts } from './life.ts';
 import type { MemoryLimits } from './memorywatch.ts';
 import type { Numbers } from './numbers.ts';
 import { HUNG_MS, Supervisor } from './supervise.ts';
@@ -90,7 +90,7 @@ export class Fleet {
       onDown: (worker, reason, end) => this.down(worker, reason, end),
       onMessage: (worker, message) => this.receive(worker, message),
       onOutput: (number, line) => o.log.warn('worker output', { worker: this.supervisor.slotOf(number), line }),
-      onMemory: (event) => sayMemory(o.log, o.memory, event),
+      onMemory: (event) => this.memoryEvent(event),
     });
     this.shares = new Shares({
       clock: o.clock,
@@ -235,6 +235,11 @@ export class Fleet {
     this.o.families.set('worker_up', [String(this.supervisor.slotOf(number))], 1);
     this.shares.joined(number);
     this.publisher.attach({ workerId: number, send });
+  }
+
+  private memoryEvent(event: MemoryEvent): void {
+    sayMemory(this.o.log, this.o.memory, event);
+    if (event.successor >= 0) this.shares.coming(event.successor);
   }
 
   private down(number: number, reason: string, end: WorkerEnd): void {

@@ -104,6 +104,8 @@ interface Member {
 export class Shares {
   private readonly o: SharesOptions;
   private readonly members = new Map<number, Member>();
+  /** Workers that start beside those that there should be. */
+  private readonly beside = new Set<number>();
   private readonly sockets = new Map<string, Socket>();
   /** What is used was asked for in this round, and has been shared out. */
   private fresh = false;
@@ -127,8 +129,15 @@ export class Shares {
     this.cancel = null;
   }
 
+  /** A replacement of a worker that still serves starts: what it will have is given back meanwhile, so that it turns nobody away. */
+  coming(worker: number): void {
+    this.beside.add(worker);
+    this.round(this.members.size !== 1);
+  }
+
   /** A worker is up: what comes first to it are its shares. */
   joined(worker: number): void {
+    this.beside.delete(worker);
     this.members.set(worker, { leaving: false, unanswered: new Set() });
     // One that was alone may never have been asked what it uses: it is lowered when that is known.
     this.round(this.members.size !== 2);
@@ -144,7 +153,8 @@ export class Shares {
 
   /** Its process, and with it its connections, are gone. */
   left(worker: number): void {
-    if (!this.members.delete(worker)) return;
+    const came = !this.beside.delete(worker);
+    if (!this.members.delete(worker) && came) return;
     for (const socket of this.sockets.values()) socket.grants.delete(worker);
     this.whenAnswered();
   }
@@ -227,7 +237,7 @@ export class Shares {
 
   /** Nobody is asked again who has not answered, nor one that has all of the limit for itself. */
   private mayAsk(worker: number, socket: Socket): boolean {
-    if (this.members.size === 1 && socket.total > 0 && socket.grant(worker).told === socket.total) return false;
+    if (this.members.size === 1 && this.beside.size === 0 && socket.total > 0 && socket.grant(worker).told === socket.total) return false;
     return this.members.get(worker)?.unanswered.size === 0;
   }
 
@@ -237,7 +247,7 @@ export class Shares {
     const leaving = [...this.members].flatMap(([worker, member]) => (member.leaving ? [worker] : []));
     const left = Math.max(0, socket.total - sum(leaving.map((worker) => socket.grant(worker).used)));
     const uses = staying.map((worker) => socket.grant(worker).used);
-    const shares = shareOut(left, uses, Math.max(0, this.o.count - staying.length));
+    const shares = shareOut(left, uses, Math.max(0, this.o.count - staying.length) + this.beside.size);
     return new Map([
       ...leaving.map((worker): [number, number] => [worker, 0]),
       ...staying.map((worker, i): [number, number] => [worker, shares[i] as number]),

@@ -36,6 +36,7 @@ class FakeWorker {
   problems: LoadProblem[] = [];
   dieAtLoad = false;
   silentAtLoad = false;
+  startsLater = false;
   drainsLater = false;
   rows: RowReading[] = [];
   /** Connections at its only socket. */
@@ -72,10 +73,14 @@ class FakeWorker {
     if (!this.ended) this.events.onMessage({ type: 'heartbeat', delayMs: 0, memory });
   }
 
+  hello(): void {
+    this.events.onMessage({ type: 'hello', engine: 'fake', engineVersion: '1', fallback: true, why: 'a test' });
+  }
+
   private answer(m: ToWorker): void {
     if (this.ended) return;
     const { onMessage } = this.events;
-    if (m.type === 'start') onMessage({ type: 'hello', engine: 'fake', engineVersion: '1', fallback: true, why: 'a test' });
+    if (m.type === 'start' && !this.startsLater) this.hello();
     else if (m.type === 'load' && this.dieAtLoad) this.exit(1, null);
     else if (m.type === 'load' && this.silentAtLoad) return;
     else if (m.type === 'load') {
@@ -97,9 +102,10 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
   const logged: Record<string, unknown>[] = [];
   const zone = new Map<string, readonly Answer[]>();
   const verdicts = new Map<string, CheckReason>();
-  const next: { dieAtLoad: boolean; silentAtLoad: boolean; problems: LoadProblem[] } = {
+  const next: { dieAtLoad: boolean; silentAtLoad: boolean; startsLater: boolean; problems: LoadProblem[] } = {
     dieAtLoad: false,
     silentAtLoad: false,
+    startsLater: false,
     problems: more.problems ?? [],
   };
   const reports: Report[] = [];
@@ -129,6 +135,7 @@ const setUp = (more: Partial<ServiceOptions> & { problems?: LoadProblem[] } = {}
       w.problems = next.problems;
       w.dieAtLoad = next.dieAtLoad;
       w.silentAtLoad = next.silentAtLoad;
+      w.startsLater = next.startsLater;
       workers.push(w);
       return w;
     },
@@ -566,6 +573,22 @@ describe('workers', () => {
     clock.advance(1000);
     await settle();
     expect([sharesOf(workers[0]).at(-1), sharesOf(workers[1]).at(-1)]).toEqual([725, 275]);
+  });
+
+  test('a replacement has its part from its first moment: the others give it back while it starts', async () => {
+    const limits = { soft: 100, hard: 125, relievable: true, why: 'a test' };
+    const { clock, workers, next, start } = setUp({ workers: 2, memory: limits });
+    await start(setTo('192.0.2.1:80'));
+    next.startsLater = true;
+    for (let i = 0; i < 8 && workers.length === 2; i++) {
+      workers[0]?.beat(110);
+      workers[1]?.beat(50);
+      clock.advance(250);
+      await settle();
+    }
+    expect([sharesOf(workers[0]).at(-1), sharesOf(workers[1]).at(-1)]).toEqual([334, 333]);
+    workers[2]?.hello();
+    expect(sharesOf(workers[2])).toEqual([333]);
   });
 
   test('a replacement has its part when it loads, and the one that drains nothing but what it has open', async () => {

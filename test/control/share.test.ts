@@ -67,6 +67,7 @@ class Node {
   /** Those that live. */
   readonly workers = new Map<number, Worker>();
   sent = 0;
+  private readonly awaited = new Set<number>();
   private next = 0;
 
   constructor(count: number, total = 1000) {
@@ -85,8 +86,20 @@ class Node {
   join(): Worker {
     const worker = new Worker();
     this.workers.set(this.next, worker);
+    this.awaited.delete(this.next);
     this.shares.joined(this.next++);
     return worker;
+  }
+
+  /** The process that joins next has been started, to replace one that serves. */
+  start(): void {
+    this.awaited.add(this.next);
+    this.shares.coming(this.next);
+  }
+
+  /** It ends before it joins. */
+  fail(): void {
+    if (this.awaited.delete(this.next)) this.shares.left(this.next++);
   }
 
   pick(n: number): [number, Worker] | null {
@@ -162,11 +175,13 @@ const EVERYDAY = [
   'second',
   'second',
 ];
-const LIVES = ['join', 'kill', 'leave'];
+const LIVES = ['join', 'kill', 'leave', 'start', 'fail'];
 
 const step = (node: Node, socket: string, { what, who, n }: Step, always: () => void): void => {
   if (what === 'second') node.clock.advance(SHARE_MS);
   if (what === 'join' && node.workers.size < 6) node.join();
+  if (what === 'start') node.start();
+  if (what === 'fail') node.fail();
   const [id, worker] = node.pick(who) ?? [-1, null];
   if (worker === null) return;
   // Each message that is next goes its way, or one does.
@@ -255,6 +270,7 @@ describe('whatever comes between messages, and however long they take', () => {
         for (let i = 0; i <= more; i++) node.join();
         for (const s of list) step(node, socket, s, () => {});
         if (![...node.workers.values()].some((w) => !w.leaving)) node.join();
+        node.fail();
         node.quiet();
         // Clients come wherever they come: each worker takes what it may. Half of what is free is kept for workers that are to come.
         for (let i = 0; i < 12 && node.open(socket) < limit; i++) {
@@ -341,6 +357,41 @@ describe('shares', () => {
     expect(second.leaving).toBe(false);
     const replacement = node.join();
     expect(replacement.inbox[0]?.shares).toEqual([{ socket, connections: 5 }]);
+  });
+
+  test('whoever is started as a replacement has its share from its first moment: the others gave it back while it started', () => {
+    const { node, socket, workers } = begin(2, 10);
+    for (let i = 0; i < 4; i++) workers[0]?.open(socket);
+    node.round();
+    expect(node.told(socket)).toEqual([7, 3]);
+    node.start();
+    node.quiet();
+    expect(node.told(socket)).toEqual([6, 2]);
+    node.round();
+    expect(node.told(socket)).toEqual([6, 2]);
+    const next = node.join();
+    expect(next.inbox[0]?.shares).toEqual([{ socket, connections: 2 }]);
+    node.quiet();
+    expect(node.told(socket)).toEqual([6, 2, 2]);
+  });
+
+  test('a replacement that ends before it joins leaves what was kept for it to the others', () => {
+    const { node, socket } = begin(2, 10);
+    node.start();
+    node.quiet();
+    expect(sum(node.told(socket))).toBe(7);
+    node.fail();
+    node.quiet();
+    expect(node.told(socket)).toEqual([5, 5]);
+  });
+
+  test('one that is alone gives back, for its replacement, what it does not use', () => {
+    const { node, socket, workers } = begin(1, 10);
+    for (let i = 0; i < 8; i++) workers[0]?.open(socket);
+    node.start();
+    node.quiet();
+    expect(node.told(socket)).toEqual([9]);
+    expect(node.join().inbox[0]?.shares).toEqual([{ socket, connections: 1 }]);
   });
 
   test('one worker has the whole limit, and is asked nothing until there is another one', () => {

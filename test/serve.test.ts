@@ -321,6 +321,29 @@ describe('exit codes', () => {
     expect((await spooky.workers()).every((w) => w.state === 'up')).toBe(true);
   });
 
+  /** `code` runs in every process before its own. */
+  const spoiled = async (code: string) => {
+    const dir = site.folder({ 'c.yaml': documents(await freeUdpPort()), 'spoil.mjs': code });
+    const env = { NODE_OPTIONS: `--import ${join(dir, 'spoil.mjs')}` };
+    return run(BIN, ['serve', ...off], { cwd: dir, env, timeoutMs: 60_000 });
+  };
+
+  test('5: a valid configuration, and workers that end before they have begun', async () => {
+    const { code, stderr } = await spoiled(`if (/worker\\.[jt]s$/.test(process.argv[1] ?? '')) process.exit(7);`);
+    expect(code).toBe(5);
+    expect(stderr).toContain('worker processes end before they have begun (exit, code 7, signal null)');
+  }, 90_000);
+
+  test('5: a defect before anything serves', async () => {
+    const hostname = `() => { if (new Error().stack.includes('serve/run')) throw new Error('a defect'); return 'here'; }`;
+    const { code, stderr } = await spoiled(
+      `import os from 'node:os'; import { syncBuiltinESMExports } from 'node:module'; os.hostname = ${hostname}; syncBuiltinESMExports();`,
+    );
+    expect(code).toBe(5);
+    expect(stderr.split('\n').map((line) => parseLine(line)?.['msg'])).toContain('internal error');
+    expect(stderr).toContain('a defect');
+  }, 90_000);
+
   test('1: no place for the folder between workers', async () => {
     const dir = folderWith(documents(await freeUdpPort()));
     const result = await serve(dir, ...off, '--workers', '2', '--runtime-dir', join(dir, 'none'));

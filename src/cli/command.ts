@@ -34,7 +34,7 @@ export interface Command {
   run(args: readonly string[], io: CommandIo): Promise<number>;
 }
 
-export const EXIT = { ok: 0, invalid: 1, usage: 2, bind: 3, engine: 4 } as const;
+export const EXIT = { ok: 0, invalid: 1, usage: 2, bind: 3, engine: 4, failed: 5 } as const;
 
 export class Arguments {
   readonly positional: readonly string[];

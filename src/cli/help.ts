@@ -13,7 +13,7 @@ const overview = (commands: readonly Command[]): string => {
     ...commands.map((c) => `  ${c.name.padEnd(width)}  ${c.summary}`),
     '',
     'spooky help COMMAND, or spooky COMMAND --help, shows its flags with their defaults.',
-    'exit codes: 0; 1 configuration invalid; 2 usage; 3 an address cannot be bound; 4 engine unavailable',
+    'exit codes: 0; 1 configuration invalid; 2 usage; 3 an address cannot be bound; 4 engine unavailable; 5 workers cannot start, or a defect',
     '',
   ].join('\n');
 };

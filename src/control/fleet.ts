@@ -40,8 +40,8 @@ export interface FleetOptions {
   readonly onLost: (number: number) => void;
   /** New connections are for workers with other numbers than before. */
   readonly onNumbers: (numbers: readonly number[]) => void;
-  /** Workers end before they have begun. */
-  readonly onFailedStart: (kind: 'engine' | 'failed', why: string) => void;
+  /** Workers end before they have begun; setting: by what they were given. */
+  readonly onFailedStart: (kind: 'engine' | 'setting' | 'failed', why: string) => void;
   readonly listeners: () => readonly ListenerPart[];
   readonly build: { readonly version: string; readonly node: string };
 }
@@ -272,7 +272,8 @@ export class Fleet {
     if (this.stopping) return;
     this.failedStarts++;
     if (end.code === ENGINE_EXIT) this.o.onFailedStart('engine', end.fault);
-    else if (this.failedStarts >= MAX_FAILED_STARTS) this.o.onFailedStart('failed', failedStartText(reason, end));
+    else if (this.failedStarts >= MAX_FAILED_STARTS)
+      this.o.onFailedStart(reason === 'memory_hard' ? 'setting' : 'failed', failedStartText(reason, end));
   }
 
   private loaded(load: WorkerLoad): void {

@@ -86,7 +86,7 @@ export interface Report {
 
 export type Start =
   | { readonly ok: true }
-  | { readonly ok: false; readonly kind: 'engine' | 'failed'; readonly why: string }
+  | { readonly ok: false; readonly kind: 'engine' | 'setting' | 'failed'; readonly why: string }
   | { readonly ok: false; readonly kind: 'bind'; readonly why: string; readonly loads: readonly WorkerLoad[] };
 
 export class Service implements AdminView {

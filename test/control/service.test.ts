@@ -463,7 +463,7 @@ describe('workers', () => {
       await settle();
     }
     const started = await Promise.race([starting, Promise.resolve(null)]);
-    expect(started).toMatchObject({ ok: false, kind: 'failed', why: expect.stringContaining('--worker-memory is less than') });
+    expect(started).toMatchObject({ ok: false, kind: 'setting', why: expect.stringContaining('--worker-memory is less than') });
   });
 
   test('one over its soft memory limit: another one serves first, then it hands over, drains, is counted and goes', async () => {

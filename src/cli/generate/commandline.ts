@@ -18,6 +18,7 @@ const HEAD = `# The command line
 | 2 | usage: an unknown flag, a value that does not fit |
 | 3 | an address cannot be bound: which, and by whom it is held where that can be known |
 | 4 | the QUIC engine is not available |
+| 5 | nothing is wrong with what was given: workers end before they serve, or a defect. The log says why, and trying again may help |
 `;
 
 const DOCUMENT_NAMES = new Map(SETTINGS.map((s) => [s.flag, s]));

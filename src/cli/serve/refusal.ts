@@ -37,7 +37,7 @@ export class Refusal {
   async of(started: Exclude<Start, { ok: true }>, compiled: Compiled): Promise<number> {
     if (started.kind === 'bind') return this.because(EXIT.bind, await bindMessage(started.loads, compiled));
     if (started.kind === 'engine') return this.because(EXIT.engine, `the QUIC engine is not available: ${started.why}`);
-    return this.because(EXIT.invalid, started.why);
+    return this.because(started.kind === 'setting' ? EXIT.invalid : EXIT.failed, started.why);
   }
 }
 

@@ -66,6 +66,9 @@ export const runServe = async (o: RunOptions): Promise<number> => {
   const run = new Run(o, settings.value, logs, cells);
   try {
     return await run.main();
+  } catch (e) {
+    run.defect('main', e);
+    return EXIT.failed;
   } finally {
     await run.end();
   }
@@ -370,7 +373,7 @@ class Run {
     process.on('unhandledRejection', (e) => this.defect('main', e));
   }
 
-  private defect(where: string, e: unknown): void {
+  defect(where: string, e: unknown): void {
     this.cells.add(this.cells.row('internal_errors_total', where), 1);
     this.log.error('internal error', { where, error: e });
   }

@@ -58,8 +58,8 @@ export class Activator {
   }
 
   /** A listener's view with new ticket keys. */
-  renewed(view: ListenerView, period: number): ListenerView {
-    const tls: TlsTable = this.tls.renew(view.part, this.parts, period);
+  async renewed(view: ListenerView, period: number, slices: Slices): Promise<ListenerView> {
+    const tls: TlsTable = await this.tls.build(view.part, this.parts, period, slices);
     if (tls === view.tls) return view;
     const renewed = { ...view, tls };
     const known = this.views.get(view.label);

@@ -18,6 +18,7 @@ import { codeOf, Listener, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
 import { Overload, watchOverload } from './overload.ts';
 import { Shares } from './shares.ts';
+import { Slices } from './slices.ts';
 import { TurnClock } from './turnclock.ts';
 import { Via } from './via.ts';
 import type { ListenerView } from './view.ts';
@@ -74,6 +75,8 @@ interface Active {
 }
 
 interface Pending extends Active {
+  /** Of its ticket keys. */
+  readonly period: number;
   readonly listeners: readonly PartHash[];
   /** Bound for this load: to be closed when it is given up. */
   readonly fresh: readonly Listener[];
@@ -103,6 +106,8 @@ class WorkerEdge implements Edge {
   private cancelRotation: () => void;
   private stopLooking = (): void => {};
   private closed = false;
+  /** New ticket keys, on their way. */
+  private renewing: Promise<void> = Promise.resolve();
 
   constructor(options: EdgeOptions) {
     const { start, cells, log } = options;
@@ -134,18 +139,19 @@ class WorkerEdge implements Edge {
   async load(version: number, listeners: readonly PartHash[], taken: readonly PartHash[] = []): Promise<Loaded> {
     await this.giveUp();
     await this.lists.settled();
+    const period = this.period();
     const problems: LoadProblem[] = [];
     const views = new Map<Listener, ListenerView>();
     const fresh: Listener[] = [];
     for (const hash of listeners) {
-      const view = await this.build(hash, problems);
+      const view = await this.build(hash, period, problems);
       if (view === null) continue;
       const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash)));
       if (listener === null) continue;
       if (!this.active.views.has(listener)) fresh.push(listener);
       views.set(listener, view);
     }
-    this.pending = { version, listeners, views, fresh };
+    this.pending = { version, period, listeners, views, fresh };
     return { bound: Array.from(views.keys(), (l) => l.bound()), problems };
   }
 
@@ -160,7 +166,8 @@ class WorkerEdge implements Edge {
     this.active = next;
     for (const [listener, view] of next.views) this.guarded('apply', () => listener.apply(view));
     for (const listener of before.views.keys()) if (!next.views.has(listener)) this.retire(listener);
-    this.guarded('sweep', () => this.letting(this.activator.serve([...next.views.values()])));
+    this.guarded('sweep', () => this.letting('sweep', this.activator.serve([...next.views.values()])));
+    if (next.period !== this.period()) this.renew();
   }
 
   forget(hashes: readonly PartHash[]): void {
@@ -217,9 +224,9 @@ class WorkerEdge implements Edge {
   }
 
   /** A listener that cannot be built is not served at all: no part of it may stand in for the rest. */
-  private async build(hash: PartHash, problems: LoadProblem[]): Promise<ListenerView | null> {
+  private async build(hash: PartHash, period: number, problems: LoadProblem[]): Promise<ListenerView | null> {
     try {
-      return await this.activator.view(hash, this.period());
+      return await this.activator.view(hash, period);
     } catch (e) {
       problems.push({ kind: 'part', listener: hash, code: codeOf(e), message: messageOf(e) });
       return null;
@@ -248,12 +255,12 @@ class WorkerEdge implements Edge {
   private async giveUp(): Promise<void> {
     const given = this.pending;
     this.pending = null;
-    this.letting(this.activator.abandon([...this.active.views.values()]));
+    this.letting('sweep', this.activator.abandon([...this.active.views.values()]));
     if (given !== null) await Promise.all(given.fresh.map((l) => l.close()));
   }
 
-  private letting(done: Promise<void>): void {
-    done.catch((e: unknown) => internalError(this.plant, 'edge.sweep', e));
+  private letting(where: string, done: Promise<void>): void {
+    done.catch((e: unknown) => internalError(this.plant, `edge.${where}`, e));
   }
 
   private retire(listener: Listener): void {
@@ -321,13 +328,40 @@ class WorkerEdge implements Edge {
   }
 
   private rotate(): void {
-    const views = new Map<Listener, ListenerView>();
-    for (const [listener, view] of this.active.views) views.set(listener, this.activator.renewed(view, this.period()));
-    this.active = { version: this.active.version, views };
-    for (const [listener, view] of views) {
-      listener.setTokenKeys();
-      listener.apply(view);
+    for (const listener of this.active.views.keys()) listener.setTokenKeys();
+    this.renew();
+  }
+
+  /** One after the other: a thousand certificates take many turns. */
+  private renew(): void {
+    this.renewing = this.renewing.then(() => this.renewAll()).catch((e: unknown) => internalError(this.plant, 'edge.rotate', e));
+  }
+
+  private async renewAll(): Promise<void> {
+    const slices = new Slices();
+    for (const listener of this.active.views.keys()) {
+      const view = this.active.views.get(listener);
+      if (view === undefined) continue;
+      const renewed = await this.renewed(listener, view, slices);
+      if (renewed === view || !this.serves(listener, view)) continue;
+      this.active = { version: this.active.version, views: new Map(this.active.views).set(listener, renewed) };
+      await listener.renew(renewed, slices);
     }
+  }
+
+  private async renewed(listener: Listener, view: ListenerView, slices: Slices): Promise<ListenerView> {
+    try {
+      return await this.activator.renewed(view, this.period(), slices);
+    } catch (e) {
+      // Of one that has been left meanwhile parts may be forgotten.
+      if (this.serves(listener, view)) throw e;
+      return view;
+    }
+  }
+
+  /** Who is switched to brings keys of its own. */
+  private serves(listener: Listener, view: ListenerView): boolean {
+    return !this.closed && this.active.views.get(listener) === view;
   }
 
   private guarded(where: string, fn: () => void): void {

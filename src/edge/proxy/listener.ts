@@ -8,6 +8,8 @@ import { ListenerApp, type ViewSource } from './app.ts';
 import { CountedHandler, ListenerRows } from './listenerrows.ts';
 import { internalError, type Plant } from './plant.ts';
 import type { Sharer, Shares } from './shares.ts';
+import type { Slices } from './slices.ts';
+import { renewal } from './tls.ts';
 import type { ListenerView } from './view.ts';
 
 /** What the sockets of a worker have in common. */
@@ -113,6 +115,20 @@ export class Listener implements ViewSource, Sharer {
     endpoint.setRetry(RETRY[view.part.quic.retry]);
     if (view.tls !== before.tls) endpoint.setTls(view.tls);
     if (view.part.quic.congestionControl !== this.congestion) this.setCongestion(endpoint, view);
+  }
+
+  /** Nothing but ticket keys is new: the engine gets them in steps, between which the event loop has its turns. */
+  async renew(view: ListenerView, slices: Slices): Promise<void> {
+    const before = this.own.tls;
+    this.own = view;
+    // Under either table, entry by entry, as far as the engine has come.
+    this.app.addTable(view.tls);
+    for (const table of renewal(before, view.tls)) {
+      await slices.pause();
+      // Another snapshot was switched to, and the engine has its table.
+      if (this.own.tls !== view.tls) return;
+      this.endpoint?.setTls(table);
+    }
   }
 
   private setCongestion(endpoint: QuicEndpoint, view: ListenerView): void {

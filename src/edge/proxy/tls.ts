@@ -39,14 +39,6 @@ export class TlsTables {
     return this.put(label, key, part, entries);
   }
 
-  /** The same at once, for a listener that serves. */
-  renew(part: ListenerPart, parts: PartStore, period: number): TlsTable {
-    const { label, key, known } = this.known(part, period);
-    if (known !== null) return known;
-    const entries = part.tls.entries.map((e) => this.entry(label, e, parts, period));
-    return this.put(label, key, part, entries);
-  }
-
   private known(part: ListenerPart, period: number): { readonly label: string; readonly key: string; readonly known: TlsTable | null } {
     const label = `${part.namespace}/${part.name}`;
     const key = JSON.stringify([part.tls, period]);
@@ -90,6 +82,26 @@ export class TlsTables {
     this.entries.set(key, made);
     return made;
   }
+}
+
+/** New entries that an engine is given at once: of a thousand these cost it about what looking through the others does. */
+const STEP = 100;
+
+/** From a table to the same one with new ticket keys, in steps that take an engine a few milliseconds each. */
+export function* renewal(before: TlsTable, after: TlsTable): Generator<TlsTable> {
+  const count = after.entries.length;
+  if (before.entries.length === count) for (let at = STEP; at < count; at += STEP) yield between(before, after, at);
+  yield after;
+}
+
+/** The first entries are the new ones. */
+function between(before: TlsTable, after: TlsTable, at: number): TlsTable {
+  const entries = [...after.entries.slice(0, at), ...before.entries.slice(at)];
+  const ids = new Map(after.entries.map((e, i) => [e.id, (entries[i] as TlsEntry).id]));
+  const of = (id: TlsId): TlsId => ids.get(id) as TlsId;
+  const names = new Map<string, TlsId>();
+  for (const [name, id] of after.names) names.set(name, of(id));
+  return { entries, names, fallback: after.fallback === null ? null : of(after.fallback) };
 }
 
 type Pair = TlsEntry['certs'][number];

@@ -1,7 +1,7 @@
 /** Snapshots come and go: what changes, what stays, and that nothing is served in between. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
-import type { QuicEngine } from '../../../src/edge/quic/engine.ts';
+import type { QuicEngine, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { gateway, head, type Gateway } from '../../kit/gateway.ts';
@@ -382,5 +382,84 @@ describe('certificates', () => {
     const after = await tlsOf(g, 'a.example');
     expect(after).toBeGreaterThan(before);
     expect(old.conn.info().tls).toBe(before);
+  });
+
+  test('keys of the period before do not outlast a load that was begun in it', async () => {
+    const clock = new ManualClock(1_000);
+    const b = keep(await named('b'));
+    const route = (g: Gateway) => g.routeTo({ host: '*' }, { to: [b] });
+    const g = keep(await route(gateway({ clock, certificates: [['a.example']] })).start());
+    const before = await tlsOf(g, 'a.example');
+    await route(g).load();
+    clock.advance(13 * 3_600_000);
+    g.switch();
+    await settle();
+    expect(await tlsOf(g, 'a.example')).toBeGreaterThan(before);
+  });
+
+  describe('new ticket keys for hundreds of them', () => {
+    const NAMES = Array.from({ length: 450 }, (_, i) => `${i}.example`);
+
+    /** The tables that the engine is given, and before which of them the event loop had a turn. */
+    const rig = async () => {
+      const engine = new MemoryEngine();
+      const told: TlsTable[] = [];
+      const listen = engine.listen.bind(engine);
+      engine.listen = async (o, h) => {
+        const endpoint = await listen(o, h);
+        const set = endpoint.setTls.bind(endpoint);
+        return Object.assign(endpoint, {
+          setTls: (t: TlsTable) => {
+            told.push(t);
+            set(t);
+          },
+        });
+      };
+      const clock = new ManualClock(1_000);
+      const b = keep(await named('b'));
+      const certificates = NAMES.map((name) => [name]);
+      const g = keep(
+        await gateway({ engine, clock, certificates })
+          .routeTo({ host: '*' }, { to: [b] })
+          .start(),
+      );
+      return { g, b, certificates, told, later: () => clock.advance(13 * 3_600_000) };
+    };
+
+    const until = async (holds: () => boolean): Promise<void> => {
+      for (let i = 0; i < 1_000 && !holds(); i++) await new Promise((done) => setImmediate(done));
+      expect(holds()).toBe(true);
+    };
+
+    test('reach the engine in steps, between which clients come and are served', async () => {
+      const { g, told, later } = await rig();
+      const before = await tlsOf(g, '449.example');
+      later();
+      expect(told).toEqual([]);
+      await until(() => told.length === 1);
+      // The first hundred are new, the last one is not: both serve.
+      for (const name of ['0.example', '449.example']) expect((await (await g.client(name)).get('/', [], name)).status).toBe(200);
+      await until(() => told.length === 5);
+      expect(await tlsOf(g, '449.example')).toBeGreaterThan(before);
+      const c = await g.client('0.example');
+      expect((await c.get('/', [], '0.example')).status).toBe(200);
+      expect((await c.get('/', [], '449.example')).status).toBe(421);
+      await settle();
+      expect(told.length).toBe(5);
+    });
+
+    test('end where a change brings a table of its own', async () => {
+      const { g, b, told, certificates, later } = await rig();
+      later();
+      await until(() => told.length === 1);
+      await g.routeTo({ host: '*' }, { to: [b] }).start({ certificates: [...certificates, ['new.example']] });
+      await settle();
+      expect(told.at(-1)?.entries.length).toBe(451);
+      const tables = told.length;
+      await settle();
+      expect(told.length).toBe(tables);
+      expect(told.filter((t) => t.entries.length === 451).length).toBe(1);
+      for (const name of ['0.example', 'new.example']) expect((await (await g.client(name)).get('/', [], name)).status).toBe(200);
+    });
   });
 });

@@ -1,10 +1,10 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { encodePart, hashPart } from '../../../src/contract/snapshot/index.ts';
 import { PartStore } from '../../../src/edge/proxy/parts.ts';
 import { Slices } from '../../../src/edge/proxy/slices.ts';
-import { TlsTables } from '../../../src/edge/proxy/tls.ts';
+import { renewal, TlsTables } from '../../../src/edge/proxy/tls.ts';
 import { readPairs } from '../../../src/edge/quic/entry.ts';
-import type { TlsEntry } from '../../../src/edge/quic/engine.ts';
+import type { TlsEntry, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { Secret } from '../../../src/lib/secret.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
 import { certificatePart, listenerPart } from '../../kit/snapshot.ts';
@@ -34,7 +34,7 @@ test('new ticket keys make new entries of the same certificates, into which nobo
   const part = listener(certificate());
   const before = only(await tables.build(part, parts, 1, new Slices()));
   const [read] = readPairs(before);
-  const after = only(tables.renew(part, parts, 2));
+  const after = only(await tables.build(part, parts, 2, new Slices()));
   expect(after.id).not.toBe(before.id);
   expect(after.ticketKeys).not.toEqual(before.ticketKeys);
   expect(after.certs[0]).toBe(before.certs[0]);
@@ -49,11 +49,66 @@ test('another certificate is looked into', async () => {
   expect(readPairs(after)[0]?.key).not.toBe(readPairs(before)[0]?.key);
 });
 
-test('a certificate that is none is refused each time', () => {
+test('a certificate that is none is refused each time', async () => {
   const { parts, listener, tables } = rig();
   const bytes = encodePart(certificatePart());
   const hash = hashPart(bytes);
   parts.add(hash, bytes);
-  const entry = only(tables.renew(listener(hash), parts, 1));
+  const entry = only(await tables.build(listener(hash), parts, 1, new Slices()));
   for (let i = 0; i < 2; i++) expect(() => readPairs(entry)).toThrow(`TLS entry ${entry.id}: `);
+});
+
+describe('new ticket keys for a thousand entries', () => {
+  const NAMES = Array.from({ length: 1_000 }, (_, i) => `site-${i}.example`);
+
+  const thousand = () => {
+    const { parts, certificate, tables } = rig();
+    const certificates = [certificate() as ReturnType<typeof hashPart>];
+    const part = listenerPart({
+      tls: { entries: NAMES.map((name) => ({ names: [name], certificates })), fallback: 7, unmatched: 'Default' },
+    });
+    return { parts, tables, part };
+  };
+
+  test('are derived in slices', async () => {
+    const { parts, tables, part } = thousand();
+    let [now, turns] = [0, 0];
+    // Each look at the clock comes after sixteen entries, of a quarter of a millisecond each: slow ones.
+    const slices = new Slices({ now: () => (now += 4), turn: () => (turns++, Promise.resolve()) });
+    await tables.build(part, parts, 1, slices);
+    expect(turns).toBe(Math.floor(1_000 / 16));
+    const before = turns;
+    await tables.build(part, parts, 1, slices);
+    expect(turns).toBe(before);
+  });
+
+  test('come to an engine in steps, each of them a whole table', async () => {
+    const { parts, tables, part } = thousand();
+    const before = await tables.build(part, parts, 1, new Slices());
+    const after = await tables.build(part, parts, 2, new Slices());
+    const steps = [...renewal(before, after)];
+    expect(steps.length).toBe(10);
+    expect(steps.at(-1)).toBe(after);
+    let last: TlsTable = before;
+    const old = new Set(before.entries);
+    for (const step of steps) {
+      expect(step.entries.length).toBe(1_000);
+      expect(step.entries.filter((e, i) => e !== last.entries[i]).length).toBe(100);
+      step.entries.forEach((e, i) => {
+        expect(e === before.entries[i] || e === after.entries[i]).toBe(true);
+        expect(step.names.get(NAMES[i] as string)).toBe(e.id);
+      });
+      expect(step.names.size).toBe(1_000);
+      expect(step.fallback).toBe(step.entries[7]?.id);
+      last = step;
+    }
+    expect(after.entries.some((e) => old.has(e))).toBe(false);
+  });
+
+  test('of other entries come at once', async () => {
+    const { parts, tables, part } = thousand();
+    const whole = await tables.build(part, parts, 1, new Slices());
+    const one = { ...whole, entries: whole.entries.slice(0, 8) };
+    expect([...renewal(one, whole)]).toEqual([whole]);
+  });
 });

@@ -189,22 +189,31 @@ fn a_late_packet_with_an_id_that_was_given_back_is_dropped() {
 
 #[test]
 fn new_ids_without_end_are_bounded() {
-    let mut s = server(|_| {}).reacting(polite);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    for n in 0..1000u32 {
-        let mut id = [9; 16];
-        id[..4].copy_from_slice(&n.to_be_bytes());
-        let _ = raw.q.new_scid(&ConnectionId::from_ref(&id), n.into(), true);
-        raw.turn();
-        s.turn(true);
-        while raw.q.retired_scid_next().is_some() {}
+    // With one path and with several.
+    for moves in [0, 3] {
+        let mut s = server(|_| {}).reacting(polite);
+        let (mut raw, _) = Raw::handshake(&mut s, 4);
+        for n in 1..=moves {
+            raw.open();
+            raw.nat = Some(n);
+            raw.q.stream_send(2, b"x", false).unwrap();
+            raw.settle(&mut s);
+        }
+        for n in 0..1000u32 {
+            let mut id = [9; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            let _ = raw.q.new_scid(&ConnectionId::from_ref(&id), n.into(), true);
+            raw.turn();
+            s.turn(true);
+            while raw.q.retired_scid_next().is_some() {}
+        }
+        raw.settle(&mut s);
+        // Whether it goes on or is closed with CONNECTION_ID_LIMIT_ERROR: nothing hangs, and others are served.
+        assert!(s.closes.len() <= 1);
+        let (mut c, _) = Raw::handshake(&mut s, 2);
+        c.q.stream_send(0, b"still there?", true).unwrap();
+        c.drive(&mut s, "an answer", |_, c| c.body() == b"ok");
     }
-    raw.settle(&mut s);
-    // Whether it goes on or is closed with CONNECTION_ID_LIMIT_ERROR: nothing hangs, and others are served.
-    assert!(s.closes.len() <= 1);
-    let (mut c, _) = Raw::handshake(&mut s, 2);
-    c.q.stream_send(0, b"still there?", true).unwrap();
-    c.drive(&mut s, "an answer", |_, c| c.body() == b"ok");
 }
 
 #[test]
@@ -482,4 +491,95 @@ fn a_path_whose_id_was_given_back_on_another_one_is_probed_all_the_same() {
     assert_eq!(s.closes, []);
     raw.q.stream_send(0, b"and?", true).unwrap();
     raw.drive(&mut s, "an answer", |_, r| r.body() == b"ok");
+}
+
+/// The client takes all of its ids back and gives the server new ones, of which the first arrives alone, and the others are kept.
+fn rotate(raw: &mut Raw, used: u8) -> Vec<Vec<u8>> {
+    // Eight are all that the server wants: more of them, and the first ones go.
+    for n in used..8 + used {
+        raw.q.new_scid(&ConnectionId::from_ref(&[n + 100; 16]), u128::from(n), true).unwrap();
+    }
+    // With room for one of them.
+    let mut packet = [0; 90];
+    let mut packets: Vec<_> = std::iter::from_fn(|| raw.q.send(&mut packet).ok().map(|(n, _)| packet[..n].to_vec())).collect();
+    assert!(packets.len() >= 8, "{}", packets.len());
+    let others = packets.split_off(1);
+    let last = raw.sockets.len() - 1;
+    raw.send_from(last, &packets[0]);
+    others
+}
+
+#[test]
+fn a_client_that_takes_the_ids_of_all_paths_back_and_gives_one_keeps_the_path_that_it_uses() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.new_scid(&ConnectionId::from_ref(&[8; 16]), 8, false).unwrap();
+    let new = raw.open();
+    raw.q.probe_path(new, s.address()).unwrap();
+    let there = s.address();
+    raw.drive(&mut s, "validation", |_, r| r.q.is_path_validated(new, there) == Ok(true));
+    raw.q.migrate(new, there).unwrap();
+    raw.q.stream_send(0, b"get", true).unwrap();
+    raw.drive(&mut s, "PATH and an answer", |s, r| paths(s) == [new] && r.body().len() == MIB);
+    raw.settle(&mut s);
+    // The first path is still there, to fall back to.
+    let others = rotate(&mut raw, 2);
+    s.turn(true);
+    raw.q.stream_send(4, b"get", true).unwrap();
+    raw.drive(&mut s, "an answer", |s, r| !s.closes.is_empty() || r.body().len() == 2 * MIB);
+    assert_eq!(s.closes, []);
+    for p in &others {
+        raw.send_from(1, p);
+    }
+    raw.settle(&mut s);
+    assert_eq!(s.closes, []);
+    raw.q.stream_send(8, b"get", true).unwrap();
+    raw.drive(&mut s, "another answer", |_, r| r.body().len() == 3 * MIB);
+    assert_eq!((raw.q.active_scids(), paths(&s).len()), (8, 1));
+}
+
+#[test]
+fn a_client_that_takes_the_id_back_that_several_paths_share_keeps_them() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, new) = moved(&mut s);
+    raw.drive(&mut s, "PATH and an answer", |s, r| paths(s) == [new] && r.body().len() == MIB);
+    raw.settle(&mut s);
+    let others = rotate(&mut raw, 1);
+    s.turn(true);
+    for id in [4, 8] {
+        let whole = raw.body().len() + MIB;
+        raw.q.stream_send(id, b"get", true).unwrap();
+        raw.drive(&mut s, "an answer", |s, r| !s.closes.is_empty() || r.body().len() == whole);
+        assert_eq!(s.closes, []);
+        // Back to where it was.
+        raw.nat = None;
+    }
+    for p in &others {
+        raw.send_from(0, p);
+    }
+    raw.settle(&mut s);
+    assert_eq!(s.closes, []);
+    raw.q.stream_send(12, b"get", true).unwrap();
+    raw.drive(&mut s, "another answer", |_, r| r.body().len() == 4 * MIB);
+}
+
+#[test]
+fn a_path_without_an_id_is_fallen_back_to_all_the_same() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    raw.q.new_scid(&ConnectionId::from_ref(&[8; 16]), 8, false).unwrap();
+    raw.settle(&mut s);
+    raw.open();
+    raw.nat = Some(1);
+    raw.q.stream_send(0, b"get", true).unwrap();
+    speak(&mut raw, 1);
+    s.turn(true);
+    drain(&raw, 1);
+    // The new path has its own id, and the one that the client gives for both.
+    rotate(&mut raw, 2);
+    alone(&mut s, "the way back", |s| !s.closes.is_empty() || anything_at(&raw, 0));
+    assert_eq!(s.closes, []);
+    raw.nat = None;
+    raw.drive(&mut s, "the answer", |s, r| !s.closes.is_empty() || r.body().len() == MIB);
+    assert_eq!((paths(&s).len(), s.closes.len()), (0, 0));
 }

@@ -8,7 +8,7 @@ import { DenyList, LOOPBACK } from '../../lib/deny.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
 import { Backends, type Connect } from '../backends/index.ts';
 import type { QuicEngine } from '../quic/engine.ts';
-import { deriveEdgeKeys, derivePseudonym, deriveTokenKeys } from '../quic/keys.ts';
+import { deriveCidKey, derivePseudonym, deriveResetKey, deriveTokenKeys } from '../quic/keys.ts';
 import { AccessLog } from './accesslog.ts';
 import { Activator } from './activate.ts';
 import { connector } from './connect.ts';
@@ -277,15 +277,14 @@ class WorkerEdge implements Edge {
 
   private wire(): Wiring {
     const { engine, start } = this.options;
-    const keys = deriveEdgeKeys(start.installationKey);
     return {
       plant: this.plant,
       engine,
       workers: start.workers,
       handover: start.handover,
       shares: new Shares((step) => this.guarded('share', step)),
-      cid: { nodeId: start.nodeId, workerId: start.workerId, key: keys.cid },
-      resetKey: keys.reset,
+      cid: { nodeId: start.nodeId, workerId: start.workerId, key: deriveCidKey(start.installationKey) },
+      resetKey: (port) => deriveResetKey(start.installationKey, port),
       tokenKeys: () => deriveTokenKeys(start.installationKey, Math.floor(this.plant.clock.wall() / HOUR_MS)),
       receiveBuffer: start.udpReceiveBuffer,
       sendBuffer: start.udpSendBuffer,

@@ -20,7 +20,7 @@ export interface Wiring {
   readonly handover: WorkerStart['handover'];
   readonly shares: Shares;
   readonly cid: ListenOptions['cid'];
-  readonly resetKey: Uint8Array;
+  readonly resetKey: (port: number) => Uint8Array;
   readonly tokenKeys: () => readonly Uint8Array[];
   readonly receiveBuffer: number;
   readonly sendBuffer: number;
@@ -51,6 +51,7 @@ export class Listener implements ViewSource, Sharer {
   /** Of its socket. */
   readonly name: string;
   private readonly wiring: Wiring;
+  private readonly resetKey: Uint8Array;
   private readonly app: ListenerApp;
   private readonly server: H3Server;
   private readonly rows: ListenerRows;
@@ -68,6 +69,7 @@ export class Listener implements ViewSource, Sharer {
     this.key = socketKey(view.part);
     this.name = socketName(this.key);
     this.wiring = wiring;
+    this.resetKey = wiring.resetKey(view.part.port);
     this.own = view;
     this.congestion = view.part.quic.congestionControl;
     this.h3 = h3Limits(view.part);
@@ -154,7 +156,7 @@ export class Listener implements ViewSource, Sharer {
   }
 
   setTokenKeys(): void {
-    this.endpoint?.setKeys({ resetKey: this.wiring.resetKey, tokenKeys: this.wiring.tokenKeys() });
+    this.endpoint?.setKeys({ resetKey: this.resetKey, tokenKeys: this.wiring.tokenKeys() });
   }
 
   bound(): BoundListener {
@@ -239,7 +241,7 @@ export class Listener implements ViewSource, Sharer {
         reusePort: handover !== null,
         cid: wiring.cid,
         ...(handover === null ? {} : { handover: { folder: handover.folder, name: this.name } }),
-        resetKey: wiring.resetKey,
+        resetKey: this.resetKey,
         tokenKeys: wiring.tokenKeys(),
         retry: RETRY[quic.retry],
         limits: this.limits(view),

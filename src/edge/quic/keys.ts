@@ -1,13 +1,6 @@
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 
-/** Every key of the edge, derived from the one installation key, so that all nodes, workers and restarts agree. */
-export interface EdgeKeys {
-  /** AES-128, for connection ids. */
-  readonly cid: Uint8Array;
-  /** HMAC-SHA256, for stateless reset tokens. */
-  readonly reset: Uint8Array;
-}
-
+/** Every key of the edge is derived from the one installation key, so that all nodes, workers and restarts agree. */
 export const INSTALLATION_KEY_MIN = 32;
 const TICKET_KEY_LENGTH = 48;
 const TOKEN_KEY_LENGTH = 32;
@@ -21,8 +14,17 @@ export interface TicketPolicy {
   readonly earlyData: boolean;
 }
 
-export function deriveEdgeKeys(installation: Uint8Array): EdgeKeys {
-  return { cid: expand(installation, 'connection-id', 16), reset: expand(installation, 'stateless-reset', 32) };
+/** AES-128, for connection ids. */
+export function deriveCidKey(installation: Uint8Array): Uint8Array {
+  return expand(installation, 'connection-id', 16);
+}
+
+/**
+ * HMAC-SHA256, for the stateless reset tokens of connections at a UDP port. Of that port alone: whoever knows a connection's id would otherwise
+ * get its token from another port, where nobody knows the connection, while it lives (RFC 9000 s21.11).
+ */
+export function deriveResetKey(installation: Uint8Array, port: number): Uint8Array {
+  return expand(installation, `stateless-reset ${port}`, 32);
 }
 
 /**

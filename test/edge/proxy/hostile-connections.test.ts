@@ -107,3 +107,35 @@ describe('early data', () => {
     expect(asked).not.toContain(true);
   });
 });
+
+describe('stateless resets', () => {
+  /** What a listener's engine is given at first, and whenever tokens are renewed. */
+  const keysOf = async (listener: GatewayOptions['listener'], start: GatewayOptions['start']): Promise<Set<string>> => {
+    const keys = new Set<string>();
+    const note = (key: Uint8Array): void => void keys.add(Buffer.from(key).toString('hex'));
+    const clock = new ManualClock(1000);
+    const engine = new MemoryEngine();
+    const listen = engine.listen.bind(engine);
+    let renewed = 0;
+    engine.listen = async (o, h) => {
+      note(o.resetKey);
+      const endpoint = await listen(o, h);
+      const setKeys = (k: { resetKey: Uint8Array }): void => {
+        renewed++;
+        note(k.resetKey);
+      };
+      return Object.assign(endpoint, { setKeys });
+    };
+    await serve({ clock, engine, ...(listener && { listener }), ...(start && { start }) });
+    clock.advance(3_600_000);
+    expect(renewed).toBeGreaterThan(0);
+    return keys;
+  };
+
+  test('U6: the same in every worker, for as long as a port is served; no port tells the tokens of another one', async () => {
+    const keys = await keysOf({ port: 4433, addresses: [] }, { workerId: 0 });
+    expect(keys.size).toBe(1);
+    expect(await keysOf({ port: 4433, addresses: ['127.0.0.1'] }, { workerId: 5 })).toEqual(keys);
+    expect(await keysOf({ port: 4434, addresses: [] }, { workerId: 0 })).not.toEqual(keys);
+  });
+});

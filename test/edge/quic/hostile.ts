@@ -4,7 +4,7 @@ import { systemClock, type Clock } from '../../../src/lib/clock.ts';
 import { addressFrom } from '../../../src/edge/quic/address.ts';
 import { CidCodec } from '../../../src/edge/quic/cid.ts';
 import { DROPS, type Drop, type EndpointStats, type Limits, type QuicConn, type QuicEndpoint } from '../../../src/edge/quic/engine.ts';
-import { deriveEdgeKeys } from '../../../src/edge/quic/keys.ts';
+import { deriveCidKey, deriveResetKey } from '../../../src/edge/quic/keys.ts';
 import { resetToken } from '../../../src/edge/quic/matrixai/reset.ts';
 import { sealToken } from '../../../src/edge/quic/matrixai/token.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
@@ -27,7 +27,7 @@ import { slowness } from '../../kit/cost.ts';
 
 type Drops = Partial<Record<Drop, number>>;
 
-const keys = deriveEdgeKeys(INSTALLATION);
+const keys = { cid: deriveCidKey(INSTALLATION), reset: deriveResetKey(INSTALLATION, 0) };
 
 function dropsSince(before: EndpointStats, now: EndpointStats): Drops {
   const out: Drops = {};

@@ -1,24 +1,35 @@
 import { expect, test } from '@jest/globals';
-import { deriveEdgeKeys, derivePseudonym, deriveTicketKeys, deriveTokenKeys, type TicketPolicy } from '../../../src/edge/quic/keys.ts';
+import {
+  deriveCidKey,
+  derivePseudonym,
+  deriveResetKey,
+  deriveTicketKeys,
+  deriveTokenKeys,
+  type TicketPolicy,
+} from '../../../src/edge/quic/keys.ts';
 
 const master = Buffer.alloc(32, 7);
 const hex = (b: Uint8Array): string => Buffer.from(b).toString('hex');
 const policy: TicketPolicy = { group: 'default/web', clientAuth: 'none', ca: null, earlyData: false };
 
 test('one installation key gives the same keys everywhere, all different', () => {
-  const a = deriveEdgeKeys(master);
-  expect(deriveEdgeKeys(Buffer.from(master))).toEqual(a);
-  expect(a.cid.length).toBe(16);
-  expect(a.reset.length).toBe(32);
-  expect(hex(deriveEdgeKeys(Buffer.alloc(32, 8)).cid)).not.toBe(hex(a.cid));
+  const cid = deriveCidKey(master);
+  const reset = deriveResetKey(master, 443);
+  expect([deriveCidKey(Buffer.from(master)), deriveResetKey(Buffer.from(master), 443)]).toEqual([cid, reset]);
+  expect(cid.length).toBe(16);
+  expect(reset.length).toBe(32);
+  expect(hex(deriveCidKey(Buffer.alloc(32, 8)))).not.toBe(hex(cid));
+  expect(hex(deriveResetKey(Buffer.alloc(32, 8), 443))).not.toBe(hex(reset));
+  expect(hex(deriveResetKey(master, 444))).not.toBe(hex(reset));
   // Fixed for all times: a change would cut every connection at an upgrade.
-  expect(hex(a.cid)).toBe('58be3bc1eb814ee8acb0af4dcfaaf5aa');
-  expect(hex(a.reset).slice(0, 16)).toBe('e67c10d648095bad');
+  expect(hex(cid)).toBe('58be3bc1eb814ee8acb0af4dcfaaf5aa');
+  expect(hex(reset).slice(0, 16)).toBe('94f8d0501553a865');
 });
 
 test('a short key is refused', () => {
   for (const f of [
-    () => deriveEdgeKeys(Buffer.alloc(31)),
+    () => deriveCidKey(Buffer.alloc(31)),
+    () => deriveResetKey(Buffer.alloc(31), 443),
     () => derivePseudonym(Buffer.alloc(0)),
     () => deriveTokenKeys(Buffer.alloc(16), 1),
   ]) {

@@ -10,7 +10,7 @@ import type {
   TlsId,
   TlsTable,
 } from '../../../src/edge/quic/engine.ts';
-import { deriveEdgeKeys, deriveTokenKeys } from '../../../src/edge/quic/keys.ts';
+import { deriveCidKey, deriveResetKey, deriveTokenKeys } from '../../../src/edge/quic/keys.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
 
 export const INSTALLATION = createHash('sha256').update('test installation').digest();
@@ -55,13 +55,12 @@ export const LIMITS: Limits = {
 };
 
 export function listenOptions(more: Partial<Omit<ListenOptions, 'limits'>> & { limits?: Partial<Limits> } = {}): ListenOptions {
-  const keys = deriveEdgeKeys(INSTALLATION);
   return {
     hosts: ['127.0.0.1'],
     port: 0,
     reusePort: false,
-    cid: { nodeId: 7, workerId: 3, key: keys.cid },
-    resetKey: keys.reset,
+    cid: { nodeId: 7, workerId: 3, key: deriveCidKey(INSTALLATION) },
+    resetKey: deriveResetKey(INSTALLATION, 0),
     tokenKeys: deriveTokenKeys(INSTALLATION, 1),
     retry: 'off',
     tls: table(),

@@ -262,7 +262,12 @@ impl Engine {
         }
         let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
-        let verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
+        let mut verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
+        if verdict == Verdict::Wait && l.waiting.is_crowded(now) && l.gate.has_many(&from) && !l.waiting.continues(datagram, &from) {
+            l.gate.set_late(true);
+            verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
+            l.gate.set_late(false);
+        }
         match verdict {
             Verdict::Deliver { slot } => {
                 self.deliver(slot, datagram, from, to, now);

@@ -275,6 +275,11 @@ impl Gate {
         self.admission.is_full()
     }
 
+    /// This client's prefix had many of the last handshakes.
+    pub fn has_many(&self, from: &SocketAddr) -> bool {
+        self.admission.has_many(from)
+    }
+
     pub fn new_id(&mut self, slot: u32, generation: u32, sequence: u8) -> Cid {
         self.codec.encode(slot, generation, sequence)
     }

@@ -57,33 +57,27 @@ impl TokenBucket {
     pub fn ready(&mut self, now: Instant) -> bool {
         self.level.ready(self.rate, now)
     }
+
+    /// Less than half of the burst is left.
+    pub fn is_low(&mut self, now: Instant) -> bool {
+        self.level.ready(self.rate, now);
+        self.level.tokens * 2.0 < self.rate.burst
+    }
 }
 
 pub const BUCKETS: usize = 4096;
 
-/// A bucket per IPv4 /24 or IPv6 /48 in a table of fixed size; who shares a place by its hash (seeded) shares the bucket.
-pub struct PrefixBuckets {
+/// Places of IPv4 /24 and IPv6 /48 in a table of fixed size, by a seeded hash: some share one.
+struct Places {
     seed: u32,
-    rate: Rate,
-    levels: Box<[Level]>,
 }
 
-impl PrefixBuckets {
-    pub fn new(per_second: f64, burst: f64, now: Instant) -> Self {
-        let levels = vec![Level { tokens: burst, at: now }; BUCKETS];
-        PrefixBuckets { seed: Random::new().number(), rate: Rate { per_second, burst }, levels: levels.into() }
+impl Places {
+    fn new() -> Self {
+        Places { seed: Random::new().number() }
     }
 
-    pub fn set(&mut self, per_second: f64, burst: f64) {
-        self.rate = Rate { per_second, burst };
-    }
-
-    pub fn take(&mut self, from: &SocketAddr, now: Instant) -> bool {
-        let place = self.place(from);
-        self.levels.get_mut(place).is_some_and(|l| l.take(self.rate, now))
-    }
-
-    fn place(&self, from: &SocketAddr) -> usize {
+    fn of(&self, from: &SocketAddr) -> usize {
         match from.ip().to_canonical() {
             IpAddr::V4(a) => self.hash(&a.octets()[..3]),
             IpAddr::V6(a) => self.hash(&a.octets()[..6]),
@@ -94,6 +88,66 @@ impl PrefixBuckets {
         let mut h = prefix.iter().fold(self.seed, |h, &octet| (h ^ u32::from(octet)).wrapping_mul(0x0100_0193));
         h ^= h >> 15;
         (h.wrapping_mul(0x2c1b_3c6d) >> 12) as usize % BUCKETS
+    }
+}
+
+/// Of so many handshakes half are forgotten.
+const RECENT: u32 = 1024;
+/// Beyond these, and a quarter of the recent ones, a prefix has many.
+const MANY: u32 = 64;
+
+/// Who had how many of the handshakes that were begun lately, by prefix. Only those count whose address was proven: nobody else can make
+/// somebody's prefix one that has many.
+pub struct PrefixCounts {
+    places: Places,
+    counts: Box<[u32]>,
+    total: u32,
+}
+
+impl Default for PrefixCounts {
+    fn default() -> Self {
+        PrefixCounts { places: Places::new(), counts: vec![0; BUCKETS].into(), total: 0 }
+    }
+}
+
+impl PrefixCounts {
+    pub fn add(&mut self, from: &SocketAddr, proven: bool) {
+        if self.total >= RECENT {
+            self.counts.iter_mut().for_each(|n| *n /= 2);
+            self.total /= 2;
+        }
+        self.total += 1;
+        let place = self.places.of(from);
+        if let Some(count) = self.counts.get_mut(place).filter(|_| proven) {
+            *count += 1;
+        }
+    }
+
+    pub fn has_many(&self, from: &SocketAddr) -> bool {
+        self.counts.get(self.places.of(from)).is_some_and(|&n| n > MANY.max(self.total / 4))
+    }
+}
+
+/// A bucket per prefix; who shares a place shares the bucket.
+pub struct PrefixBuckets {
+    places: Places,
+    rate: Rate,
+    levels: Box<[Level]>,
+}
+
+impl PrefixBuckets {
+    pub fn new(per_second: f64, burst: f64, now: Instant) -> Self {
+        let levels = vec![Level { tokens: burst, at: now }; BUCKETS];
+        PrefixBuckets { places: Places::new(), rate: Rate { per_second, burst }, levels: levels.into() }
+    }
+
+    pub fn set(&mut self, per_second: f64, burst: f64) {
+        self.rate = Rate { per_second, burst };
+    }
+
+    pub fn take(&mut self, from: &SocketAddr, now: Instant) -> bool {
+        let place = self.places.of(from);
+        self.levels.get_mut(place).is_some_and(|l| l.take(self.rate, now))
     }
 }
 
@@ -151,11 +205,46 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_low_below_half_of_its_burst() {
+        let start = Instant::now();
+        let mut b = TokenBucket::new(10.0, 4.0, start);
+        assert!(!b.is_low(start));
+        assert_eq!(count(2, || b.take(start)), 2);
+        assert!(!b.is_low(start));
+        assert!(b.take(start) && b.is_low(start));
+        assert!(!b.is_low(start + Duration::from_millis(101)));
+    }
+
+    #[test]
+    fn whoever_had_more_than_a_quarter_of_the_last_handshakes_has_many_until_others_had_theirs() {
+        let mut c = PrefixCounts::default();
+        let (one, beside) = (at("192.0.2.1:1"), at("192.0.2.9:2"));
+        let elsewhere = |a: &SocketAddr| c.places.of(a) != c.places.of(&one);
+        let other = (0..10).map(|i| at(&format!("[2001:db8:{i}::1]:1"))).find(elsewhere).unwrap();
+        // Few are not many, and what is not proven is nobody's.
+        (0..MANY).for_each(|_| c.add(&one, true));
+        (0..RECENT).for_each(|_| c.add(&other, false));
+        assert!(!c.has_many(&one) && !c.has_many(&other));
+        (0..RECENT).for_each(|_| c.add(&one, true));
+        assert!(c.has_many(&beside) && !c.has_many(&other));
+        // Three quarters are others'.
+        for _ in 0..RECENT {
+            c.add(&one, true);
+            (0..4).for_each(|_| c.add(&other, false));
+        }
+        assert!(!c.has_many(&one));
+        (0..RECENT).for_each(|_| c.add(&one, true));
+        assert!(c.has_many(&one));
+        (0..6 * RECENT).for_each(|_| c.add(&other, true));
+        assert!(!c.has_many(&one) && c.has_many(&other));
+    }
+
+    #[test]
     fn every_place_is_within_the_table() {
-        let b = PrefixBuckets::new(1.0, 1.0, Instant::now());
+        let places = Places::new();
         for i in 0..=u16::MAX {
             let [x, y] = i.to_be_bytes();
-            assert!(b.place(&at(&format!("{x}.{y}.7.1:1"))) < BUCKETS);
+            assert!(places.of(&at(&format!("{x}.{y}.7.1:1"))) < BUCKETS);
         }
     }
 }

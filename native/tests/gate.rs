@@ -193,6 +193,36 @@ fn u4_the_rate_of_handshakes_holds_and_follows_the_limits() {
     assert_eq!(begun(&mut b), 1);
 }
 
+/// Begins a handshake from there, with a token, where it may.
+fn proven(b: &mut Bench, from: &str) -> bool {
+    b.from = at(from);
+    b.gate.start_turn();
+    let Verdict::Answer(n) = b.judge(&hello()) else { return false };
+    let (id, token) = read_retry(&b.out[..n]);
+    b.gate.start_turn();
+    matches!(b.judge(&initial(&id, &SCID, &token, 1200)), Verdict::Begin(_))
+}
+
+#[test]
+fn u4_one_host_with_tokens_leaves_half_of_the_rate_to_others_and_has_what_they_leave() {
+    let mut b = Bench::with(|o| (o.retry, o.limits.handshakes_per_second) = (RetryMode::Always, 400));
+    let begun = (0..800).filter(|_| proven(&mut b, "192.0.2.1:1")).count();
+    assert_eq!(begun, 201);
+    let rate = b.counters.dropped.handshake_rate;
+    assert_eq!(rate, 599);
+    // Its neighbours are as good as it is; others have the rest, at once, but for the few that share its place.
+    assert!(!proven(&mut b, "192.0.2.77:9"));
+    assert_eq!((0..800).filter(|i| proven(&mut b, &format!("198.51.{}.1:1", i % 100))).count(), 199);
+    // Alone again it has all of the rate.
+    b.pass(500);
+    let mut begun = 0;
+    for _ in 0..1_000 {
+        b.pass(1);
+        begun += usize::from(proven(&mut b, "192.0.2.1:1")) + usize::from(proven(&mut b, "192.0.2.1:1"));
+    }
+    assert!((400..=402).contains(&begun), "{begun}");
+}
+
 #[test]
 fn q11_limits_of_connections_addresses_and_half_open_ones() {
     let mut b = Bench::with(|o| (o.limits.connections, o.limits.half_open, o.limits.per_address) = (10, 3, 2));

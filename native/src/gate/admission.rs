@@ -5,11 +5,12 @@ use super::{Case, Newcomer, Verdict, answer};
 use crate::address::limit_key;
 use crate::counters::Dropped;
 use crate::ids::{CID_LENGTH, CidCodec, NO_SLOT, Random};
-use crate::limits::{PrefixBuckets, TokenBucket};
+use crate::limits::{PrefixBuckets, PrefixCounts, TokenBucket};
 use crate::options::{Key, Limits, ListenOptions, RetryMode};
 use crate::packet::LongHeader;
 use crate::packet::answers::{CONNECTION_REFUSED, INVALID_TOKEN, RetryWriter, initial_close};
 use crate::tokens::{TokenKeys, TokenVerdict, UsedTokens};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Handshakes begun per turn: each costs as much as a hundred packets of those who are already here.
@@ -43,6 +44,8 @@ pub struct Admission {
     /// Those that came to nothing since the last newcomer.
     failed: u32,
     prefixes: PrefixBuckets,
+    /// Whoever has a token passes the share of its prefix.
+    recent: PrefixCounts,
     retries: TokenBucket,
     refusals: TokenBucket,
     turned_away: TokenBucket,
@@ -75,6 +78,7 @@ impl Admission {
             failures: bucket(rate * FAILURE_SHARE, 1.0_f64.max(rate * FAILURE_SHARE)),
             failed: 0,
             prefixes: PrefixBuckets::new(prefix_rate(rate), prefix_rate(rate), now),
+            recent: PrefixCounts::default(),
             retries: bucket(RETRIES_PER_SECOND, RETRIES_PER_SECOND / 4.0),
             refusals: bucket(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 4.0),
             turned_away: bucket(TURNED_AWAY_PER_SECOND, TURNED_AWAY_PER_SECOND / 4.0),
@@ -124,6 +128,11 @@ impl Admission {
         self.begun >= self.allowed
     }
 
+    /// It had many of the last handshakes: where there is not enough for all, others go first.
+    pub fn has_many(&self, from: &SocketAddr) -> bool {
+        self.recent.has_many(from)
+    }
+
     /// An Initial that belongs to no connection. What waits has left no trace yet: its token is not used up.
     pub fn consider(&mut self, h: &LongHeader<'_>, mut c: Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Verdict {
         if self.draining {
@@ -140,7 +149,8 @@ impl Admission {
             return Verdict::Wait;
         }
         // Before a token is used up or a Retry is sealed: whoever hears nothing asks again, with the same token, and costs nothing until then.
-        if !self.rate.ready(c.now) {
+        // The last half is for those who have had little: one that takes whatever there is still has all that others leave.
+        if !self.rate.ready(c.now) || (self.rate.is_low(c.now) && self.has_many(&c.from)) {
             c.counters.dropped.handshake_rate += 1;
             return Verdict::Drop;
         }
@@ -160,6 +170,7 @@ impl Admission {
             return self.close(h, &mut c, CONNECTION_REFUSED);
         }
         self.rate.take(c.now);
+        self.recent.add(&c.from, odcid.is_some());
         self.begun += 1;
         Verdict::Begin(Newcomer { dcid: h.dcid.to_vec(), scid: h.scid.to_vec(), odcid })
     }

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// It is asked for when somebody has waited at all times for so long: there is more to do than is done. Those who come all at once to a
 /// worker that has time for them are served within it, before they ask again.
 const LASTING: Duration = Duration::from_secs(1);
+/// As many as a turn begins: with so many, and more to do than is done, a further one of a client that had many would only keep others waiting.
+const CROWD: usize = 32;
 
 pub struct Arrival {
     pub datagram: Vec<u8>,
@@ -56,9 +58,21 @@ impl Waiting {
 
     /// The next one is to be turned away.
     pub fn is_late(&self, now: Instant) -> bool {
-        let over = |since: Instant, time: Duration| now.saturating_duration_since(since) >= time;
-        let lasts = self.since.is_some_and(|at| over(at, LASTING));
-        self.exceeds(1) || (lasts && self.queue.front().is_some_and(|a| over(a.at, PATIENCE)))
+        self.exceeds(1) || (self.lasts(now) && self.queue.front().is_some_and(|a| over(a.at, PATIENCE, now)))
+    }
+
+    /// There is more to do than is done, and enough to go on with.
+    pub fn is_crowded(&self, now: Instant) -> bool {
+        self.queue.len() >= CROWD && self.lasts(now)
+    }
+
+    /// Of the same client's attempt as the last one: a ClientHello with a post-quantum key share takes two.
+    pub fn continues(&self, datagram: &[u8], from: &SocketAddr) -> bool {
+        self.queue.back().is_some_and(|a| a.from == *from && destination(&a.datagram) == destination(datagram))
+    }
+
+    fn lasts(&self, now: Instant) -> bool {
+        self.since.is_some_and(|at| over(at, LASTING, now))
     }
 
     pub fn pop(&mut self) -> Option<Arrival> {
@@ -77,6 +91,15 @@ impl Waiting {
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+}
+
+/// The id that a long header names.
+fn destination(datagram: &[u8]) -> Option<&[u8]> {
+    datagram.get(6..6 + usize::from(*datagram.get(5)?))
+}
+
+fn over(since: Instant, time: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= time
 }
 
 #[cfg(test)]
@@ -129,6 +152,31 @@ mod tests {
         assert!(w.is_late(start));
         w.pop();
         assert_eq!((w.is_late(start), w.len(), c.dropped.batch), (false, QUEUE, 0));
+    }
+
+    #[test]
+    fn many_who_have_waited_for_long_are_a_crowd() {
+        let (mut w, mut c, start) = (Waiting::new(), Counters::default(), Instant::now());
+        for _ in 1..CROWD {
+            w.push(arrival(b"a", start), &mut c);
+        }
+        assert!(!w.is_crowded(start + LASTING));
+        w.push(arrival(b"b", start + LASTING), &mut c);
+        assert!(w.is_crowded(start + LASTING) && !w.is_crowded(start + LASTING - Duration::from_millis(1)));
+        w.pop();
+        assert!(!w.is_crowded(start + LASTING));
+    }
+
+    #[test]
+    fn what_has_the_same_address_and_id_as_the_last_one_continues_it() {
+        let (mut w, mut c, start) = (Waiting::new(), Counters::default(), Instant::now());
+        let (one, other): (SocketAddr, SocketAddr) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.1:2".parse().unwrap());
+        assert!(!w.continues(b"\xc0\0\0\0\x01\x02ab", &one));
+        w.push(arrival(b"\xc0\0\0\0\x01\x02ab...", start), &mut c);
+        assert!(w.continues(b"\xc3\0\0\0\x01\x02ab!!", &one));
+        assert!(!w.continues(b"\xc0\0\0\0\x01\x02ac...", &one) && !w.continues(b"\xc0\0\0\0\x01\x02ab...", &other));
+        w.push(arrival(b"\xc0\0\0\0\x01\x02ac", start), &mut c);
+        assert!(!w.continues(b"\xc0\0\0\0\x01\x02ab", &one));
     }
 
     fn arrival(datagram: &[u8], at: Instant) -> Arrival {

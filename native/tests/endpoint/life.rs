@@ -2,9 +2,13 @@
 
 use crate::kit::*;
 use crate::raw::Raw;
+use spooky_quic::ids::{CidCodec, NO_SLOT, Random};
+use spooky_quic::options::Key;
 use spooky_quic::records::{RECORD_BYTES, Record, command};
+use spooky_quic::tokens::TokenKeys;
 use spooky_quic::turn::Endpoint;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
 
 fn bye(who: Who, side: u32, app: bool, code: u64, reason: &str) -> Goodbye {
     Goodbye { who, side, app, code, reason: reason.into() }
@@ -348,6 +352,56 @@ fn handshakes_beyond_a_turns_share_wait_for_the_next() {
     all.extend(clients.iter_mut());
     drive(&mut all, "all of them", |x| x[0].conns.len() == 80);
     assert_eq!(s.stats()["dropped"]["batch"], 0);
+}
+
+/// The Initial of a client that was asked to prove its address, and did; what is in it nobody can read.
+fn proven(from: SocketAddr) -> Vec<u8> {
+    let id = CidCodec::new(&[0, 17, 34, 51, 68, 85, 102, 119, 136, 153, 170, 187, 204, 221, 238, 255], 7, 3).unwrap().encode(NO_SLOT, 0, 0);
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let token = TokenKeys::new(&[Key(vec![0xcd; 32])]).unwrap().seal(&from, &id, &[9; 8], wall, &mut Random::new()).unwrap();
+    let head = [0xc3, 0, 0, 0, 1, id.len() as u8];
+    let mut p = [&head[..], id.as_ref(), &[1, 5, 0x40, token.len() as u8], &token].concat();
+    p.extend((0x4000 | (1198 - p.len()) as u16).to_be_bytes());
+    p.resize(1200, 0x77);
+    p
+}
+
+#[test]
+fn in_a_crowd_that_lasts_a_host_that_had_many_handshakes_keeps_nobody_waiting() {
+    let mut s = server(|_| {});
+    let (to, start) = (s.address(), Instant::now());
+    let many = SocketAddr::from(([127, 0, 0, 1], 9));
+    let send = |s: &mut Side, from, at| s.ep.forward(&mut proven(from), from, to, at);
+    let turned_away = |s: &mut Side| s.stats()["dropped"]["batch"].as_u64().unwrap();
+    for _ in 0..4 {
+        for _ in 0..32 {
+            send(&mut s, many, start);
+        }
+        s.ep.flush(start).unwrap();
+    }
+    // A burst waits.
+    for _ in 0..32 + 79 {
+        send(&mut s, many, start);
+    }
+    let mut last = proven(many);
+    s.ep.forward(&mut last.clone(), many, to, start);
+    assert_eq!(turned_away(&mut s), 0);
+    let later = start + Duration::from_secs(1);
+    s.ep.forward(&mut last, many, to, later);
+    assert_eq!(turned_away(&mut s), 0, "the rest of a hello");
+    send(&mut s, many, later);
+    assert_eq!(turned_away(&mut s), 1);
+    for i in 1..=10 {
+        send(&mut s, SocketAddr::from(([127, 9, i, 1], 9)), later);
+    }
+    // By chance one of the others may share its place among 4096.
+    let refused = turned_away(&mut s);
+    assert!(refused <= 2, "{refused}");
+    // Those have waited too long, the others have not.
+    s.ep.flush(later).unwrap();
+    assert_eq!(turned_away(&mut s), refused + 80);
+    send(&mut s, many, later);
+    assert_eq!(turned_away(&mut s), refused + 80);
 }
 
 #[test]

@@ -10,7 +10,7 @@ import type { Conn } from './conn.ts';
 import type { Counters } from './counters.ts';
 import { CryptoStream, parseClientHello, takeCrypto, type Hello, type Parsed } from './hello.ts';
 import { clientInitialKeys, openInitial, type InitialKeys } from './initial.ts';
-import { AddressCounts, PrefixBuckets, TokenBucket } from '../limiter.ts';
+import { AddressCounts, PrefixBuckets, PrefixCounts, TokenBucket } from '../limiter.ts';
 import { INITIAL, LongHeader, parseInvariant, parseVersion1, QUIC_V1 } from './packet.ts';
 import type { UdpSocket } from './socket.ts';
 import type { TlsContexts } from './tls.ts';
@@ -30,6 +30,8 @@ const PATIENCE_MS = 250;
  * has time for them are served within it, before they ask again.
  */
 export const LASTING_MS = 1000;
+/** As many as a turn begins: with so many, and more to do than is done, a further one of a client that had many would only keep others waiting. */
+const CROWD = PER_TURN;
 const MAX_PENDING = 1024;
 const PENDING_MS = 4000;
 const PENDING_DATAGRAMS = 12;
@@ -114,6 +116,8 @@ export class Admission {
   /** Handshakes that may come to nothing before addresses are validated first: forged or broken ones are half-open at no time. */
   private readonly failures: TokenBucket;
   private readonly prefixes: PrefixBuckets;
+  /** Whoever has a token passes the share of its prefix. */
+  private readonly recent = new PrefixCounts();
   private readonly retries: TokenBucket;
   private readonly refusals: TokenBucket;
   private readonly turnedAway: TokenBucket;
@@ -174,6 +178,7 @@ export class Admission {
   }
 
   push(a: Arrival): void {
+    if (this.isCrowded() && this.hasMany(a) && !this.continues(a)) return this.turnAway(a);
     if (this.waiting === QUEUE) this.turnAway(this.pop());
     if (this.waiting === 0) this.since = a.at;
     this.queue[(this.head + this.waiting) % QUEUE] = a;
@@ -184,12 +189,31 @@ export class Admission {
   run(behind = false): boolean {
     const now = this.clock.now();
     const late = now - PATIENCE_MS;
-    while (this.waiting > 0 && now - this.since >= LASTING_MS && (this.queue[this.head] as Arrival).at <= late) this.turnAway(this.pop());
+    while (this.waiting > 0 && this.lasts(now) && (this.queue[this.head] as Arrival).at <= late) this.turnAway(this.pop());
     const most = behind ? PER_TURN_BEHIND : PER_TURN;
     let begun = 0;
     for (let looks = 0; looks < LOOKS && begun < most && this.waiting > 0; looks++) if (this.consider(this.pop())) begun++;
     if (this.pending.size > 0) this.expire();
     return this.waiting > 0;
+  }
+
+  private lasts(now: number): boolean {
+    return now - this.since >= LASTING_MS;
+  }
+
+  /** There is more to do than is done, and enough to go on with. */
+  private isCrowded(): boolean {
+    return this.waiting >= CROWD && this.lasts(this.clock.now());
+  }
+
+  /** Of the same client's attempt as what waits at the end, or as what has come of its hello: one with a post-quantum key share takes two. */
+  private continues(a: Arrival): boolean {
+    return this.queue[(this.head + this.waiting - 1) % QUEUE]?.key === a.key || this.pending.has(a.key);
+  }
+
+  /** It had many of the last handshakes: where there is not enough for all, others go first. */
+  private hasMany(a: Arrival): boolean {
+    return this.recent.hasMany(addressFrom(a.from.address, a.from.port) as Address);
   }
 
   private pop(): Arrival {
@@ -230,7 +254,9 @@ export class Admission {
 
   private admit(a: Arrival): boolean {
     // Before a token is used up or a Retry is sealed: whoever hears nothing asks again, with the same token, and costs nothing until then.
-    if (!this.rate.ready(this.clock.now())) {
+    // The last half is for those who have had little: one that takes whatever there is still has all that others leave.
+    const now = this.clock.now();
+    if (!this.rate.ready(now) || (this.rate.isLow(now) && this.hasMany(a))) {
       this.drop('handshake_rate');
       return false;
     }
@@ -244,6 +270,7 @@ export class Admission {
       return false;
     }
     this.rate.take(this.clock.now());
+    this.recent.add(remote, token !== null);
     this.feed(new PendingHello(a.key, clientInitialKeys(this.dcid(a.msg)), this.clock.now(), token), a);
     return true;
   }

@@ -1,16 +1,18 @@
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
-import { CidCodec } from '../../../../src/edge/quic/cid.ts';
+import { addressFrom } from '../../../../src/edge/quic/address.ts';
+import { CidCodec, NO_SLOT } from '../../../../src/edge/quic/cid.ts';
 import { Admission, LASTING_MS, type Accepted } from '../../../../src/edge/quic/matrixai/admission.ts';
 import type { Conn } from '../../../../src/edge/quic/matrixai/conn.ts';
-import type { RetryMode } from '../../../../src/edge/quic/engine.ts';
+import type { Address, RetryMode } from '../../../../src/edge/quic/engine.ts';
 import { Counters } from '../../../../src/edge/quic/matrixai/counters.ts';
 import { UdpSocket } from '../../../../src/edge/quic/matrixai/socket.ts';
 import { TlsContexts } from '../../../../src/edge/quic/matrixai/tls.ts';
+import { sealToken } from '../../../../src/edge/quic/matrixai/token.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
 import { listenOptions } from '../kit.ts';
-import { clientHello, cryptoFrame, initial } from '../wire.ts';
+import { clientHello, cryptoFrame, initial, withToken } from '../wire.ts';
 
 const from: RemoteInfo = { address: '127.0.0.1', family: 'IPv4', port: 4000, size: 0 };
 const hello = clientHello();
@@ -36,8 +38,15 @@ function stand(mode: RetryMode = 'off') {
   const tls = new TlsContexts(o.tls, { limits: o.limits, congestion: 'cubic' }, null);
   const codec = new CidCodec(o.cid.key, 1, 1);
   const admission = new Admission({ limits: o.limits, mode, tokenKeys: o.tokenKeys, tls, clock, codec, counters }, port);
-  const offer = (msg: Buffer, key: string): void => admission.push({ socket, msg, from, key, at: clock.now() });
-  return { admission, counters, accepted, sent, clock, offer, begin, delivered };
+  const offer = (msg: Buffer, key: string, address = from.address): void =>
+    admission.push({ socket, msg, from: { ...from, address }, key, at: clock.now() });
+  /** The Initial of a client that was asked to prove its address, and did; it begins, and turns out to be malformed. */
+  const proven = (address: string): Buffer => {
+    const dcid = codec.encode(NO_SLOT, 0, 0);
+    const token = sealToken(o.tokenKeys, addressFrom(address, from.port) as Address, dcid, randomBytes(8), clock.wall());
+    return withToken(initial(cryptoFrame(0, hello), { dcid }), token);
+  };
+  return { admission, counters, accepted, sent, clock, offer, begin, delivered, proven };
 }
 
 test('U9: the queue takes 2048, its oldest fall out and are refused, and a turn takes 32', () => {
@@ -87,6 +96,55 @@ test('U9: of those who are turned away so many a second are told', () => {
   const s = stand();
   for (let i = 0; i < 3536; i++) s.offer(initial(cryptoFrame(0, hello), { dcid: randomBytes(8) }), `${i}`);
   expect([s.counters.dropped.batch, s.counters.answered.refused]).toEqual([1488, 1250]);
+});
+
+test('U4: one host with tokens leaves half of the rate to others, and has what they leave', () => {
+  const s = stand('always');
+  let key = 0;
+  const begins = (address: string): boolean => {
+    const before = s.counters.dropped.malformed;
+    s.offer(s.proven(address), `${++key}`, address);
+    s.admission.run();
+    return s.counters.dropped.malformed > before;
+  };
+  const begun = (n: number, address: (i: number) => string): number =>
+    Array.from({ length: n }, (_, i) => begins(address(i))).filter(Boolean).length;
+  s.admission.setLimits({ ...listenOptions().limits, handshakesPerSecond: 400, connections: 10_000, halfOpen: 10_000, perAddress: 10_000 });
+  expect(begun(800, () => '192.0.2.1')).toBe(201);
+  expect(begun(1, () => '192.0.2.77')).toBe(0);
+  // But for the few that share its place.
+  expect(begun(400, (i) => `198.51.${i % 100}.1`)).toBe(199);
+  // Alone again it has all of the rate.
+  s.clock.advance(500);
+  let alone = 0;
+  for (let i = 0; i < 1000; i++) {
+    s.clock.advance(1);
+    alone += begun(2, () => '192.0.2.1');
+  }
+  expect(alone).toBeGreaterThanOrEqual(399);
+  expect(alone).toBeLessThanOrEqual(402);
+});
+
+test('U9: in a crowd that lasts a host that had many handshakes keeps nobody waiting', () => {
+  const s = stand();
+  let key = 0;
+  const send = (address: string): void => s.offer(s.proven(address), `${++key}`, address);
+  for (let i = 0; i < 128; i++) send('192.0.2.1');
+  while (s.admission.run());
+  for (let i = 0; i < 80; i++) send('192.0.2.1');
+  s.clock.advance(LASTING_MS);
+  expect([s.counters.dropped.malformed, s.counters.dropped.batch]).toEqual([128, 0]);
+  s.offer(s.proven('192.0.2.1'), `${key}`, '192.0.2.1');
+  expect(s.counters.dropped.batch).toBe(0);
+  send('192.0.2.1');
+  expect(s.counters.dropped.batch).toBe(1);
+  // By chance one may share its place among 4096.
+  for (let i = 0; i < 10; i++) send(`198.51.${i}.1`);
+  const refused = s.counters.dropped.batch;
+  expect(refused).toBeLessThanOrEqual(2);
+  s.admission.run();
+  // Those have waited too long, the others have not.
+  expect([s.counters.dropped.batch, s.counters.dropped.malformed]).toEqual([refused + 80, 128 + 1 + 11 - refused]);
 });
 
 test('unfinished hellos are at most 1024; the oldest give way', () => {

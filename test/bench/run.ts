@@ -63,11 +63,12 @@ const files = readdirSync(import.meta.dirname)
   .sort();
 
 process.stdout.write(`${'case'.padEnd(64)} ${'ns/op'.padStart(12)} ${'bytes/op'.padStart(10)}\n`);
-let failed = 0;
+let [tried, failed] = [0, 0];
 for (const file of files) {
   const { cases } = (await import(`./${file}`)) as { cases: readonly Case[] };
   for (const c of cases) {
     if (wanted.length > 0 && !wanted.some((word) => `${file} ${c.name}`.toLowerCase().includes(word))) continue;
+    tried++;
     try {
       const { ns, bytes } = measure(c);
       process.stdout.write(`${c.name.padEnd(64)} ${ns.toFixed(1).padStart(12)} ${bytes.toFixed(1).padStart(10)}\n`);
@@ -76,6 +77,10 @@ for (const file of files) {
       process.stdout.write(`${c.name.padEnd(64)} FAILED: ${e instanceof Error ? e.message : String(e)}\n`);
     }
   }
+}
+if (tried === 0) {
+  process.stderr.write(`BENCH=${wanted.join(' ')}: neither a case nor a file (${files.join(', ')}) has that in its name\n`);
+  process.exit(2);
 }
 // Engines and timers that a case left open are no reason to wait.
 process.exit(failed === 0 ? 0 : 1);

@@ -1,5 +1,6 @@
 /** What `make bench` may be asked for. */
 import { describe, expect, test } from '@jest/globals';
+import { readOptions as readOverload } from '../bench/overload/options.ts';
 import { readOptions, type Options } from '../bench/proxy/options.ts';
 import { askedHosts, ROWS, scaled, words, type IdleRow, type LoadRow, type Row } from '../bench/proxy/rows.ts';
 
@@ -39,6 +40,7 @@ describe('options', () => {
     { ROUNDS: '1.5' },
     { SCALE: '0' },
     { SCALE: 'x' },
+    { PROFILE: 'yes' },
   ])('%j is refused', (env) => {
     const [name, value] = Object.entries(env)[0] as [string, string];
     expect(readOptions(env)).toMatch(new RegExp(`^${name}=${value}: `));
@@ -61,5 +63,31 @@ describe('options', () => {
   test('hosts that are asked: the first, the last and two between', () => {
     expect(askedHosts(10_000, 'b')).toEqual(['r0.b', 'r3333.b', 'r6666.b', 'r9999.b']);
     expect(askedHosts(1, 'b')).toEqual(['r0.b', 'r0.b', 'r0.b', 'r0.b']);
+  });
+});
+
+describe('overload', () => {
+  test('nothing said, and what may be said', () => {
+    const all = { engines: ['native', 'matrixai'], kinds: ['requests', 'connections', 'slow'], seconds: 120, cores: 0.2 };
+    expect(readOverload({ ENGINES: '', KINDS: '', DURATION: '', CORES: '' })).toEqual(all);
+    expect(readOverload({ ENGINES: 'matrixai', KINDS: 'slow,requests', DURATION: '30', CORES: '1.5' })).toEqual({
+      engines: ['matrixai'],
+      kinds: ['slow', 'requests'],
+      seconds: 30,
+      cores: 1.5,
+    });
+  });
+
+  test.each([
+    { ENGINES: 'nginx' },
+    { KINDS: 'slow, fast' },
+    { DURATION: 'abc' },
+    { DURATION: '0' },
+    { DURATION: '2m' },
+    { CORES: '0' },
+    { CORES: 'all' },
+  ])('%j is refused', (env) => {
+    const [name, value] = Object.entries(env)[0] as [string, string];
+    expect(readOverload(env)).toMatch(new RegExp(`^${name}=${value}: `));
   });
 });

@@ -11,33 +11,24 @@ import { figuresOf, recoveryOf, type Answer } from './answers.ts';
 import { Cage } from './cage.ts';
 import { Health } from './health.ts';
 import { closedLoad, newcomers, openLoad } from './load.ts';
+import { readOptions, type Kind } from './options.ts';
 import { startCaged, type Caged } from './subject.ts';
 import { shortfalls, type Story } from './verdict.ts';
 
 /** Less of a core where the generator has less to itself. */
-const ALLOWANCE = { cores: Number(process.env['CORES'] ?? 0.2), bytes: 512 << 20, weight: 100 };
+const ALLOWANCE = { bytes: 512 << 20, weight: 100 };
 /** Generator and backend; and who asks for health. */
 const [GENERATOR, PROBER] = [{ weight: 24 }, { weight: 100 }];
 const TIMES = 3;
+const EXIT_USAGE = 2;
 const EXIT_IMPOSSIBLE = 3;
 const [SLOW_MS, SLOW_STREAMS] = [100, 8];
 /** Of an answer to a client that asks alone: a cage that has used up its share waits for most of a tenth of a second. */
 const SOON_MS = 500;
 const CLIENTS = 128;
 
-const KINDS = ['requests', 'connections', 'slow'] as const;
-type Kind = (typeof KINDS)[number];
-const ENGINES = ['native', 'matrixai'];
-
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
-
-function chosen<T extends string>(text: string | undefined, all: readonly T[]): T[] {
-  const named = (text ?? '').split(/[ ,]+/).filter((name) => name !== '');
-  const unknown = named.find((name) => !all.includes(name as T));
-  if (unknown !== undefined) throw new Error(`${unknown} is none of ${all.join(', ')}`);
-  return named.length === 0 ? [...all] : (named as T[]);
-}
 
 /** What it can do of this kind, at its best; and the load that is so many a second, for so long. */
 interface Load {
@@ -132,9 +123,9 @@ interface Cages {
   readonly generator: Cage;
 }
 
-function makeCages(): Cages | string {
+function makeCages(cores: number): Cages | string {
   const made: Cage[] = [];
-  for (const [name, allowance] of Object.entries({ proxy: ALLOWANCE, prober: PROBER, generator: GENERATOR })) {
+  for (const [name, allowance] of Object.entries({ proxy: { ...ALLOWANCE, cores }, prober: PROBER, generator: GENERATOR })) {
     const cage = Cage.make(name, allowance);
     if (typeof cage === 'string') {
       for (const other of made) other.remove();
@@ -153,11 +144,15 @@ async function startSlow(): Promise<string> {
 }
 
 async function main(): Promise<number> {
-  const [engines, kinds] = [chosen(process.env['ENGINES'], ENGINES), chosen(process.env['KINDS'], KINDS)];
-  const seconds = Number(process.env['DURATION'] ?? 120);
+  const options = readOptions(process.env);
+  if (typeof options === 'string') {
+    process.stderr.write(`overload: ${options}\n`);
+    return EXIT_USAGE;
+  }
+  const { engines, kinds, seconds, cores } = options;
   let short = 0;
   for (const engine of engines) {
-    const cages = makeCages();
+    const cages = makeCages(cores);
     if (typeof cages === 'string') {
       process.stderr.write(`overload: ${cages}; nothing was measured\n`);
       return EXIT_IMPOSSIBLE;
@@ -172,7 +167,7 @@ async function main(): Promise<number> {
     process.once('exit', leave);
     try {
       const caged = await startCaged(s, cages.cage, engine, await startBackend(s), await startSlow());
-      say(`${engine}: ${ALLOWANCE.cores} of a core, ${ALLOWANCE.bytes >> 20} MiB`);
+      say(`${engine}: ${cores} of a core, ${ALLOWANCE.bytes >> 20} MiB`);
       for (const kind of kinds) {
         const found = shortfalls(await tell(kind, s, cages, caged, seconds));
         short += found.length;

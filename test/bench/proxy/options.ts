@@ -30,6 +30,7 @@ function pick<T extends string>(env: Env, variable: string, all: readonly T[]): 
 
 /** The options, or what is wrong with them. */
 export function readOptions(env: Env): Options | string {
+  if (!['', '0', '1'].includes(env['PROFILE'] ?? '')) return `PROFILE=${env['PROFILE']}: 0 or 1 is wanted`;
   const profile = env['PROFILE'] === '1';
   const scale = Number(env['SCALE'] || '1');
   if (!(scale > 0 && scale <= 100)) return `SCALE=${env['SCALE']}: a factor above 0 and up to 100 is wanted`;

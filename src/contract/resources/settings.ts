@@ -213,7 +213,7 @@ export const SETTINGS: readonly Setting[] = [
     workerMemory,
     'auto',
   ),
-  setting('metrics', 'ADDR|off', 'Where /metrics, /healthz and /readyz are served.', listenOrOff, '127.0.0.1:9901'),
+  setting('metrics', 'ADDR|off', 'Where /metrics, /healthz, /readyz and /drainz are served.', listenOrOff, '127.0.0.1:9901'),
   setting('admin', 'ADDR|off', 'Where the admin API is served; beyond loopback only with a token.', listenOrOff, '127.0.0.1:9902'),
   setting('adminTokenFile', 'FILE', 'The bearer token of the admin API.', file, 'none', null),
   setting(
@@ -243,7 +243,7 @@ export const SETTINGS: readonly Setting[] = [
   setting('drainTimeout', 'DURATION', 'How long open requests may take to finish once a drain has begun.', between('0s', '24h'), '30s'),
   setting('keyFile', 'FILE', 'The key that connection ids, tokens, resets and tickets derive from.', file, 'made in memory', null),
   setting('nodeName', 'NAME', 'The name of this node.', nodeName, "the machine's", null),
-  setting('maxConnections', 'N', 'Connections of one listener that has no limit of its own.', count(1, 10_000_000), '20000'),
+  setting('maxConnections', 'N', 'Connections of one listener that has no limit of its own, over all workers of this node.', count(1, 10_000_000), '20000'),
   setting('udpReceiveBuffer', 'SIZE', 'The receive buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
   setting('udpSendBuffer', 'SIZE', 'The send buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
   setting('logFile', 'FILE', 'Where log lines go instead of stderr.', file, 'stderr', null),

@@ -1,5 +1,5 @@
 /** The entry point: which command, and its exit code. */
-import type { CommandIo } from './cli/command.ts';
+import { EXIT, type CommandIo } from './cli/command.ts';
 import { COMMAND_NAMES, help, loadCommand } from './cli/commands.ts';
 import { unknownCommand } from './cli/help.ts';
 
@@ -31,6 +31,12 @@ const written = (stream: NodeJS.WriteStream): Promise<void> =>
 // A reader that has gone (`spooky help | head -1`) is no reason for a stack trace.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
-const code = await dispatch(process.argv.slice(2));
+/** What a command did not expect is none of its answers. */
+const failed = (e: unknown): number => {
+  io.stderr(`spooky: internal error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}\n`);
+  return EXIT.failed;
+};
+
+const code = await dispatch(process.argv.slice(2)).catch(failed);
 await Promise.all([written(process.stdout), written(process.stderr)]);
 process.exit(code);

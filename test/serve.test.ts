@@ -322,10 +322,10 @@ describe('exit codes', () => {
   });
 
   /** `code` runs in every process before its own. */
-  const spoiled = async (code: string) => {
+  const spoiled = async (code: string, args = ['serve', ...off]) => {
     const dir = site.folder({ 'c.yaml': documents(await freeUdpPort()), 'spoil.mjs': code });
     const env = { NODE_OPTIONS: `--import ${join(dir, 'spoil.mjs')}` };
-    return run(BIN, ['serve', ...off], { cwd: dir, env, timeoutMs: 60_000 });
+    return run(BIN, args, { cwd: dir, env, timeoutMs: 60_000 });
   };
 
   test('5: a valid configuration, and workers that end before they have begun', async () => {
@@ -342,6 +342,16 @@ describe('exit codes', () => {
     expect(code).toBe(5);
     expect(stderr.split('\n').map((line) => parseLine(line)?.['msg'])).toContain('internal error');
     expect(stderr).toContain('a defect');
+  }, 90_000);
+
+  test('5: a defect of another command, which is none of its answers', async () => {
+    const own = `const own = JSON.stringify; JSON.stringify = (...args) => {`;
+    const { code, stderr } = await spoiled(
+      `${own} if (new Error().stack.includes('cli/check')) throw new Error('a defect'); return own(...args); };`,
+      ['check', 'c.yaml', '--output', 'json'],
+    );
+    expect(code).toBe(5);
+    expect(stderr).toMatch(/^spooky: internal error: Error: a defect\n/);
   }, 90_000);
 
   test('1: no place for the folder between workers', async () => {

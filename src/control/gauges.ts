@@ -1,18 +1,19 @@
 /** Gauges that a compiled state gives by itself. */
-import type { Compiled } from './compile/index.ts';
+import type { Compiled, Condition } from './compile/index.ts';
 
 export type GaugeRow = readonly [readonly string[], number];
 
 /** `config_resources{kind, accepted}` */
 export const resourceCounts = (compiled: Compiled): GaugeRow[] => {
-  const counts = new Map<string, number>();
-  for (const status of compiled.statuses) {
-    const accepted = status.conditions.some((c) => c.type === 'Accepted' && c.status === 'True');
-    const key = accepted ? `${status.kind} true` : `${status.kind} false`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return Array.from(counts, ([key, n]) => [key.split(' '), n] as const);
+  const counts = { Listener: { true: 0, false: 0 }, Upstream: { true: 0, false: 0 } };
+  compiled.statuses.forEach(({ kind, conditions }) => counts[kind][conditions.some(isAccepted) ? 'true' : 'false']++);
+  const rows = (['Listener', 'Upstream'] as const).flatMap((kind) =>
+    (['true', 'false'] as const).map((accepted) => [[kind, accepted], counts[kind][accepted]] as const),
+  );
+  return rows.filter(([, n]) => n > 0);
 };
+
+const isAccepted = ({ type, status }: Condition): boolean => type === 'Accepted' && status === 'True';
 
 /** `certificate_expiry_timestamp_seconds{listener, name}` */
 export const certificateRows = (compiled: Compiled): GaugeRow[] => {

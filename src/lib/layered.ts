@@ -1,6 +1,7 @@
 /**
  * A map of tens of thousands of entries that is the same as another one but for a few: what has changed lies over what has not. A new one costs what its changes
- * cost, and no more: `new Map(other)` of 30,000 entries costs 5 ms. Never changed once it is made.
+ * cost, and no more: `new Map(other)` of 30,000 entries costs 5 ms. Never changed once it is made. In the order in which a map has its entries, but for a key that
+ * went and came back, which may have its old place.
  */
 export class LayeredMap<K, V> implements ReadonlyMap<K, V> {
   private readonly base: ReadonlyMap<K, V>;
@@ -15,7 +16,12 @@ export class LayeredMap<K, V> implements ReadonlyMap<K, V> {
   }
 
   static empty<K, V>(): LayeredMap<K, V> {
-    return new LayeredMap<K, V>(new Map(), new Map(), new Set());
+    return LayeredMap.of(new Map<K, V>());
+  }
+
+  /** The same entries: `map` is never changed again. */
+  static of<K, V>(map: ReadonlyMap<K, V>): LayeredMap<K, V> {
+    return map instanceof LayeredMap ? (map as LayeredMap<K, V>) : new LayeredMap<K, V>(map, new Map(), new Set());
   }
 
   /** Undefined: the key is gone. */
@@ -48,8 +54,12 @@ export class LayeredMap<K, V> implements ReadonlyMap<K, V> {
 
   *entries(): MapIterator<[K, V]> {
     const { base, hidden, over } = this;
-    for (const entry of base) if (!hidden.has(entry[0])) yield entry;
-    yield* over;
+    for (const entry of base) {
+      const [key] = entry;
+      if (!hidden.has(key)) yield entry;
+      else if (over.has(key)) yield [key, over.get(key) as V];
+    }
+    for (const entry of over) if (!base.has(entry[0])) yield entry;
   }
 
   *keys(): MapIterator<K> {
@@ -64,14 +74,25 @@ export class LayeredMap<K, V> implements ReadonlyMap<K, V> {
     return this.entries();
   }
 
+  /** Makes no object for an entry, as iterators do. */
   forEach(each: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
-    for (const [key, value] of this.entries()) each(value, key, this);
+    const { base, hidden, over } = this;
+    base.forEach((value, key) => {
+      if (!hidden.has(key)) each(value, key, this);
+      else if (over.has(key)) each(over.get(key) as V, key, this);
+    });
+    over.forEach((value, key) => {
+      if (!base.has(key)) each(value, key, this);
+    });
   }
 
   private flat(changes: ReadonlyMap<K, V | undefined>): LayeredMap<K, V> {
     const base = new Map<K, V>();
-    for (const [key, value] of this.entries()) if (!changes.has(key)) base.set(key, value);
-    for (const [key, value] of changes) if (value !== undefined) base.set(key, value);
+    this.forEach((value, key) => void base.set(key, value));
+    for (const [key, value] of changes) {
+      if (value === undefined) base.delete(key);
+      else base.set(key, value);
+    }
     return new LayeredMap<K, V>(base, new Map(), new Set());
   }
 }

@@ -27,6 +27,12 @@ test('is what a map would be, and none before it changes', () => {
         expect(layered.size).toBe(plain.size);
         expect(new Set(layered.keys())).toEqual(new Set(plain.keys()));
         expect([...layered.values()].sort()).toEqual([...plain.values()].sort());
+        const each: [number, number][] = [];
+        layered.forEach((value, key, map) => {
+          expect(map).toBe(layered);
+          each.push([key, value]);
+        });
+        expect(each).toEqual([...layered]);
         for (let key = 0; key <= 40; key++) {
           expect(layered.get(key)).toBe(plain.get(key));
           expect(layered.has(key)).toBe(plain.has(key));
@@ -34,6 +40,33 @@ test('is what a map would be, and none before it changes', () => {
       }
     }),
   );
+});
+
+test('what is replaced keeps its place', () => {
+  const plain = new Map(Array.from({ length: 100 }, (_, i) => [i, 'a']));
+  let layered = LayeredMap.of(new Map(plain));
+  for (const [key, value] of [
+    [7, 'b'],
+    [200, 'c'],
+    [3, 'd'],
+    [200, 'e'],
+    [7, 'f'],
+  ] as const) {
+    plain.set(key, value);
+    layered = layered.with(new Map([[key, value]]));
+    expect([...layered]).toEqual([...plain]);
+  }
+  // So many that all are copied.
+  for (let i = 0; i < 100; i++) {
+    plain.set(i * 2, `g${i}`);
+    layered = layered.with(new Map([[i * 2, `g${i}`]]));
+  }
+  expect([...layered]).toEqual([...plain]);
+});
+
+test('one that is layered is taken as it is', () => {
+  const layered = LayeredMap.of(new Map([[1, 2]])).with(new Map([[3, 4]]));
+  expect(LayeredMap.of<number, number>(layered)).toBe(layered);
 });
 
 test('few changes of many entries copy few', () => {

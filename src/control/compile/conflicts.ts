@@ -16,8 +16,12 @@ export function conflicts(draft: Draft): void {
     draft.concerned.add(attachment.upstream);
   }
   for (const upstream of draft.fresh) draft.concerned.delete(upstream);
-  for (const upstream of draft.upstreams) if (upstream.attachments.some((a) => a.losses !== null)) tell(draft, upstream);
+  draft.upstreams.forEach((upstream) => {
+    if (upstream.attachments.some(hasLost)) tell(draft, upstream);
+  });
 }
+
+const hasLost = ({ losses }: Attachment): boolean => losses !== null;
 
 function judge(attachment: Attachment): void {
   const { losses, hosts, upstream } = attachment;

@@ -134,12 +134,15 @@ export class UpstreamDraft {
   uses: PartHash[] = [];
   target: PartHash | null = null;
   status: ObjectStatus | null = null;
+  /** The last compile in which it was made, or held. */
+  heldIn: number;
 
-  constructor(resource: Resource<Upstream>, facts: UpstreamFacts) {
+  constructor(resource: Resource<Upstream>, facts: UpstreamFacts, compile: number) {
     this.resource = resource;
     this.name = { namespace: resource.meta.namespace, name: resource.meta.name };
     this.number = hashText(`${resource.meta.namespace}/${resource.meta.name}`);
     this.facts = facts;
+    this.heldIn = compile;
   }
 }
 

@@ -49,7 +49,6 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
   const compiled: Compiled = { ...assembled, statuses: statuses(draft), ...tellAll(reportsOf(draft)) };
   noteChanges(compiled, changes);
   kept.listeners = draft.listeners;
-  kept.upstreams = draft.upstreams;
   kept.mark = changes.mark;
   memo.leave(kept);
   return compiled;
@@ -58,7 +57,9 @@ export function compile(set: ResourceSet, options: CompileOptions): Compiled {
 function reportsOf({ listeners, reports, upstreams }: Draft): Report[] {
   const all = listeners.flatMap((listener) => listener.reports);
   all.push(...reports);
-  for (const upstream of upstreams) if (upstream.reports.length > 0) all.push(...upstream.reports);
+  upstreams.forEach((upstream) => {
+    if (upstream.reports.length > 0) all.push(...upstream.reports);
+  });
   return all;
 }
 

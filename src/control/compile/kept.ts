@@ -15,9 +15,11 @@ export class Kept {
   groups = LayeredMap.empty<GroupId, GroupSource>();
   listeners: readonly ListenerDraft[] = [];
   /** By age. */
-  upstreams: readonly UpstreamDraft[] = [];
-  byName: readonly UpstreamDraft[] = [];
-  byResource = new Map<Resource<Upstream>, UpstreamDraft>();
+  upstreams: UpstreamDraft[] = [];
+  byName: UpstreamDraft[] = [];
+  readonly byResource = new Map<Resource<Upstream>, UpstreamDraft>();
+  /** So many have been begun. */
+  compiles = 0;
   /** Of the compile: for changes that follow it. */
   mark: object | null = null;
   private options: CompileOptions | null = null;
@@ -48,11 +50,13 @@ export class Kept {
     return false;
   }
 
-  /** The draft of an Upstream, when all that it was made of is as it was. */
-  hold(draft: Draft, resource: Resource<Upstream>, library: Library): UpstreamDraft | null {
-    if (!draft.sameListeners) return null;
+  /** Whether there is a draft of the Upstream, and all that it was made of is as it was. */
+  holds(draft: Draft, resource: Resource<Upstream>, library: Library): boolean {
+    if (!draft.sameListeners) return false;
     const known = this.byResource.get(resource);
-    return known !== undefined && known.reads.hold(library) ? known : null;
+    if (known === undefined || !known.reads.hold(library)) return false;
+    known.heldIn = this.compiles;
+    return true;
   }
 }
 

@@ -21,9 +21,13 @@ const MAX_LISTENERS = 64;
 export function statuses(draft: Draft): ObjectStatus[] {
   const of = (kind: ObjectStatus['kind']): ObjectStatus[] => draft.rejected.filter((r) => r.kind === kind).map(rejectedStatus);
   for (const listener of draft.listeners) listener.taken = 0;
-  for (const { attachments } of draft.upstreams) for (const a of attachments) if (a.listener !== null && a.serves) a.listener.taken++;
+  draft.upstreams.forEach(({ attachments }) => attachments.forEach(count));
   const listeners = draft.listeners.map((listener) => listenerStatus(draft, listener));
-  return [...[...listeners, ...of('Listener')].sort(byName), ...upstreamStatuses(draft, of('Upstream'))];
+  return [...listeners, ...of('Listener')].sort(byName).concat(upstreamStatuses(draft, of('Upstream')));
+}
+
+function count(attachment: Attachment): void {
+  if (attachment.listener !== null && attachment.serves) attachment.listener.taken++;
 }
 
 /** By name. Most are those of the compile before. */

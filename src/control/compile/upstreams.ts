@@ -9,60 +9,60 @@ import { byAge, byName, UpstreamDraft, type Draft, type UpstreamFacts } from './
 import { Library } from './reads.ts';
 
 export function upstreams(draft: Draft): void {
-  const { kept, memo, cluster } = draft;
-  const library = new Library(draft.set, cluster);
-  const drafts = new Map<Resource<Upstream>, UpstreamDraft>();
+  const { kept } = draft;
+  const library = new Library(draft.set, draft.cluster);
   const fresh: UpstreamDraft[] = [];
-  for (const resource of draft.set.upstreams.values()) {
-    if (!concernsUs(draft, resource)) continue;
-    let upstream = kept.hold(draft, resource, library);
-    if (upstream === null) {
-      const { meta, spec } = resource;
-      const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
-      upstream = new UpstreamDraft(
-        resource,
-        memo.of(spec, 'upstream', text, () => readUpstream(spec)),
-      );
-      fresh.push(upstream);
-    }
-    drafts.set(resource, upstream);
-  }
+  kept.compiles++;
+  // Ten thousand, of which few are new: an object for each, if only for a moment, is a megabyte for V8 to collect.
+  draft.set.upstreams.forEach((resource) => {
+    // One that holds concerned us, and has the same Listeners.
+    if (!kept.holds(draft, resource, library) && concernsUs(draft, resource)) fresh.push(made(draft, resource));
+  });
   draft.fresh = fresh.sort(older);
-  draft.gone = kept.upstreams.filter((upstream) => drafts.get(upstream.resource) !== upstream);
-  draft.upstreams = merged(kept.upstreams, draft, older);
+  draft.gone = kept.upstreams.filter((upstream) => upstream.heldIn !== kept.compiles);
+  for (const { resource } of draft.gone) kept.byResource.delete(resource);
+  for (const upstream of fresh) kept.byResource.set(upstream.resource, upstream);
+  kept.upstreams = merged(kept.upstreams, draft, older);
   kept.byName = merged(kept.byName, draft, (a, b) => byName(a.name, b.name));
-  kept.byResource = drafts;
+  draft.upstreams = kept.upstreams;
   for (const upstream of fresh) {
     for (const fault of upstream.facts.faults) draft.refuse(upstream, fault.path, { reason: 'Invalid', message: fault.message });
     for (const warning of upstream.facts.warnings) draft.report('warning', upstream, warning.path, warning.message);
   }
 }
 
+function made({ memo, kept }: Draft, resource: Resource<Upstream>): UpstreamDraft {
+  const { meta, spec } = resource;
+  const text = (): string => JSON.stringify([meta.namespace, meta.name, spec]);
+  const facts = memo.of(spec, 'upstream', text, () => readUpstream(spec));
+  return new UpstreamDraft(resource, facts, kept.compiles);
+}
+
 const older = (a: UpstreamDraft, b: UpstreamDraft): number => byAge(a.resource, b.resource);
 
-/** Of so many that come at once, each is put where it belongs. */
+/** More than these are not looked for one by one. */
 const FEW = 100;
 
-/** The same list while nobody came or went. */
-function merged(
-  before: readonly UpstreamDraft[],
-  { fresh, gone }: Draft,
-  compare: (a: UpstreamDraft, b: UpstreamDraft) => number,
-): readonly UpstreamDraft[] {
-  if (fresh.length === 0 && gone.length === 0) return before;
-  const left = new Set(gone);
-  const all = before.filter((upstream) => !left.has(upstream));
-  if (fresh.length > FEW) return [...all, ...fresh].sort(compare);
-  for (const upstream of fresh) {
-    let [low, high] = [0, all.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compare(all[middle] as UpstreamDraft, upstream) < 0) low = middle + 1;
-      else high = middle;
-    }
-    all.splice(low, 0, upstream);
+/** The list is changed where it stands: each is put where it belongs. */
+function merged(list: UpstreamDraft[], { fresh, gone }: Draft, compare: (a: UpstreamDraft, b: UpstreamDraft) => number): UpstreamDraft[] {
+  if (fresh.length + gone.length > FEW) {
+    const left = new Set(gone);
+    return [...list.filter((upstream) => !left.has(upstream)), ...fresh].sort(compare);
   }
-  return all;
+  for (const upstream of gone) list.splice(placeOf(list, upstream, compare), 1);
+  for (const upstream of fresh) list.splice(placeOf(list, upstream, compare), 0, upstream);
+  return list;
+}
+
+/** No two are equal. */
+function placeOf(list: readonly UpstreamDraft[], upstream: UpstreamDraft, compare: (a: UpstreamDraft, b: UpstreamDraft) => number): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(list[middle] as UpstreamDraft, upstream) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** One that names only Listeners of other classes is theirs: nothing is said of it. */

@@ -10,6 +10,7 @@ import {
   type SettingsDocument,
   type Upstream,
 } from '../../contract/resources/index.ts';
+import { LayeredMap } from '../../lib/layered.ts';
 import type { Interpreted, Loaded } from './documents.ts';
 import type { Target } from './manifests.ts';
 import type { SourceState } from './source.ts';
@@ -158,15 +159,16 @@ export function replaced(before: Assembled | null, pieces: readonly Interpreted[
   }
   const { set, settings } = before.state;
   const { listeners, upstreams, secrets, configMaps } = set;
-  const maps = { Listener: listeners, Upstream: upstreams, Secret: secrets, ConfigMap: configMaps };
-  const copies = new Map<string, Map<string, unknown>>();
+  const objects = new Map<string, Map<string, unknown>>();
   for (const { kind, key, object } of changed) {
-    let copy = copies.get(kind);
-    if (copy === undefined) copies.set(kind, (copy = new Map<string, unknown>(maps[kind])));
-    copy.set(key, object);
+    let some = objects.get(kind);
+    if (some === undefined) objects.set(kind, (some = new Map<string, unknown>()));
+    some.set(key, object);
   }
-  const of = <V>(kind: keyof typeof maps, map: ReadonlyMap<string, V>): ReadonlyMap<string, V> =>
-    (copies.get(kind) as ReadonlyMap<string, V> | undefined) ?? map;
+  const of = <V>(kind: Change['kind'], map: ReadonlyMap<string, V>): ReadonlyMap<string, V> => {
+    const some = objects.get(kind) as ReadonlyMap<string, V> | undefined;
+    return some === undefined ? map : LayeredMap.of(map).with(some);
+  };
   return {
     set: {
       listeners: of('Listener', listeners),

@@ -169,7 +169,7 @@ class Loader {
     const known = this.options.cache?.configs.get(absolute);
     if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
-      for (const { read } of known.documents) this.pieces.push(read);
+      known.documents.forEach(({ read }) => this.pieces.push(read));
       return;
     }
     const { cache } = this.options;
@@ -272,11 +272,13 @@ class Loader {
     const { cache } = this.options;
     const files = new Map<string, FileContent>();
     const paths = new Set<string>();
-    for (const piece of this.pieces) for (const path of piece.files) paths.add(path);
+    this.pieces.forEach(({ files }) => files.forEach((path) => paths.add(path)));
     for (const path of paths) files.set(path, await this.credential(path));
     const read = this.problems.length === 0 ? replaced(cache?.assembled ?? null, this.pieces) : null;
     const state = { ...(read ?? this.assemble(files)) };
-    for (const piece of this.pieces) if (piece.classic) this.problems.push(...checkClassicCertificates(piece.classic, files));
+    this.pieces.forEach(({ classic }) => {
+      if (classic !== null) this.problems.push(...checkClassicCertificates(classic, files));
+    });
     if (cache) {
       for (const file of cache.configs.keys()) if (!this.seen.has(file)) cache.configs.delete(file);
       for (const path of cache.credentials.keys()) if (!paths.has(path)) cache.credentials.delete(path);

@@ -1,9 +1,10 @@
 /** A compile that follows another one looks at what has changed: it must come to what a compile from scratch comes to, whatever came before. */
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { ResourceSet } from '../../../src/contract/resources/index.ts';
+import type { Resource, ResourceSet, Upstream } from '../../../src/contract/resources/index.ts';
 import { dumpSnapshot } from '../../../src/contract/snapshot/index.ts';
 import { changesSince, compile, Memo, type Compiled } from '../../../src/control/compile/index.ts';
+import { LayeredMap } from '../../../src/lib/layered.ts';
 import { resourcesOf } from '../../kit/resources.ts';
 import type { Document } from '../../kit/documents.ts';
 import { cpuOf } from '../../kit/cpu.ts';
@@ -185,11 +186,11 @@ describe('a compile after another one', () => {
 
 describe('10,000 Upstreams', () => {
   const COUNT = 10_000;
-  const many = (hosts: number): ResourceSet =>
+  const many = (hosts: number, count = COUNT): ResourceSet =>
     resourcesOf([
       ...certificates,
       listener('one', 8443),
-      ...Array.from({ length: COUNT }, (_, i) =>
+      ...Array.from({ length: count }, (_, i) =>
         upstream(`u${i}`, { hostnames: [`h${i % hosts}.example`], matches: [{ path: { type: 'Prefix', value: `/p${i}` } }] }),
       ),
     ]);
@@ -223,5 +224,33 @@ describe('10,000 Upstreams', () => {
       before = after;
     }
     expect(least).toBeLessThan(first.ms / 5);
+  });
+
+  test('none of them is copied for one that changes, comes or goes', () => {
+    const count = 2_000;
+    const set = many(400, count);
+    const memo = new Memo();
+    compile(set, { standalone: true, memo });
+    let upstreams = LayeredMap.of(set.upstreams);
+    const one = (name: string, path: string) => [
+      ...resourcesOf([upstream(name, { hostnames: ['h7.example'], matches: [{ path: { type: 'Prefix', value: path } }] })]).upstreams,
+    ];
+    const changes = [one('u7', '/changed'), one('new', '/new'), [['default/u8', undefined]]] as const;
+    for (const change of changes) {
+      upstreams = upstreams.with(new Map<string, Resource<Upstream> | undefined>(change));
+      const next = { ...set, upstreams };
+      const spies = [jest.spyOn(Map.prototype, 'set'), jest.spyOn(Array.prototype, 'sort')] as const;
+      let compiled: Compiled;
+      let copied: number;
+      try {
+        compiled = compile(next, { standalone: true, memo });
+        copied = spies[0].mock.calls.length;
+        for (const list of spies[1].mock.contexts as unknown[][]) expect(list.length).toBeLessThan(count / 2);
+      } finally {
+        for (const spy of spies) spy.mockRestore();
+      }
+      expect(copied).toBeLessThan(count / 4);
+      expect(plain(compiled)).toEqual(plain(compile(next, { standalone: true })));
+    }
   });
 });

@@ -14,6 +14,7 @@ import {
   type Service,
   type Upstream,
 } from '../../../contract/resources/index.ts';
+import { LayeredMap } from '../../../lib/layered.ts';
 import type { ObjectRef, StatusClient } from '../../status/client.ts';
 import {
   readConfigMap,
@@ -132,7 +133,7 @@ export class View {
       keep,
       onChange: (before, after) => {
         also.onChange?.(before, after);
-        this.parts.touch(kind);
+        this.parts.touch(kind, (after ?? (before as E)).key);
         this.o.onChange();
       },
       ...(also.onKept === undefined ? {} : { onKept: also.onKept }),
@@ -198,6 +199,8 @@ class Parts {
   private readonly view: View;
   private readonly installation: Installation;
   private readonly dirty = new Set<PartKind>();
+  /** Of the Upstreams. */
+  private readonly changed = new Set<ObjectKey>();
   private ours: Ours = { listeners: new Map(), upstreams: new Map(), foreignListeners: new Set(), rejected: [] };
   private services: ReadonlyMap<ObjectKey, Service> = new Map();
   private namespaces: ReadonlyMap<string, ReadonlyMap<string, string>> = new Map();
@@ -211,8 +214,9 @@ class Parts {
     this.installation = installation;
   }
 
-  touch(kind: PartKind): void {
+  touch(kind: PartKind, key: ObjectKey): void {
     this.dirty.add(kind);
+    if (kind === 'Upstream') this.changed.add(key);
   }
 
   set(): ResourceSet {
@@ -225,7 +229,7 @@ class Parts {
 
   private refresh(): void {
     const { view, dirty } = this;
-    if (dirty.has('Listener') || dirty.has('Upstream')) this.ours = oursOf(view);
+    if (dirty.has('Listener') || dirty.has('Upstream')) this.ours = this.refreshed() ?? oursOf(view);
     if (dirty.has('Service')) this.services = mapped(view.services.entries, (e) => e.service);
     if (dirty.has('Namespace')) this.namespaces = mapped(view.namespaces.entries, (e) => e.labels);
     if (dirty.has('Secret')) this.secrets = mapped(view.secrets.entries, (e) => e.secret);
@@ -233,8 +237,26 @@ class Parts {
     if (dirty.has('ReferenceGrant')) this.grants = Array.from(view.grants.entries.values(), (e) => e.grant).filter(opensSomething);
     if (dirty.has('Node') && this.installation.publishNodeAddresses) this.nodeAddresses = nodeAddresses(view.nodes.entries);
     dirty.clear();
+    this.changed.clear();
+  }
+
+  /** Where nothing but a few Upstreams is new, and none of them was refused, or is; null where there is more to it. */
+  private refreshed(): Ours | null {
+    const { view, ours, changed } = this;
+    if (this.dirty.has('Listener') || changed.size > FEW) return null;
+    if (ours.rejected.some(({ kind, meta }) => kind === 'Upstream' && changed.has(objectKey(meta.namespace, meta.name)))) return null;
+    const valid = new Map<ObjectKey, Resource<Upstream> | undefined>();
+    for (const key of changed) {
+      const verdict = view.upstreams.entries.get(key)?.verdict;
+      if (verdict !== undefined && verdict.is !== 'valid') return null;
+      valid.set(key, verdict?.resource);
+    }
+    return { ...ours, upstreams: LayeredMap.of(ours.upstreams).with(valid) };
   }
 }
+
+/** Upstreams that are put into the place of others one by one. */
+const FEW = 100;
 
 const mapped = <E, V>(entries: ReadonlyMap<string, E>, value: (entry: E) => V): ReadonlyMap<string, V> => {
   const out = new Map<string, V>();

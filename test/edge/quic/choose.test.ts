@@ -2,13 +2,14 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import type { QuicEngine } from '../../../src/edge/quic/engine.ts';
 import { chooseEngine, engineEnvironment } from '../../../src/edge/quic/index.ts';
 import { ADDON_FILE } from '../../../src/edge/quic/native/binding.ts';
 import { ABI } from '../../../src/edge/quic/native/records.ts';
 import { MatrixaiEngine } from '../../../src/edge/quic/matrixai/engine.ts';
 import { selfTest } from '../../../src/edge/quic/selftest.ts';
 import { costOf } from '../../kit/cost.ts';
-import { describeNative } from './native/built.ts';
+import { describeNative, onRealEngines } from './native/built.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'spooky-choose-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -93,6 +94,31 @@ test('the environment names a file, secrets and logs; empty is not set', () => {
 
 test('the self-test passes where an engine works, and leaves nothing behind', async () => {
   expect(await costOf(() => selfTest(new MatrixaiEngine()))).toBeLessThan(2000);
+});
+
+/** Where the process stands still for longer than an answer may take, as soon as the client's first datagram has left. */
+const stalled = (engine: QuicEngine): QuicEngine => {
+  const listen = engine.listen.bind(engine);
+  engine.listen = async (o, h) => {
+    const endpoint = await listen(o, h);
+    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500));
+    return endpoint;
+  };
+  return engine;
+};
+
+onRealEngines((name, make) => {
+  test(`${name}: a process that had no time meanwhile is no engine that does not work`, async () => {
+    const began = performance.now();
+    await selfTest(stalled(make()));
+    expect(performance.now() - began).toBeGreaterThan(2400);
+  }, 30_000);
+
+  test(`${name}: one that says nothing is given up`, async () => {
+    const engine = make();
+    engine.connect = () => new Promise(() => {});
+    expect(await failed(selfTest(engine))).toBe('no answer within 2000 ms');
+  }, 30_000);
 });
 
 describeNative('native', () => {

@@ -260,6 +260,18 @@ describe('exit codes', () => {
     expect([short.code, short.stderr.includes('at least 32')]).toEqual([1, true]);
   });
 
+  test('1: a place for the take-over socket that is none', async () => {
+    const dir = folderWith(documents(8443));
+    for (const [path, why] of [
+      [join(dir, 'none', 'socket'), 'cannot be listened at: there is no such folder'],
+      [join(dir, 'c.yaml'), 'is no socket: what is there stays'],
+    ] as const) {
+      const result = await serve(dir, ...off, '--takeover', path);
+      expect(result.stderr).toContain(`--takeover: ${path} ${why}`);
+      expect(result.code).toBe(1);
+    }
+  });
+
   test.each([
     [['--kubernetes', '--config', 'c.yaml'], ['--config and --kubernetes exclude each other']],
     [['--config', 'c.yaml', '--class', 'edge'], ['--class: needs --kubernetes']],

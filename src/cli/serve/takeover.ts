@@ -1,4 +1,6 @@
 /** `--takeover`: from a running process to this one, and from this one to the next. */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Claims } from '../../control/claims.ts';
 import { MAX_NUMBERS, type Numbers } from '../../control/numbers.ts';
 import { RuntimeFolder } from '../../control/runtime.ts';
@@ -109,7 +111,7 @@ export class Succession implements TakeoverHost {
       const folder = await RuntimeFolder.join(offer.folder);
       return ok({ installationKey: offer.installationKey, nodeId: offer.nodeId, engine: offer.engine as ServeSettings['engine'], folder });
     } catch (e) {
-      return err(`--takeover: ${e instanceof Error ? e.message : String(e)}`);
+      return err(`--takeover: ${messageOf(e)}`);
     }
   }
 
@@ -144,7 +146,9 @@ export class Succession implements TakeoverHost {
       return null;
     } catch (e) {
       if ((e as NodeJS.ErrnoException).code === 'EADDRINUSE') return 'EADDRINUSE';
-      return `--takeover: ${this.o.path} cannot be listened at: ${e instanceof Error ? e.message : String(e)}`;
+      // libuv says EACCES for it.
+      const why = existsSync(dirname(this.o.path)) ? messageOf(e) : 'there is no such folder';
+      return `--takeover: ${this.o.path} cannot be listened at: ${why}`;
     }
   }
 
@@ -236,4 +240,8 @@ export class Succession implements TakeoverHost {
     this.predecessor?.close();
     this.predecessor = null;
   }
+}
+
+function messageOf(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
 }

@@ -18,8 +18,8 @@ export interface Who {
 
 /** What there is to take over; null when nobody listens at the socket, `gone` when somebody did and has ended. */
 export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | 'gone' | null, string>> {
-  const stranger = strangerAt(path);
-  if (stranger !== null) return err(`${path} is user ${stranger}'s: it has to be this process's own user's`);
+  const obstacle = obstacleAt(path);
+  if (obstacle !== null) return err(`${path} is ${obstacle}`);
   const socket = await reach(path, clock);
   if (!socket.ok || socket.value === null) return socket.ok ? ok(null) : err(`${path}: ${socket.error}`);
   const lines = new Lines(socket.value, clock, fromOld);
@@ -91,19 +91,22 @@ function refusalOf(said: FromOld | Silence): string {
 }
 
 /**
- * Whose the path, or what it leads to, is, if neither ours nor root's: whoever answers there gives us the keys that we serve with, and the folder
- * that we work in.
+ * What is at the path, if it is not for us to ask or to replace. Of another user than ourselves and root: whoever answers there gives us the keys
+ * that we serve with, and the folder that we work in.
  */
-function strangerAt(path: string): number | null {
+function obstacleAt(path: string): string | null {
   try {
-    for (const look of [lstatSync, statSync]) {
-      const uid = look(path, { throwIfNoEntry: false })?.uid ?? 0;
-      if (uid !== 0 && uid !== process.geteuid?.()) return uid;
-    }
+    const found = [lstatSync, statSync].map((look) => look(path, { throwIfNoEntry: false }));
+    for (const { uid } of found.filter((stats) => stats !== undefined))
+      if (uid !== 0 && uid !== process.geteuid?.()) return `user ${uid}'s: it has to be this process's own user's`;
+    const [itself, target] = found;
+    if (itself === undefined) return null;
+    if (target === undefined) return 'a link to what is not there';
+    return target.isSocket() ? null : 'no socket: what is there stays';
   } catch {
     // What may not be looked at cannot be connected to either, which says why.
+    return null;
   }
-  return null;
 }
 
 function reach(path: string, clock: Clock): Promise<Result<Socket | null, string>> {

@@ -190,7 +190,14 @@ describe('nobody is there', () => {
   test('what is no socket is neither asked nor replaced', async () => {
     writeFileSync(path, 'precious');
     await expect(serve()).rejects.toThrow(/EADDRINUSE/);
+    expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: false, error: `${path} is no socket: what is there stays` });
     expect(statSync(path).size).toBe(8);
+    expect(await askForTakeover(dir, WHO, systemClock)).toEqual({ ok: false, error: `${dir} is no socket: what is there stays` });
+    const link = join(dir, 'link');
+    symlinkSync(path, link);
+    expect(await askForTakeover(link, WHO, systemClock)).toEqual({ ok: false, error: `${link} is no socket: what is there stays` });
+    rmSync(path);
+    expect(await askForTakeover(link, WHO, systemClock)).toEqual({ ok: false, error: `${link} is a link to what is not there` });
   });
 });
 

@@ -54,7 +54,11 @@ export const REASONS = {
     help: 'The host is not one that this connection’s certificate may serve.',
   },
   loop: { status: 508, proxyStatus: 'proxy_loop_detected', help: 'The request has passed this installation already (its own `via`).' },
-  overload: { status: 503, proxyStatus: 'connection_limit_reached', help: 'Not used yet: a worker that has too much to do refuses connections, not requests.' },
+  overload: {
+    status: 503,
+    proxyStatus: 'connection_limit_reached',
+    help: 'Not used yet: a worker that has too much to do refuses connections, not requests.',
+  },
   request_timeout: { status: 504, proxyStatus: 'http_response_timeout', help: 'The whole exchange took longer than `timeouts.request`.' },
   client_reset: { status: 0, proxyStatus: null, help: 'The client cancelled the request.' },
   client_closed: { status: 0, proxyStatus: null, help: 'The client’s connection ended before the answer was complete.' },
@@ -71,8 +75,16 @@ export const REASONS = {
     proxyStatus: 'http_request_error',
     help: 'The request head exceeds `limits.headerBytes` or `limits.headerCount`.',
   },
-  limit_connections: { status: 503, proxyStatus: 'connection_limit_reached', help: 'Not used yet: who is beyond `limits.connections` has no connection to answer on.' },
-  limit_streams: { status: 503, proxyStatus: 'connection_limit_reached', help: 'Not used yet: beyond `quic.maxStreams` a client cannot begin a request.' },
+  limit_connections: {
+    status: 503,
+    proxyStatus: 'connection_limit_reached',
+    help: 'Not used yet: who is beyond `limits.connections` has no connection to answer on.',
+  },
+  limit_streams: {
+    status: 503,
+    proxyStatus: 'connection_limit_reached',
+    help: 'Not used yet: beyond `quic.maxStreams` a client cannot begin a request.',
+  },
   limit_pending: {
     status: 503,
     proxyStatus: 'connection_limit_reached',

@@ -36,7 +36,11 @@ export const sayMemory = (log: Log, limits: MemoryLimits, event: MemoryEvent): v
   } else {
     const never = event.ms < 0;
     const why = never ? 'it is the only one, and datagrams cannot be handed over' : 'the last replacement is not long ago';
-    log.warn('worker over its soft memory limit: not replaced yet', { ...figures, why, ...(never ? {} : { waitMs: Math.round(event.ms) }) });
+    log.warn('worker over its soft memory limit: not replaced yet', {
+      ...figures,
+      why,
+      ...(never ? {} : { waitMs: Math.round(event.ms) }),
+    });
   }
 };
 

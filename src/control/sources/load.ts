@@ -169,7 +169,7 @@ class Loader {
     const known = this.options.cache?.configs.get(absolute);
     if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
-      known.documents.forEach(({ read }) => this.pieces.push(read));
+      this.take(known);
       return;
     }
     const { cache } = this.options;
@@ -180,12 +180,27 @@ class Loader {
     }
     const digest = JSON.stringify([absolute, createHash('sha256').update(bytes.value).digest('base64')]);
     this.hash.update(digest);
+    // What changed a moment ago is read with each change of others: new buffers would live until V8 has marked the whole heap.
+    if (known?.digest === digest) return this.again(absolute, known, look, bytes.value);
     const documents = await this.documents({ name, directory: dirname(absolute) }, bytes.value, known ?? null);
     if (documents === null) return;
     for (const { read } of documents) this.pieces.push(read);
     if (cache === undefined) return;
     cache.configs.set(absolute, { signature: look.signature, quiet: isQuiet(look), digest, bytes: bytes.value, documents });
     cache.spare = spareOf(known?.bytes, cache.spare, bytes.value);
+  }
+
+  private take({ documents }: KnownConfig): void {
+    documents.forEach(({ read }) => this.pieces.push(read));
+  }
+
+  /** Read, and nothing else than before. */
+  private again(absolute: string, known: KnownConfig, look: Look, bytes: Buffer): void {
+    this.take(known);
+    const { cache } = this.options;
+    if (cache === undefined) return;
+    cache.configs.set(absolute, { ...known, signature: look.signature, quiet: isQuiet(look) });
+    cache.spare = spareOf(bytes, cache.spare, known.bytes);
   }
 
   /** null: it has been told what is wrong. Of a file that was read before, only what stands between the same beginning and the same end is looked at. */

@@ -83,6 +83,30 @@ describe('what was read before', () => {
     expect([...held].reduce((sum, b) => sum + b.byteLength, 0)).toBeLessThan(3 * bytes);
   });
 
+  test('keeps what it had of a file that is read again and is as it was', async () => {
+    for (const size of [10, 300 << 10]) {
+      const cache = createLoadCache();
+      const text = upstream('a') + upstream('b').replace('spec:', 'spec:\n  retry: {}') + `# ${'x'.repeat(size)}\n`;
+      const first = await load(text, cache);
+      const [known] = cache.configs.values();
+      // It has just been written: the same look may hide other bytes.
+      for (let i = 0; i < 3; i++) {
+        const next = await load(text, cache);
+        expect(told(next)).toEqual(told(first));
+        const [now] = cache.configs.values();
+        expect(now?.bytes).toBe(known?.bytes);
+        expect(now?.documents).toBe(known?.documents);
+        expect(now?.bytes.equals(Buffer.from(text))).toBe(true);
+        expect(cache.spare.buffer).not.toBe(known?.bytes.buffer);
+      }
+      // What was read beside it is read into again, and does not become what is kept.
+      expect(told(await load(text.replace('a.example', 'c.example'), cache))).toEqual(
+        told(await load(text.replace('a.example', 'c.example'))),
+      );
+      expect(told(await load(text, cache))).toEqual(told(first));
+    }
+  });
+
   test('twice the same text is two objects', async () => {
     const cache = createLoadCache();
     for (let i = 0; i < 2; i++) {

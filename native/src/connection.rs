@@ -9,7 +9,7 @@ use crate::ids::{CID_LENGTH, YoungKey};
 use crate::outbound::Outbound;
 use crate::packet::{Invariant, LongHeader, is_long};
 use crate::records::{EARLY, Events, FIN, Record, command, event};
-use crate::transport::{JUMBO_PACKET, LARGEST_PACKET, SMALLEST_PACKET, WORTH_A_PROBE};
+use crate::transport::{JUMBO_PACKET, LARGEST_PACKET, SMALL_JUMBO, SMALLEST_PACKET, WORTH_A_PROBE};
 use quiche::{ConnectionId, Error, PathEvent, RecvInfo, Shutdown};
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -752,7 +752,10 @@ impl Connection {
             return;
         }
         let theirs = self.q.peer_transport_params().map_or(0, |p| usize::try_from(p.max_udp_payload_size).unwrap_or(usize::MAX));
-        let size = mtu(self.remote).unwrap_or(0).min(theirs).min(JUMBO_PACKET);
+        let window = self.q.path_stats().find(|p| p.active).map_or(0, |p| p.cwnd);
+        // A probe waits for a window that holds it.
+        let most = if window < JUMBO_PACKET * 3 / 2 { SMALL_JUMBO } else { JUMBO_PACKET };
+        let size = mtu(self.remote).unwrap_or(0).min(theirs).min(most);
         if size >= WORTH_A_PROBE && self.q.raise_pmtu(size) {
             self.largest = size;
         }

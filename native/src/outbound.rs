@@ -2,6 +2,7 @@
 //! send next: what it holds leaves in its own order, and a congestion window may be large.
 
 use crate::chunks::{BLOCK, Chunk, Quic};
+use crate::transport::JUMBO_PACKET;
 use quiche::{Error, Shutdown};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -13,7 +14,7 @@ const CONN_LOW: usize = 512 * 1024;
 const SHARE: usize = 8 * 1024;
 /// Stream bytes that quiche gets before it has to send, at least.
 const OFFER: usize = 32 * 1024;
-/// Packets for which it gets bytes, when they are large.
+/// Packets for which it gets bytes, when they are large, as far as they make one message.
 const OFFER_PACKETS: usize = 4;
 /// quiche's default urgency, which stands for ours of 3.
 const MIDDLE: u8 = 127;
@@ -419,7 +420,7 @@ impl Outbound {
 
     /// Stream bytes that quiche may get.
     fn most(&self) -> usize {
-        OFFER.max(OFFER_PACKETS * self.packet)
+        OFFER.max((OFFER_PACKETS * self.packet).min(JUMBO_PACKET))
     }
 
     /// Gives quiche what it takes, in the queue's order.

@@ -7,9 +7,10 @@ use quiche::Config;
 
 /// What an Ethernet path carries over IPv4 and IPv6 alike: probed before it is used (RFC 8899), so that 1,200 bytes are where all begin.
 pub const LARGEST_PACKET: usize = 1452;
-/// What may be probed beyond that where the first hop takes more (jumbo frames, loopback): as much as QUIC's two-octet lengths allow, and so that
-/// four of them make a GSO message.
-pub const JUMBO_PACKET: usize = 16_250;
+/// What may be probed beyond that where the first hop takes more (jumbo frames, loopback): as much as a message of UDP may have, as GSO messages.
+pub const JUMBO_PACKET: usize = 65_000;
+/// The same for a connection whose congestion window holds hardly more than one of those: four of them make a GSO message.
+pub const SMALL_JUMBO: usize = 16_250;
 /// A size that is not this much is not worth the probes.
 pub const WORTH_A_PROBE: usize = 2 * LARGEST_PACKET;
 /// On any other path than the first one: quiche probes only that one, and RFC 9000 s14.1 promises no more.

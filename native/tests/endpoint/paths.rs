@@ -4,7 +4,7 @@ use crate::kit::*;
 use crate::raw::Raw;
 use quiche::ConnectionId;
 use spooky_quic::records::command;
-use spooky_quic::transport::{JUMBO_PACKET, LARGEST_PACKET};
+use spooky_quic::transport::{JUMBO_PACKET, LARGEST_PACKET, SMALL_JUMBO};
 use std::net::SocketAddr;
 
 const MIB: usize = 1 << 20;
@@ -248,7 +248,34 @@ fn packets_grow_beyond_an_ethernet_frame_where_the_first_hop_the_path_and_the_pe
     mebibyte(&mut s, &mut raw, 0);
     assert_eq!(raw.traffic[0].largest, JUMBO_PACKET);
     let packets = mebibyte(&mut s, &mut raw, 4);
-    assert!(packets < 150, "{packets}");
+    assert!(packets < 60, "{packets}");
+}
+
+#[test]
+fn packets_grow_less_where_the_window_does_not_hold_the_largest() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    // Each loss makes the window smaller.
+    raw.loses = Some(10);
+    mebibyte(&mut s, &mut raw, 0);
+    raw.loses = None;
+    mebibyte(&mut s, &mut raw, 4);
+    assert_eq!(raw.traffic[0].largest, SMALL_JUMBO);
+}
+
+#[test]
+fn large_packets_that_spill_make_the_window_smaller() {
+    let mut s = server(|_| {}).reacting(generous);
+    let (mut raw, _) = Raw::handshake(&mut s, 4);
+    mebibyte(&mut s, &mut raw, 0);
+    assert_eq!(raw.traffic[0].largest, JUMBO_PACKET);
+    // Less than a connection sends in a flush.
+    raw.holds = JUMBO_PACKET + JUMBO_PACKET / 4;
+    for id in 1..=8 {
+        mebibyte(&mut s, &mut raw, id * 4);
+    }
+    // With a window that stays as it is, a part of every flush does.
+    assert!(raw.spilled < 8 * MIB / 20, "{}", raw.spilled);
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub struct Raw {
     /// Longer datagrams than this are lost on their way, and counted.
     pub carries: usize,
     pub too_long: usize,
+    /// How many bytes its socket holds: of what comes between two turns the rest is lost, and counted.
+    pub holds: usize,
+    pub spilled: usize,
     /// None of its timers is due, ever: it answers, and says nothing by itself.
     pub timeless: bool,
     /// What came on each stream, and whether it has ended.
@@ -74,6 +77,8 @@ impl Raw {
             loses: None,
             carries: usize::MAX,
             too_long: 0,
+            holds: usize::MAX,
+            spilled: 0,
             timeless: false,
             streams: BTreeMap::new(),
             server,
@@ -110,12 +115,18 @@ impl Raw {
 
     pub fn turn(&mut self) {
         let mut bytes = [0; 65_536];
+        let mut held = 0;
         for i in 0..self.sockets.len() {
             while let Ok((n, from)) = self.sockets[i].recv_from(&mut bytes) {
                 if n > self.carries {
                     self.too_long += 1;
                     continue;
                 }
+                if held + n > self.holds {
+                    self.spilled += n;
+                    continue;
+                }
+                held += n;
                 let t = &mut self.traffic[i];
                 t.received += n;
                 t.largest = t.largest.max(n);

@@ -3,11 +3,14 @@ import { Cells, type Row, type RowReading } from './contract/cells.ts';
 import type { EndpointActivity, FromWorker, ToWorker, WorkerStart } from './contract/channel.ts';
 import { ListJoin, type Piece } from './contract/pieces.ts';
 import type { PartHash } from './contract/snapshot/parts.ts';
+import { cpuQuota } from './control/cgroup.ts';
+import { readText } from './control/size.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine, engineEnvironment } from './edge/quic/index.ts';
 import { systemClock } from './lib/clock.ts';
 import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
+import { paceShare, processPace } from './lib/pace.ts';
 
 const HEARTBEAT_MS = 250;
 const SLICE_ROWS = 200;
@@ -17,6 +20,8 @@ const MAX_LINES_WAITING = 4 * 1024 * 1024;
 const MAX_PROBLEMS = 100;
 const EXIT_ENGINE = 4;
 const FAULT_DRAIN_MS = 1000;
+/** A quota may change while it holds. */
+const QUOTA_MS = 10_000;
 
 const cells = new Cells();
 const delayRow = cells.row('worker_event_loop_delay_seconds');
@@ -103,11 +108,20 @@ const warnOfDebugging = (workerId: number, debugging: ReturnType<typeof engineEn
     });
 };
 
+/** One worker of several does not know what the others use. */
+const keepPace = (workers: number): void => {
+  processPace.wanted = () => edge !== null && edge.waiting > 0;
+  if (workers > 1) return;
+  processPace.share = paceShare(cpuQuota(readText)?.value ?? null, workers);
+  systemClock.after(QUOTA_MS, () => keepPace(workers));
+};
+
 const start = async (options: WorkerStart): Promise<void> => {
   threshold = parseLevel(options.logLevel) ?? threshold;
   const environment = engineEnvironment(process.env);
   const chosen = await chooseEngine(options.engine, { onInternalError: defect, ...environment });
   warnOfDebugging(options.workerId, environment);
+  keepPace(options.workers);
   edge = createEdge({
     engine: chosen.engine,
     clock: systemClock,
@@ -117,6 +131,8 @@ const start = async (options: WorkerStart): Promise<void> => {
     access,
     fault: faulted,
     watchOverload: true,
+    // The native one writes once a turn, and its turns are short.
+    longTurns: chosen.engine.name === 'matrixai',
   });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });

@@ -35,7 +35,7 @@ const MAIN_BYTES = 128 * MI;
 const LEAST_SOFT = 128 * MI;
 const PART_OF_LIMIT = 0.8;
 
-const readText: ReadFile = (path) => {
+export const readText: ReadFile = (path) => {
   try {
     return readFileSync(path, 'utf8');
   } catch {

@@ -34,6 +34,8 @@ export interface EdgeOptions {
   readonly fault?: (message: string) => void;
   /** Whether it says when newcomers are turned away. */
   readonly watchOverload?: boolean;
+  /** Whether turns of the engine may take long under load. */
+  readonly longTurns?: boolean;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -63,6 +65,8 @@ export interface Edge {
   /** Every row, gauges refreshed. */
   read(): RowReading[];
   activity(): EndpointActivity[];
+  /** Requests that wait for a stream to a backend. */
+  readonly waiting: number;
   /** New connections are refused, open ones sent away in two steps; what is left after the time-out is closed. */
   drain(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
@@ -125,6 +129,7 @@ class WorkerEdge implements Edge {
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
+      longTurns: options.longTurns === true,
     };
     this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();
@@ -189,6 +194,10 @@ class WorkerEdge implements Edge {
 
   succeed(workers: readonly number[]): void {
     for (const listener of this.active.views.keys()) this.guarded('succeed', () => listener.succeed(workers));
+  }
+
+  get waiting(): number {
+    return this.plant.backends.pending;
   }
 
   measure(): void {

@@ -287,6 +287,18 @@ export function engineSuite(name: string, make: () => Made, nature: Nature = {})
       expect(server.seen(s, 0).stops).toEqual([0x10c]);
     });
 
+    test('a client that stops reading one of many answers is noticed as well', async () => {
+      const server = new Recorder();
+      const client = new Recorder();
+      const { c, s } = await pair(server, client);
+      const ids = Array.from({ length: 40 }, (_, i) => 4 * i);
+      for (const id of ids) send(c, id, text('slow, please'), true);
+      await server.until(() => ids.every((id) => server.seen(s, id).fin));
+      c.stop(20, 0x10c);
+      await server.until(() => server.seen(s, 20).stops.length > 0);
+      expect(ids.filter((id) => server.seen(s, id).stops.length > 0)).toEqual([20]);
+    });
+
     test('a paused stream holds at most its window, and loses nothing', async () => {
       const server = new Recorder({ onConnection: (c) => (c.data = 'server') });
       const client = new Recorder();

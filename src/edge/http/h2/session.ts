@@ -55,6 +55,9 @@ export class H2Session {
   private ready = false;
   private draining = false;
   private oversize = 0;
+  private isReading = false;
+  /** Streams were opened by what was read. */
+  private refilled = false;
   /** How many of the first bytes were those of HTTP/1.x; -1 once one was not. */
   private sniffed = 0;
 
@@ -105,6 +108,7 @@ export class H2Session {
   /** False when there is no capacity; otherwise `onRequestSent` has been called when this returns. */
   open(request: ClientRequest, end: boolean, handler: ResponseHandler): boolean {
     if (this.capacity === 0) return false;
+    this.refilled ||= this.isReading;
     const id = this.nextId;
     this.nextId += 2;
     const stream = new H2Stream(this, id, handler, request.method, end, this.writer.initialWindow);
@@ -271,12 +275,22 @@ export class H2Session {
   private onBytes(buf: Uint8Array, start: number, end: number): void {
     if (this.dead) return;
     this.liveness.bytes();
+    this.isReading = true;
     try {
       if (this.sniffed >= 0) this.sniff(buf, start, end);
       this.reader.read(buf, start, end);
+      this.refill();
     } catch (e) {
       this.internal('h2_receive', e);
     }
+    this.isReading = false;
+  }
+
+  /** Requests have waited for the streams that became free. */
+  private refill(): void {
+    if (!this.refilled) return;
+    this.refilled = false;
+    if (this.options.eager && !this.dead) this.writer.flush();
   }
 
   /** Whether the very first bytes are those of another protocol; as a frame they would only be a strange one. */

@@ -155,6 +155,10 @@ export class Admission {
     return this.pending.size;
   }
 
+  get waits(): boolean {
+    return this.waiting > 0;
+  }
+
   /** A client whose ClientHello has come in part. */
   knows(key: string): boolean {
     return this.pending.has(key);

@@ -51,6 +51,8 @@ const ACK_DELAY_MS = 5;
 /** Datagrams that arrive before an acknowledgement goes out alone. */
 const ACK_EVERY = 8;
 const POLL_MS = 100;
+/** With more streams open it is not asked for each, whenever anything has come, whether the peer has lost interest: the timer does. */
+const ASK_AT_ONCE = 16;
 const STATS_MS = 1000;
 /** Codes from here on name a TLS alert (RFC 9001 s4.8). */
 const TLS_ALERT = 0x100;
@@ -206,7 +208,7 @@ export class Conn implements QuicConn {
     if (q === null) return;
     if (this.state === HANDSHAKING) this.settleHandshake(q);
     if (this.state === OPEN) {
-      if (this.streams.size > 0) this.outbound.pollStops(q);
+      if (this.streams.size <= ASK_AT_ONCE) this.outbound.pollStops(q);
       if (this.state === OPEN) this.inbound.readAll(q);
       if (this.state === OPEN && !this.pollTimer.armed) this.turn.wheel.arm(this.pollTimer, POLL_MS);
     }

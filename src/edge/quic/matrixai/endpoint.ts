@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
 import { processCollector } from '../../../lib/idle.ts';
+import { processPace } from '../../../lib/pace.ts';
 import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
 import { CidCodec, connKey, SlotPool } from '../cid.ts';
 import {
@@ -153,6 +154,8 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
       resetKey: o.resetKey,
     });
     this.turn.admit = (behind) => this.admit(behind);
+    this.turn.pace = processPace;
+    this.turn.newcomers = () => this.admission.waits;
     for (const s of sockets) this.attend(s);
     const port = (sockets[0] as UdpSocket).port;
     this.follower = new Follower(o.hosts, { ...o, port }, this, clock, interfaces);

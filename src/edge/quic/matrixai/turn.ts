@@ -1,5 +1,6 @@
 import type { QuicHandler } from '../engine.ts';
 import type { Clock } from '../../../lib/clock.ts';
+import type { Pace } from '../../../lib/pace.ts';
 import { TimerWheel } from '../../../lib/wheel.ts';
 import type { Conn } from './conn.ts';
 
@@ -10,11 +11,13 @@ export const TURN_PACKETS = 1024;
 const READ_BUFFER = 65536;
 /** As many datagrams as libuv reads from a socket before it turns to others: there may be more. */
 const READ_AT_ONCE = 32;
+/** How often it reads on, when there was more, before it deals with what came: a connection's datagrams together cost little more than one of them. */
+const READS = 8;
 
 /**
  * One turn of the event loop for everything behind one socket set:
  *
- *     datagrams -> touch()        connections with news, each once
+ *     datagrams -> touch()        connections with news, each once; again while sockets hold more
  *     setImmediate -> run()       news to the handler, new connections, onTurnEnd, then all flushes
  *     write() outside -> want()   the same, without news
  */
@@ -29,11 +32,17 @@ export class Turn {
   packets = TURN_PACKETS;
   /** Takes what waits in front of the connections (new handshakes); true when more is left for the next turn. `behind`: sockets hold more. */
   admit: ((behind: boolean) => boolean) | null = null;
+  /** Hears of the end of each turn, and may let the process rest. */
+  pace: Pace | null = null;
+  /** Whether anybody waits in front of the connections; null: it is a client, which has one. */
+  newcomers: (() => boolean) | null = null;
   private dirty: Conn[] = [];
   private wanting: Conn[] = [];
   private scheduled = false;
-  /** Datagrams of this turn. */
+  /** Datagrams of this turn, those of its reads but the last, and how many reads these were. */
   private arrivals = 0;
+  private before = 0;
+  private reads = 0;
 
   constructor(handler: QuicHandler, clock: Clock, report: (where: string, error: unknown) => void) {
     this.handler = handler;
@@ -76,15 +85,34 @@ export class Turn {
 
   run(): void {
     this.scheduled = false;
+    const behind = this.behind;
     this.packets = TURN_PACKETS;
-    const behind = this.arrivals >= READ_AT_ONCE;
     let told = this.arrivals > 0;
-    this.arrivals = 0;
+    this.arrivals = this.before = this.reads = 0;
     told = this.settle() || told;
     if (this.admit !== null && this.admitMore(behind)) this.schedule();
     told = this.settle() || told;
     if (told) this.endOfTurn();
     this.flushAll();
+    this.pace?.turnEnded();
+  }
+
+  /**
+   * Whether the turn has to wait until more has been read. Not when somebody waits for what it does: newcomers, and requests for streams that become
+   * free.
+   */
+  readsOn(): boolean {
+    if (!this.behind || this.newcomers === null || ++this.reads >= READS) return false;
+    if (this.newcomers() || this.pace?.wanted() === true) return false;
+    this.before = this.arrivals;
+    this.scheduled = false;
+    this.schedule();
+    return true;
+  }
+
+  /** Sockets hold more than the last read has taken. */
+  private get behind(): boolean {
+    return this.arrivals - this.before >= READ_AT_ONCE;
   }
 
   private settle(): boolean {
@@ -141,7 +169,7 @@ export class Turn {
 
 function runTurn(t: Turn): void {
   try {
-    t.run();
+    if (!t.readsOn()) t.run();
   } catch (e) {
     t.report('quic_turn', e);
   }

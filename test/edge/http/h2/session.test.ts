@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto';
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { Setting } from '../../../../src/edge/http/h2/codes.ts';
-import { TestClient } from '../../../kit/h2client.ts';
+import type { SessionOptions } from '../../../../src/edge/http/h2/options.ts';
+import { TestClient, type Recorder } from '../../../kit/h2client.ts';
 import { startH2Server, type H2Peer, type H2Request, type H2ServerOptions } from '../../../kit/h2server.ts';
 
 const closers: (() => void)[] = [];
@@ -17,12 +18,13 @@ type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 async function start(
   serve: Serve,
   settings: Parameters<typeof createServer>[0] = {},
+  options: Partial<SessionOptions> = {},
 ): Promise<{ client: TestClient; server: Http2Server }> {
   const server = createServer(settings);
   server.on('stream', serve);
   server.on('sessionError', () => undefined);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const client = await TestClient.connect((server.address() as AddressInfo).port);
+  const client = await TestClient.connect((server.address() as AddressInfo).port, options);
   closers.push(() => {
     client.end();
     server.close();
@@ -59,6 +61,27 @@ test('what is opened waits for the end of the turn, and the session says so', as
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   expect(client.session.writing).toBe(false);
+});
+
+test.each([
+  [true, 'at once'],
+  [false, 'at the end of the turn'],
+])('what takes the place of a request that is answered leaves, `eager` %s, %s', async (eager) => {
+  const one = { settings: { maxConcurrentStreams: 1 } };
+  const { client } = await start((stream) => stream.respond({ ':status': 204 }, { endStream: true }), one, { eager });
+  const first = client.send();
+  const opened: { next: Recorder | null; waits: boolean | null } = { next: null, waits: null };
+  client.onRoom = () => {
+    client.onRoom = null;
+    opened.next = client.send();
+    // What was read has been dealt with then, and the turn goes on.
+    process.nextTick(() => {
+      opened.waits = client.session.writing;
+    });
+  };
+  await first.untilOver();
+  expect((await opened.next?.untilOver())?.status).toBe(204);
+  expect(opened.waits).toBe(!eager);
 });
 
 test('POST: what goes up comes down, with the fields as given', async () => {

@@ -17,10 +17,18 @@ export interface FileSourceOptions {
   readonly load?: typeof loadPaths;
 }
 
+interface Settling {
+  cancel: () => void;
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+}
+
 const POLL_MS = 5000;
 /** Events come in bursts, and a file may be half written: what is read has been quiet this long, or waited for long enough. */
 const QUIET_MS = 25;
 const PATIENCE_MS = 250;
+/** What a rename has put into the place of another file is whole. Others may be on their way to theirs. */
+const WHOLE_MS = 10;
 
 export const createSource = (path: string, options: FileSourceOptions): Source => new FileSource(path, options);
 
@@ -44,8 +52,11 @@ export class FileSource implements Source {
   private ahead = -1;
   private events = 0;
   private firstEventAt = -1;
+  private lastEventAt = -1;
+  /** Since the first event: what has got or lost its name, each once, and nothing else has happened; null: more has. */
+  private renamed: Set<string> | null = new Set();
   /** Until it is quiet. */
-  private settling: { cancel: () => void; readonly promise: Promise<void>; readonly resolve: () => void } | null = null;
+  private settling: Settling | null = null;
   private cancelPoll: (() => void) | null = null;
   private stopped = false;
 
@@ -53,7 +64,7 @@ export class FileSource implements Source {
     this.path = path;
     this.options = options;
     this.clock = options.clock ?? systemClock;
-    this.watch = new Watch((replaced) => this.event(replaced));
+    this.watch = new Watch((replaced, path) => this.event(replaced, path));
   }
 
   async start(onChange: (state: SourceState) => void): Promise<SourceState> {
@@ -96,20 +107,33 @@ export class FileSource implements Source {
    * A file that was put in its place by a rename is read at once, while others are waited for: mostly it is the only one, and whole. What was read
    * so early does not count when more has happened since.
    */
-  private event(replaced: boolean): void {
+  private event(replaced: boolean, path: string): void {
     if (this.stopped) return;
     const now = this.clock.now();
     this.events++;
+    this.lastEventAt = now;
     if (this.firstEventAt < 0) this.firstEventAt = now;
+    if (replaced && this.renamed?.has(path) === false) this.renamed.add(path);
+    else this.renamed = null;
     const first = this.settling === null;
     const settling = (this.settling ??= { cancel: () => {}, ...Promise.withResolvers<void>() });
+    this.planSettling(settling, QUIET_MS);
+    if (first && replaced) this.want('if changed', true);
+  }
+
+  private planSettling(settling: Settling, quietMs: number): void {
     settling.cancel();
-    const left = this.firstEventAt + PATIENCE_MS - now;
-    settling.cancel = this.clock.after(Math.max(0, Math.min(QUIET_MS, left)), () => {
+    const due = Math.min(this.lastEventAt + quietMs, this.firstEventAt + PATIENCE_MS);
+    settling.cancel = this.clock.after(Math.max(0, due - this.clock.now()), () => {
       this.settle();
       if (this.ahead !== this.events) this.want('if changed');
     });
-    if (first && replaced) this.want('if changed', true);
+  }
+
+  /** All that has happened is that files of configuration got others in their place: a name that is gone may come back, and one that is new be written to. */
+  private isWhole(result: LoadResult): boolean {
+    const isFile = (input: Input | undefined): boolean => input?.kind === 'file' && input.config;
+    return this.renamed !== null && [...this.renamed].every((path) => isFile(this.inputs.get(path)) && isFile(result.inputs.get(path)));
   }
 
   private settle(): void {
@@ -117,6 +141,7 @@ export class FileSource implements Source {
     this.settling?.resolve();
     this.settling = null;
     this.firstEventAt = -1;
+    this.renamed = new Set();
   }
 
   private want(what: 'if changed' | 'always', early = false): void {
@@ -135,7 +160,7 @@ export class FileSource implements Source {
         this.early = false;
         this.ahead = at;
         const result = await this.load(always);
-        if (at >= 0 && !(await this.stillHolds(at))) continue;
+        if (at >= 0 && !(await this.stillHolds(at, result))) continue;
         this.publish(result, always);
         if (await this.follow(result)) this.want('if changed');
       }
@@ -148,8 +173,12 @@ export class FileSource implements Source {
   }
 
   /** Of what was read early: whether it has become quiet, and nothing happened since. Whatever did is read when that is quiet. */
-  private async stillHolds(at: number): Promise<boolean> {
-    if (this.events === at) await this.settling?.promise;
+  private async stillHolds(at: number, result: LoadResult): Promise<boolean> {
+    const { settling } = this;
+    if (this.events === at && settling !== null) {
+      if (this.isWhole(result)) this.planSettling(settling, WHOLE_MS);
+      await settling.promise;
+    }
     // After a long turn timers are due before the kernel was heard.
     if (this.events === at) await new Promise<void>((done) => void setImmediate(done));
     this.ahead = -1;

@@ -5,10 +5,13 @@
  */
 import { watch, type FSWatcher } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isConfigName, type Input } from './load.ts';
 
 const MAX_WATCHED = 1024;
+
+/** `replaced`: the path has got its name, or has lost it, and did not just become other than it was. */
+type OnEvent = (replaced: boolean, path: string) => void;
 
 /** Which entries of a directory matter. */
 interface Interest {
@@ -25,14 +28,13 @@ interface Watched {
 }
 
 export class Watch {
-  private readonly onEvent: (replaced: boolean) => void;
+  private readonly onEvent: OnEvent;
   private readonly watched = new Map<string, Watched>();
   /** Where paths lead, while they look the same. */
   private targets = new Map<string, Target>();
   private stopped = false;
 
-  /** `replaced`: something has got its name, and did not just become other than it was. */
-  constructor(onEvent: (replaced: boolean) => void) {
+  constructor(onEvent: OnEvent) {
     this.onEvent = onEvent;
   }
 
@@ -91,12 +93,12 @@ export class Watch {
       name === basename(directory) ||
       (config && isConfigName(name))
     )
-      this.onEvent(replaced);
+      this.onEvent(replaced, name === null ? directory : join(directory, name));
   }
 
   private lost(directory: string, entry: Watched): void {
     if (this.watched.get(directory) === entry) this.drop(directory, entry);
-    if (!this.stopped) this.onEvent(false);
+    if (!this.stopped) this.onEvent(false, directory);
   }
 
   private drop(directory: string, w: Watched): void {

@@ -352,6 +352,7 @@ test('asked to read again, it reads what looks the same, too: not every file sys
 
 describe('while it is not quiet yet', () => {
   const QUIET_MS = 25;
+  const WHOLE_MS = 10;
 
   /** Each event of the kernel plans anew when it will be quiet: so they can be counted. */
   class CountingClock extends ManualClock {
@@ -366,20 +367,26 @@ describe('while it is not quiet yet', () => {
   const rig = async () => {
     const dir = folder();
     for (const name of ['a', 'b']) writeFileSync(join(dir, `${name}.yaml`), upstream(name, 1));
+    writeFileSync(join(dir, 'public.yaml'), withFiles('tls.crt', 'tls.key'));
+    for (const name of ['tls.crt', 'tls.key', 'new.key']) writeFileSync(join(dir, name), name);
     const clock = new CountingClock();
-    const read = { count: 0 };
+    const read = { count: 0, loaded: 0, done: 0, gate: Promise.resolve() };
     const states: SourceState[] = [];
     const source = createSource(dir, {
       cwd: '/',
       clock,
-      load: (...all) => {
+      load: async (...all) => {
         read.count++;
-        return loadPaths(...all);
+        const result = await loadPaths(...all);
+        read.loaded++;
+        await read.gate;
+        read.done++;
+        return result;
       },
     });
     undo.push(() => source.stop());
     await source.start((state) => void states.push(state));
-    read.count = 0;
+    Object.assign(read, { count: 0, loaded: 0, done: 0 });
     const until = async (done: () => boolean): Promise<void> => {
       const end = performance.now() + TIME_LIMIT_MS;
       while (!done()) {
@@ -387,19 +394,20 @@ describe('while it is not quiet yet', () => {
         await new Promise((next) => setTimeout(next, 1));
       }
     };
-    /** Resolves when the kernel has told it. */
-    const heard = async (change: () => void): Promise<void> => {
+    const planned = async (times: number, change: () => void): Promise<void> => {
       const before = clock.plans;
       change();
-      await until(() => clock.plans > before);
+      await until(() => clock.plans >= before + times);
     };
+    /** Resolves when the kernel has told it. */
+    const heard = (change: () => void): Promise<void> => planned(1, change);
     const replace = (name: string, port: number) => (): void => {
       writeFileSync(join(dir, 'new'), upstream(name, port));
       renameSync(join(dir, 'new'), join(dir, `${name}.yaml`));
     };
     const overwrite = (name: string, port: number) => (): void => writeFileSync(join(dir, `${name}.yaml`), upstream(name, port));
     const ports = () => states.map((s) => ['a', 'b'].map((name) => portOfBackend(s, name)));
-    return { clock, read, ports, until, heard, replace, overwrite };
+    return { source, dir, clock, read, ports, until, planned, heard, replace, overwrite };
   };
 
   const upstream = (name: string, port: number) =>
@@ -407,29 +415,94 @@ describe('while it is not quiet yet', () => {
   const portOfBackend = (state: SourceState, name: string): unknown =>
     Number(/192\.0\.2\.1:(\d+)/.exec(JSON.stringify(state.set.upstreams.get(`default/${name}`)?.spec))?.[1]);
 
-  test('what a rename has put in place is read, once, and told when it is quiet', async () => {
-    const { clock, read, ports, until, heard, replace } = await rig();
-    await heard(replace('a', 2));
+  test('what a rename has put in the place of a file is read, once, and told when nothing follows it', async () => {
+    const { clock, read, ports, until, planned, replace } = await rig();
+    await planned(2, replace('a', 2));
     expect(read.count).toBe(1);
-    clock.advance(QUIET_MS - 1);
+    clock.advance(WHOLE_MS - 1);
     expect(ports()).toEqual([]);
     clock.advance(1);
     await until(() => ports().length > 0);
     expect(ports()).toEqual([[2, 1]]);
-    expect(read.count).toBe(1);
+    clock.advance(QUIET_MS);
+    await new Promise((done) => setImmediate(done));
+    expect([read.count, ports().length]).toEqual([1, 1]);
   });
 
   test('what comes after it is read with it, and neither is told without the other', async () => {
-    const { clock, read, ports, until, heard, replace } = await rig();
-    await heard(replace('a', 2));
-    clock.advance(QUIET_MS - 1);
+    const { clock, read, ports, until, planned, heard, replace } = await rig();
+    await planned(2, replace('a', 2));
+    clock.advance(WHOLE_MS - 1);
     await heard(replace('b', 3));
     clock.advance(QUIET_MS - 1);
-    expect(read.count).toBe(1);
+    expect([read.count, ports().length]).toEqual([1, 0]);
     clock.advance(1);
     await until(() => ports().length > 0);
     expect(ports()).toEqual([[2, 3]]);
     expect(read.count).toBe(2);
+  });
+
+  test('several that are replaced in a row are one state', async () => {
+    const { clock, read, ports, until, dir } = await rig();
+    for (const name of ['a', 'b']) writeFileSync(join(dir, `${name}.new`), upstream(name, 5));
+    for (const name of ['a', 'b']) renameSync(join(dir, `${name}.new`), join(dir, `${name}.yaml`));
+    await until(() => read.count > 0);
+    for (let i = 0; i < QUIET_MS; i++) {
+      clock.advance(1);
+      await new Promise((done) => setImmediate(done));
+    }
+    await until(() => ports().length > 0);
+    expect(ports()).toEqual([[5, 5]]);
+  });
+
+  test.each<[string, (dir: string) => void]>([
+    ['is gone: it may come back', (dir) => unlinkSync(join(dir, 'a.yaml'))],
+    ['is new: it may be written to', (dir) => writeFileSync(join(dir, 'c.yaml'), '')],
+    [
+      'is another one under a name that was gone: it may be written to',
+      (dir) => {
+        unlinkSync(join(dir, 'a.yaml'));
+        writeFileSync(join(dir, 'a.yaml'), upstream('a', 2));
+      },
+    ],
+    ['is half of a pair: a key', (dir) => renameSync(join(dir, 'new.key'), join(dir, 'tls.key'))],
+  ])('what %s', async (_, change) => {
+    const { clock, ports, until, heard, read, dir } = await rig();
+    await heard(() => change(dir));
+    await until(() => read.done > 0);
+    for (let i = 0; i < QUIET_MS - 1; i++) {
+      await new Promise((done) => setImmediate(done));
+      clock.advance(1);
+    }
+    for (let i = 0; i < 5; i++) await new Promise((done) => setImmediate(done));
+    expect(ports()).toEqual([]);
+    clock.advance(1);
+    await until(() => ports().length > 0);
+  });
+
+  test('what is another one under a name that was gone, all of it while something else was read', async () => {
+    const { source, clock, ports, until, heard, read, dir } = await rig();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    read.gate = promise;
+    source.reread();
+    await until(() => read.loaded === 1);
+    await heard(() => {
+      unlinkSync(join(dir, 'a.yaml'));
+      writeFileSync(join(dir, 'a.yaml'), upstream('a', 2));
+    });
+    const before = ports().length;
+    resolve();
+    await until(() => read.done === 2);
+    for (let i = 0; i < QUIET_MS - 1; i++) {
+      await new Promise((done) => setImmediate(done));
+      clock.advance(1);
+    }
+    for (let i = 0; i < 5; i++) await new Promise((done) => setImmediate(done));
+    // Of what was asked for alone.
+    expect(ports().slice(before)).toEqual([[1, 1]]);
+    clock.advance(1);
+    await until(() => ports().length > before + 1);
+    expect(ports().at(-1)).toEqual([2, 1]);
   });
 
   test('what is written in place is left alone: it may be half written', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { absence, entrantsOf, takesPart, workersOf } from '../bench/proxy/contest.ts';
 import { delaysOf, mostOpen, parseLog } from '../bench/proxy/measure/latency.ts';
-import { countFor, leastRequests, partsOf } from '../bench/proxy/measure/load.ts';
+import { countFor, Counts, leastRequests, partsOf } from '../bench/proxy/measure/load.ts';
 import { ROWS, type LoadRow, type Row } from '../bench/proxy/rows.ts';
 
 const row = (name: string): Row => ROWS.find((r) => r.name === name) as Row;
@@ -29,6 +29,21 @@ describe('how many requests', () => {
 
   test('with many connections enough that they are not about handshakes', () => {
     expect([leastRequests(m8), leastRequests(load('workers'))]).toEqual([256, 256 * 2 * 40]);
+  });
+
+  test('its own for each proxy; for versions of one program the same, and each is warmed up', async () => {
+    const found: number[] = [];
+    const find = (n: number) => (): Promise<number> => {
+      found.push(n);
+      return Promise.resolve(n);
+    };
+    const counts = async (alike: boolean): Promise<number[]> => {
+      const c = new Counts(alike);
+      return [await c.of('m1', find(10)), await c.of('m1', find(30)), await c.of('m8', find(50)), await c.of('m1', find(70))];
+    };
+    expect(await counts(false)).toEqual([10, 30, 50, 70]);
+    expect(await counts(true)).toEqual([10, 10, 50, 10]);
+    expect(found).toEqual([10, 30, 50, 70, 10, 30, 50, 70]);
   });
 
   test('one generator, or four that ask four hosts', () => {

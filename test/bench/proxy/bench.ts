@@ -6,7 +6,7 @@ import { figuresOf, largestShare, latencyOf, total, type Delays, type Sample } f
 import { measureHandshakes } from './measure/handshake.ts';
 import { measureIdle } from './measure/idle.ts';
 import { measureLatency, slowest } from './measure/latency.ts';
-import { countFor, leastRequests, load, measureLoad } from './measure/load.ts';
+import { countFor, Counts, leastRequests, load, measureLoad } from './measure/load.ts';
 import { runStorm, stormLoad } from './measure/rebind.ts';
 import type { SpookySubject } from './peers/spooky.ts';
 import { wait } from './program.ts';
@@ -43,6 +43,8 @@ export interface BenchOptions {
   readonly contestants: readonly Contestant[];
   readonly progress: (text: string) => void;
   readonly measure?: Measure;
+  /** The contestants are versions of one program. */
+  readonly alike?: boolean;
 }
 
 /** What was taken of one entrant in one row. */
@@ -64,6 +66,7 @@ export class Bench {
   readonly #o: BenchOptions;
   readonly #taken = new Map<string, Taken>();
   #backend = '';
+  readonly #counts: Counts;
   #folders = 0;
   /** Requests per second of the open loop. */
   #offered = 0;
@@ -71,6 +74,7 @@ export class Bench {
   constructor(s: Setting, o: BenchOptions) {
     this.#s = s;
     this.#o = o;
+    this.#counts = new Counts(o.alike === true);
   }
 
   async run(): Promise<void> {
@@ -164,13 +168,16 @@ export class Bench {
       if (taken.samples.length === 0) await measureHandshakes(this.#s, subject, row); // warms up
       return measureHandshakes(this.#s, subject, row);
     }
+    const what = `${row.name}, ${e.workers} workers`;
     const loop = row.kind === 'rebind' ? stormLoad(row) : row;
     if (row.kind === 'rebind') {
-      taken.requests ||= await countFor(loop, async (n) => secondsOf(await runStorm(this.#s, subject, row, n)));
+      const storm = (): Promise<number> => countFor(loop, async (n) => secondsOf(await runStorm(this.#s, subject, row, n)));
+      taken.requests ||= await this.#counts.of(what, storm);
       return runStorm(this.#s, subject, row, taken.requests);
     }
     const first = taken.requests === 0;
-    if (first) taken.requests = await countFor(row, async (n) => secondsOf(await measureLoad(this.#s, subject, row, n)));
+    const closed = (): Promise<number> => countFor(row, async (n) => secondsOf(await measureLoad(this.#s, subject, row, n)));
+    if (first) taken.requests = await this.#counts.of(what, closed);
     if (!first || row.workers !== null) {
       const warming = load(this.#s, subject.port, row, Math.max(leastRequests(row), Math.round(taken.requests * AGAIN)));
       // Not while it is measured: to tell costs the workers as much as some requests.

@@ -14,6 +14,8 @@ import { comparedTable } from './lines.ts';
 
 const DEFAULTS = { ROWS: 'm1,m8,m32,download,upload,full', ROUNDS: '5', ENGINES: 'native' } as const;
 const HERE = 'here';
+/** Below, a good part of what is measured is JavaScript that is not compiled yet. */
+const LEAST_SCALE = 0.5;
 
 function asked(): { readonly ref: string; readonly engine: EngineChoice } & Exclude<ReturnType<typeof readOptions>, string> {
   const ref = process.env['REF'] ?? '';
@@ -38,7 +40,7 @@ runMain('bench-compare', async (s) => {
     spookyContestant({ engine, name: there, root: other.root, ...(other.addon === null ? {} : { addon: other.addon }) }),
   ];
   const before = loadAverage();
-  const bench = new Bench(s, { ...o, contestants, progress });
+  const bench = new Bench(s, { ...o, contestants, progress, alike: true });
   await bench.run();
   const rows = bench.rows();
   const load = { before, after: loadAverage() };
@@ -46,6 +48,7 @@ runMain('bench-compare', async (s) => {
   say(tableOf(rows));
   say(`${HERE} against ${there} (${commit.slice(0, 12)}), engine ${engine}:`);
   say(comparedTable(rows, HERE, there));
+  if (o.scale < LEAST_SCALE) say(`SCALE=${o.scale} is for a look: below ${LEAST_SCALE} the version that was started first may seem worse`);
   const { rounds, scale, profile } = o;
   const versions = { ...Object.fromEntries(bench.versions), [`commit of ${there}`]: commit };
   say(`\n${save({ load, rounds, scale, profile, minutes: minutesSoFar(), versions, rows }, '-compare')}`);

@@ -54,6 +54,28 @@ export async function countFor(row: LoadRow, attempt: (requests: number) => Prom
   }
 }
 
+/**
+ * How many requests each one's measurement of a row has. Of versions of one program (`alike`) all have as many as the first: what a measurement
+ * costs by itself, such as its connections, would otherwise weigh more for the one that was given fewer, in every round.
+ */
+export class Counts {
+  readonly #alike: boolean;
+  readonly #first = new Map<string, number>();
+
+  constructor(alike: boolean) {
+    this.#alike = alike;
+  }
+
+  /** `find` is called for everybody, since it warms up. */
+  async of(what: string, find: () => Promise<number>): Promise<number> {
+    const own = await find();
+    if (!this.#alike) return own;
+    const count = this.#first.get(what) ?? own;
+    this.#first.set(what, count);
+    return count;
+  }
+}
+
 export async function measureLoad(s: Setting, subject: Subject, row: LoadRow, requests: number): Promise<Sample> {
   const { result, ticks, mainTicks } = await using(subject, () => load(s, subject.port, row, requests));
   const made = partsOf(row, requests).reduce((n, p) => n + p.requests, 0);

@@ -241,12 +241,28 @@ fn mebibyte(s: &mut Side, raw: &mut Raw, id: u64) -> u64 {
     sent(s) - before
 }
 
+/// A connection with packets of that size, and none with larger ones: the first of five, since probes can be lost, and a window that the
+/// machine's other work keeps small holds none of the largest.
+fn grown(s: &mut Side, size: usize, loses: Option<usize>) -> Raw {
+    for _ in 0..5 {
+        let (mut raw, _) = Raw::handshake(s, 4);
+        raw.loses = loses;
+        mebibyte(s, &mut raw, 0);
+        if raw.loses.take().is_some() {
+            mebibyte(s, &mut raw, 4);
+        }
+        assert!(raw.traffic[0].largest <= size, "{}", raw.traffic[0].largest);
+        if raw.traffic[0].largest == size {
+            return raw;
+        }
+    }
+    panic!("no packets of {size} bytes");
+}
+
 #[test]
 fn packets_grow_beyond_an_ethernet_frame_where_the_first_hop_the_path_and_the_peer_take_them() {
     let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    mebibyte(&mut s, &mut raw, 0);
-    assert_eq!(raw.traffic[0].largest, JUMBO_PACKET);
+    let mut raw = grown(&mut s, JUMBO_PACKET, None);
     let packets = mebibyte(&mut s, &mut raw, 4);
     assert!(packets < 60, "{packets}");
 }
@@ -254,21 +270,14 @@ fn packets_grow_beyond_an_ethernet_frame_where_the_first_hop_the_path_and_the_pe
 #[test]
 fn packets_grow_less_where_the_window_does_not_hold_the_largest() {
     let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
     // Each loss makes the window smaller.
-    raw.loses = Some(10);
-    mebibyte(&mut s, &mut raw, 0);
-    raw.loses = None;
-    mebibyte(&mut s, &mut raw, 4);
-    assert_eq!(raw.traffic[0].largest, SMALL_JUMBO);
+    grown(&mut s, SMALL_JUMBO, Some(10));
 }
 
 #[test]
 fn large_packets_that_spill_make_the_window_smaller() {
     let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    mebibyte(&mut s, &mut raw, 0);
-    assert_eq!(raw.traffic[0].largest, JUMBO_PACKET);
+    let mut raw = grown(&mut s, JUMBO_PACKET, None);
     // Less than a connection sends in a flush.
     raw.holds = JUMBO_PACKET + JUMBO_PACKET / 4;
     for id in 1..=8 {
@@ -310,9 +319,7 @@ fn what_waits_to_fill_a_packet_waits_no_longer_than_for_more() {
 #[test]
 fn a_path_that_carries_large_packets_no_longer_gets_small_ones() {
     let mut s = server(|_| {}).reacting(generous);
-    let (mut raw, _) = Raw::handshake(&mut s, 4);
-    mebibyte(&mut s, &mut raw, 0);
-    assert_eq!(raw.traffic[0].largest, JUMBO_PACKET);
+    let mut raw = grown(&mut s, JUMBO_PACKET, None);
     raw.carries = LARGEST_PACKET;
     mebibyte(&mut s, &mut raw, 4);
     let lost = raw.too_long;

@@ -167,6 +167,20 @@ impl Driver {
         Ok(())
     }
 
+    /// Watches what has been opened since.
+    pub fn watch(self: &Rc<Self>, lane: &Rc<Loop>) -> Result<(), Failure> {
+        let descriptors = self.endpoint(|e| e.descriptors())?;
+        let mut pulse = self.pulse.borrow_mut();
+        let Some(pulse) = pulse.as_mut() else { return Err(self.refusal()) };
+        for fd in descriptors {
+            if pulse.poll(fd).is_none() {
+                let weak: Weak<Self> = Rc::downgrade(self);
+                pulse.polls.push(Poll::new(lane, fd, weak)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Something is there to be sent or told, and nothing that would wake us: the loop's next round does it.
     pub fn soon(&self) {
         if let Some(pulse) = self.pulse.borrow().as_ref() {
@@ -348,8 +362,14 @@ impl Driver {
 
     /// When to go on: now (but after everybody else in the loop), when the socket has room, at the deadline.
     fn arm(&self, flushed: Flushed) -> Result<(), Stop> {
-        let (events, later, memory) = self.phase(|l| (l.endpoint.wants_collect(), l.endpoint.deadline(), l.endpoint.external_bytes()))?;
+        let (events, later, memory, gone) = self.phase(|Live { endpoint: e, .. }| {
+            // What is gone goes behind those who watch it.
+            (e.wants_collect(), e.deadline(), e.external_bytes(), e.take_gone())
+        })?;
         if let Some(pulse) = self.pulse.borrow_mut().as_mut() {
+            if !gone.is_empty() {
+                pulse.polls.retain(|poll| gone.iter().all(|port| port.socket.fd() != poll.fd()));
+            }
             for poll in &mut pulse.polls {
                 let full = self.phase(|l| l.endpoint.is_full(poll.fd()))?;
                 poll.want_writable(full).map_err(|f| f.message)?;

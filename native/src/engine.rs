@@ -262,6 +262,7 @@ impl Engine {
         }
         let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
+        l.gate.set_leaving(port.refuses);
         let mut verdict = l.gate.judge(datagram, from, forwarded, &self.people, &mut self.counters, now, wall_ms, out);
         if verdict == Verdict::Wait && l.waiting.is_crowded(now) && l.gate.has_many(&from) && !l.waiting.continues(datagram, &from) {
             l.gate.set_late(true);
@@ -317,6 +318,11 @@ impl Engine {
                 ports[port].outbox.commit(n, to, from);
             }
         });
+    }
+
+    /// Whether a connection's datagrams leave through this port.
+    pub fn uses(&mut self, ports: &[Port], port: usize) -> bool {
+        self.people.all().any(|c| port_of(ports, c.local) == Some(port))
     }
 
     /// A message of another worker, into `memory`. Err: the socket is dead.

@@ -4,7 +4,7 @@
 use crate::address;
 use crate::driver::{self, Capacity, Driver, Hub};
 use crate::host::{Answer, Call, Export, Failure, Loop, Module, guard};
-use crate::options::{Congestion, RetryMode};
+use crate::options::{Congestion, RetryMode, Whereabouts};
 use crate::records::ABI;
 use crate::turn::{Endpoint, OpenError};
 use serde::de::DeserializeOwned;
@@ -30,6 +30,8 @@ const TABLE: &[Export] = &[
     Export { name: "setCongestion", arguments: 2, run: set_congestion },
     Export { name: "setKeys", arguments: 2, run: set_keys },
     Export { name: "succeed", arguments: 2, run: succeed },
+    Export { name: "widen", arguments: 2, run: widen },
+    Export { name: "narrow", arguments: 2, run: narrow },
     Export { name: "drain", arguments: 1, run: drain },
     Export { name: "close", arguments: 1, run: close },
     Export { name: "stats", arguments: 1, run: stats },
@@ -142,6 +144,28 @@ fn set_keys(call: &Call) -> Outcome {
 fn succeed(call: &Call) -> Outcome {
     let workers = parse(&call.text(1)?)?;
     on_endpoint(call, |e| Ok(e.succeed(workers).map(|()| Answer::Undefined)?))
+}
+
+/// Answers where the endpoint will be.
+fn widen(call: &Call) -> Outcome {
+    let wanted: Whereabouts = parse(&call.text(1)?)?;
+    let state = call.state::<State>()?;
+    let driver = state.hub.find(call.whole(0)?)?;
+    with(call, |_| {
+        let widened = driver.endpoint(|e| e.widen(&wanted))?;
+        let addresses = widened.map_err(|e| Failure { code: e.code, message: e.message })?;
+        driver.watch(&state.lane)?;
+        Ok(Answer::Text(listed(&addresses)))
+    })
+}
+
+fn narrow(call: &Call) -> Outcome {
+    let wanted: Whereabouts = parse(&call.text(1)?)?;
+    with(call, |driver| {
+        driver.endpoint(|e| e.narrow(&wanted, Instant::now()))?;
+        driver.soon();
+        Ok(Answer::Undefined)
+    })
 }
 
 fn drain(call: &Call) -> Outcome {

@@ -270,6 +270,11 @@ impl Gate {
         self.admission.set_late(late);
     }
 
+    /// Newcomers that are judged now are at an address that is to be left: they are refused.
+    pub fn set_leaving(&mut self, leaving: bool) {
+        self.admission.set_leaving(leaving);
+    }
+
     /// Newcomers would only wait.
     pub fn is_full(&self) -> bool {
         self.admission.is_full()

@@ -39,6 +39,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Between attempts at an owner whose queue is full: twice as long each time.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(64);
+/// Names that one listener has had, by which those find it who do not hear of another: they drain.
+const NAMES: usize = 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Handed {
@@ -74,12 +76,14 @@ pub struct Handover {
     pub pushed: u64,
     socket: UnixDatagram,
     options: HandoverOptions,
+    former: Option<HandoverOptions>,
+    worker: u8,
     /// Something waits in `parcels`.
     waiting: bool,
     /// Owners that something was sent to, until they are gone.
     parcels: Vec<Parcel>,
-    /// Behind the socket: whoever finds it gone must not find its name.
-    _place: Place,
+    /// Behind the socket: whoever finds it gone must not find its names.
+    places: Vec<Place>,
 }
 
 impl Handover {
@@ -87,10 +91,7 @@ impl Handover {
     pub fn open(o: &HandoverOptions, worker: u8) -> io::Result<Self> {
         let path = o.path(worker);
         let address = UnixAddress::from_pathname(&path)?;
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+        vacate(&path)?;
         let socket = UnixDatagram::bind_addr(&address)?;
         let place = Place::of(path)?;
         fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600))?;
@@ -101,14 +102,60 @@ impl Handover {
             pushed: 0,
             socket,
             options: o.clone(),
+            former: None,
             waiting: false,
             parcels: Vec::new(),
-            _place: place,
+            worker,
+            places: vec![place],
         })
     }
 
     pub fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Others reach this listener by this name, too: a link to the same socket.
+    pub fn also(&mut self, name: &str) -> io::Result<()> {
+        let path = self.options.named(name).path(self.worker);
+        if self.places.iter().any(|p| p.path == path && p.is_ours()) {
+            return Ok(());
+        }
+        let Some(known) = self.places.iter().find(|p| p.path != path && p.is_ours()) else { return Err(io::ErrorKind::NotFound.into()) };
+        vacate(&path)?;
+        fs::hard_link(&known.path, &path)?;
+        let place = Place { path, identity: known.identity };
+        self.places.retain(|p| p.path != place.path);
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// This name is the listener's from now on. Those before stay ours, for workers that do not hear of it any more.
+    pub fn rename(&mut self, name: &str) {
+        if self.options.name == name {
+            return;
+        }
+        let named = self.options.named(name);
+        self.former = Some(std::mem::replace(&mut self.options, named));
+        let path = self.options.path(self.worker);
+        if let Some(at) = self.places.iter().position(|p| p.path == path) {
+            let place = self.places.remove(at);
+            self.places.push(place);
+        }
+        let many = self.places.len().saturating_sub(NAMES);
+        self.places.drain(..many);
+        let workers: Vec<u8> = self.parcels.iter().map(|p| p.worker).collect();
+        for (i, worker) in workers.into_iter().enumerate() {
+            if let Ok(to) = self.owner(worker) {
+                (self.parcels[i].to, self.parcels[i].connected) = (to, None);
+            }
+        }
+    }
+
+    /// Where a worker is found: by the former name, when it does not know the present one.
+    fn owner(&self, worker: u8) -> io::Result<UnixAddress> {
+        let path = self.options.path(worker);
+        let former = self.former.as_ref().map(|o| o.path(worker)).filter(|former| !path.exists() && former.exists());
+        UnixAddress::from_pathname(former.unwrap_or(path))
     }
 
     /// Lets a datagram wait for `send`.
@@ -131,7 +178,7 @@ impl Handover {
         let at = match self.parcels.iter().position(|p| p.worker == worker) {
             Some(at) => at,
             None => {
-                let to = UnixAddress::from_pathname(self.options.path(worker)).ok()?;
+                let to = self.owner(worker).ok()?;
                 self.parcels.push(Parcel::new(worker, to));
                 self.parcels.len() - 1
             }
@@ -282,11 +329,23 @@ impl Place {
         let identity = identity(&path)?;
         Ok(Place { path, identity })
     }
+
+    fn is_ours(&self) -> bool {
+        identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
+}
+
+/// Whoever had this name is gone, or has left it.
+fn vacate(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if self.is_ours() {
             // Whoever finds a name without a socket behind it knows as much.
             let _ = fs::remove_file(&self.path);
         }

@@ -68,6 +68,23 @@ impl HandoverOptions {
     pub fn path(&self, worker: u8) -> PathBuf {
         self.folder.join(format!("{worker}-{}", self.name))
     }
+
+    pub fn named(&self, name: &str) -> Self {
+        HandoverOptions { folder: self.folder.clone(), name: name.into() }
+    }
+}
+
+/// Where a listener is from now on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Whereabouts {
+    pub hosts: Vec<IpAddr>,
+    #[serde(default, deserialize_with = "some_sixteen_digits")]
+    pub name: Option<String>,
+}
+
+fn some_sixteen_digits<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    sixteen_digits(d).map(Some)
 }
 
 /// A part of a file's name: nothing but digits.

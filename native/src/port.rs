@@ -11,11 +11,15 @@ pub struct Port {
     pub blocked: bool,
     /// The last turn has left something in the socket, as far as it knows.
     pub behind: bool,
+    /// Its address is not the listener's any more: it stays for the connections that it has.
+    pub leaving: bool,
+    /// Newcomers are refused here.
+    pub refuses: bool,
 }
 
 impl Port {
     pub fn open(o: &BindOptions, outbox: usize) -> io::Result<Self> {
-        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false, behind: false })
+        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false, behind: false, leaving: false, refuses: false })
     }
 
     /// Sends what waits. Err: the socket is dead.
@@ -29,6 +33,11 @@ impl Port {
         let local = self.socket.local();
         local == address || (local.ip().is_unspecified() && local.is_ipv6() == address.is_ipv6() && local.port() == address.port())
     }
+}
+
+/// In this order: those of one address before those of all, and before them those that stay.
+pub fn sort(ports: &mut [Port]) {
+    ports.sort_by_key(|p| (p.leaving, p.socket.local().ip().is_unspecified()));
 }
 
 pub fn port_of(ports: &[Port], address: SocketAddr) -> Option<usize> {

@@ -81,6 +81,11 @@ impl Socket {
         self.socket.as_raw_fd()
     }
 
+    /// Whether others may be bound to the same port.
+    pub fn share_port(&self, shared: bool) -> io::Result<()> {
+        set_option(&self.socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, c_int::from(shared))
+    }
+
     /// As bound: the address may be a wildcard.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Pumped, Reached, Role, Times};
 use crate::handover::{Handover, MESSAGE};
 use crate::listener::{DRAIN_HANDSHAKE, Draining, Listener};
 use crate::options::*;
-use crate::port::{Port, port_of};
+use crate::port::{Port, port_of, sort};
 use crate::records::{Events, RECORD_BYTES, Record};
 use crate::report;
 use crate::socket::{BindOptions, Inbox};
@@ -30,12 +30,22 @@ const SLICE: Duration = Duration::from_millis(2);
 const LISTEN_OUTBOX: usize = 512 * 1024;
 const DIAL_OUTBOX: usize = 64 * 1024;
 const DIAL_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
+/// How often is looked whether the last connection of an address that is left is gone.
+const LOOK: Duration = Duration::from_millis(250);
 /// About what quiche, BoringSSL and this engine hold for a connection.
 const CONNECTION_BYTES: usize = 40 * 1024;
 
 /// Everything between the sockets and the records. Each method is a phase of a turn; JavaScript runs between them, never inside one.
 pub struct Endpoint {
     ports: Vec<Port>,
+    /// How they are bound, all on one port.
+    bind: BindOptions,
+    /// When those that leave are looked at.
+    look: Option<Instant>,
+    /// Not used any more, but watched perhaps.
+    gone: Vec<Port>,
+    /// Datagrams, bytes and drops of ports that are gone.
+    past: [u64; 3],
     inbox: Inbox,
     /// A message of another worker: empty where there is no hand-over.
     handed: Box<[u8]>,
@@ -99,6 +109,15 @@ impl Endpoint {
             let opened = Port::open(&bind, LISTEN_OUTBOX);
             ports.push(opened.map_err(|e| OpenError::system(&format!("bind {}", SocketAddr::new(*host, port)), &e))?);
         }
+        let Some(first) = ports.first() else { return Err(OpenError::option("hosts: at least one wanted".into())) };
+        let local = first.socket.local();
+        let bind = BindOptions {
+            host: local.ip(),
+            port: local.port(),
+            reuse_port: o.reuse_port,
+            receive_buffer: o.receive_buffer,
+            send_buffer: o.send_buffer,
+        };
         let handover = match &o.handover {
             Some(h) => Some(Box::new(
                 Handover::open(h, o.cid.worker_id)
@@ -109,7 +128,12 @@ impl Endpoint {
         let fd = handover.as_ref().map(|h| h.fd());
         let handed = vec![0; if fd.is_some() { MESSAGE } else { 0 }].into();
         listener.handover = handover;
-        Ok(Endpoint { ports, inbox: Inbox::new(), handed, handover: fd, engine: Engine::new(Role::Listener(Box::new(listener))) })
+        let engine = Engine::new(Role::Listener(Box::new(listener)));
+        Ok(Endpoint::new(ports, bind, handed, fd, engine))
+    }
+
+    fn new(ports: Vec<Port>, bind: BindOptions, handed: Box<[u8]>, handover: Option<RawFd>, engine: Engine) -> Self {
+        Endpoint { ports, bind, look: None, gone: Vec::new(), past: [0; 3], inbox: Inbox::new(), handed, handover, engine }
     }
 
     pub fn dial(o: DialOptions) -> Result<Self, OpenError> {
@@ -123,7 +147,87 @@ impl Endpoint {
         let port = Port::open(&bind, DIAL_OUTBOX).map_err(|e| OpenError::system(&format!("bind {host}"), &e))?;
         let mut engine = Engine::new(Role::Dialler { sni: tls::dial_name(&o).map(str::to_string) });
         engine.dial(&o, &mut config, port.socket.local()).map_err(OpenError::option)?;
-        Ok(Endpoint { ports: vec![port], inbox: Inbox::new(), handed: Box::default(), handover: None, engine })
+        Ok(Endpoint::new(vec![port], bind, Box::default(), None, engine))
+    }
+
+    /// Serves these addresses beside those that it has. Answers where it is to be, once it is nowhere else. Err: all is as it was.
+    pub fn widen(&mut self, w: &Whereabouts) -> Result<Vec<SocketAddr>, OpenError> {
+        let mut fresh = Vec::new();
+        for host in &w.hosts {
+            if !self.has(*host) {
+                fresh.push(self.open(*host)?);
+            }
+        }
+        if let (Some(name), Ok(l)) = (&w.name, self.engine.listener())
+            && let Some(h) = &mut l.handover
+        {
+            h.also(name).map_err(|e| OpenError::system(&format!("handover {name}"), &e))?;
+        }
+        self.ports.append(&mut fresh);
+        sort(&mut self.ports);
+        Ok(w.hosts.iter().map(|host| SocketAddr::new(*host, self.bind.port)).collect())
+    }
+
+    fn has(&self, host: IpAddr) -> bool {
+        self.ports.iter().any(|p| p.socket.local().ip() == host)
+    }
+
+    /// One address more. The kernel refuses one of all beside all of them, unless both share their port.
+    fn open(&self, host: IpAddr) -> Result<Port, OpenError> {
+        let bind = BindOptions { host, reuse_port: true, ..self.bind };
+        let alone = !self.bind.reuse_port;
+        let share = |port: &Port, shared: bool| if alone { port.socket.share_port(shared) } else { Ok(()) };
+        let opened = self.ports.iter().try_for_each(|p| share(p, true)).and_then(|()| Port::open(&bind, LISTEN_OUTBOX));
+        let closed = self.ports.iter().chain(&opened).try_for_each(|p| share(p, false));
+        opened
+            .and_then(|port| closed.map(|()| port))
+            .map_err(|e| OpenError::system(&format!("bind {}", SocketAddr::new(host, bind.port)), &e))
+    }
+
+    /// Is at no other addresses from now on, all of which it has: at others newcomers are refused, and their sockets go with their last
+    /// connections.
+    pub fn narrow(&mut self, w: &Whereabouts, now: Instant) {
+        if !w.hosts.iter().any(|host| self.has(*host)) {
+            return;
+        }
+        for p in &mut self.ports {
+            let ip = p.socket.local().ip();
+            p.leaving = !w.hosts.contains(&ip);
+            // Whom it served, all addresses' socket serves.
+            p.refuses = p.leaving && !w.hosts.iter().any(|host| host.is_unspecified() && host.is_ipv4() == ip.is_ipv4());
+        }
+        sort(&mut self.ports);
+        self.look = self.ports.iter().any(|p| p.leaving).then_some(now + LOOK);
+        if let (Some(name), Ok(l)) = (&w.name, self.engine.listener())
+            && let Some(h) = &mut l.handover
+        {
+            h.rename(name);
+        }
+    }
+
+    /// Lets sockets go whose last connection is gone.
+    fn let_go(&mut self, now: Instant) {
+        if self.look.is_none_or(|at| at > now) {
+            return;
+        }
+        for i in (0..self.ports.len()).rev() {
+            let p = &self.ports[i];
+            if !p.leaving || !p.outbox.is_empty() || self.engine.uses(&self.ports, i) {
+                continue;
+            }
+            let p = self.ports.remove(i);
+            let (datagrams, bytes) = p.outbox.sent();
+            for (sum, n) in self.past.iter_mut().zip([datagrams, bytes, p.socket.kernel_drops()]) {
+                *sum += n;
+            }
+            self.gone.push(p);
+        }
+        self.look = self.ports.iter().any(|p| p.leaving).then_some(now + LOOK);
+    }
+
+    /// Sockets that need not be watched any more.
+    pub fn take_gone(&mut self) -> Vec<Port> {
+        std::mem::take(&mut self.gone)
     }
 
     pub fn listens(&self) -> bool {
@@ -247,6 +351,8 @@ impl Endpoint {
             // It has room again, and nobody watches it: who waits for it would wait for the next timer.
             more |= full && !port.blocked;
         }
+        self.let_go(now);
+        let engine = &self.engine;
         Ok(Flushed { events: engine.wants_collect(), more })
     }
 
@@ -257,7 +363,7 @@ impl Endpoint {
 
     /// When `flush` must be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.engine.deadline()
+        [self.engine.deadline(), self.look].into_iter().flatten().min()
     }
 
     pub fn set_tls(&mut self, t: TlsTable) -> Result<(), String> {
@@ -309,7 +415,7 @@ impl Endpoint {
 
     /// EndpointStats as JSON.
     pub fn stats(&mut self) -> String {
-        let (mut datagrams, mut bytes, mut drops) = (0, 0, 0);
+        let [mut datagrams, mut bytes, mut drops] = self.past;
         for p in &self.ports {
             let (d, b) = p.outbox.sent();
             datagrams += d;

@@ -260,7 +260,7 @@ export class Gateway {
 
   // --- clients
 
-  async client(sni: string | null = HOST, more: { idleMs?: number; handshakeMs?: number } = {}): Promise<Client> {
+  async client(sni: string | null = HOST, more: { idleMs?: number; handshakeMs?: number; host?: string } = {}): Promise<Client> {
     const client = await Client.connect(this.engine, this.port, sni, more);
     this.clients.push(client);
     return client;
@@ -308,12 +308,12 @@ export class Client {
     engine: QuicEngine,
     port: number,
     sni: string | null,
-    more: { idleMs?: number; handshakeMs?: number } = {},
+    more: { idleMs?: number; handshakeMs?: number; host?: string } = {},
   ): Promise<Client> {
     const recorder = new Recorder();
     const conn = await engine.connect(
       {
-        host: '127.0.0.1',
+        host: more.host ?? '127.0.0.1',
         port,
         local: null,
         sni,

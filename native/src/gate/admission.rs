@@ -29,6 +29,7 @@ const FAILURE_SHARE: f64 = 0.25;
 
 pub struct Admission {
     draining: bool,
+    leaving: bool,
     begun: u32,
     allowed: u32,
     /// Whoever is judged now has waited too long.
@@ -66,6 +67,7 @@ impl Admission {
         let rate = f64::from(o.limits.handshakes_per_second);
         Ok(Admission {
             draining: false,
+            leaving: false,
             begun: 0,
             allowed: PER_TURN,
             late: false,
@@ -106,6 +108,10 @@ impl Admission {
         self.draining = true;
     }
 
+    pub fn set_leaving(&mut self, leaving: bool) {
+        self.leaving = leaving;
+    }
+
     pub fn start_turn(&mut self) {
         self.begun = 0;
     }
@@ -135,7 +141,7 @@ impl Admission {
 
     /// An Initial that belongs to no connection. What waits has left no trace yet: its token is not used up.
     pub fn consider(&mut self, h: &LongHeader<'_>, mut c: Case<'_>, codec: &mut CidCodec, random: &mut Random) -> Verdict {
-        if self.draining {
+        if self.draining || self.leaving {
             c.counters.dropped.draining += 1;
             c.counters.handshakes.refused_draining += 1;
             return self.close(h, &mut c, CONNECTION_REFUSED);

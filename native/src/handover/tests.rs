@@ -352,3 +352,53 @@ fn random_messages_are_taken_apart_without_harm() {
         assert!(got.iter().map(|(d, ..)| HEAD + d.len()).sum::<usize>() <= length);
     }
 }
+
+fn send_to(h: &mut Handover, worker: u8) -> bool {
+    let (from, to) = ends();
+    h.push(worker, b"y", &from, &to, Instant::now());
+    send(h).is_empty()
+}
+
+#[test]
+fn a_listener_that_changes_its_name_is_found_by_everybody() {
+    const NEXT: &str = "ff66554433221100";
+    let folder = Folder::new();
+    let (mut a, mut b) = (folder.open(1), folder.open(2));
+    let (from, to) = ends();
+    let hand = |a: &mut Handover, b: &Handover| {
+        a.push(b.worker, b"x", &from, &to, Instant::now());
+        assert_eq!((send(a).len(), drain(b).concat()), (0, vec![(b"x".to_vec(), from, to)]));
+    };
+    hand(&mut a, &b);
+    b.also(NEXT).unwrap();
+    // Another time is no other name.
+    b.also(NEXT).unwrap();
+    hand(&mut a, &b);
+    a.also(NEXT).unwrap();
+    a.rename(NEXT);
+    hand(&mut a, &b);
+    b.rename(NEXT);
+    hand(&mut b, &a);
+    // Who does not know yet still finds it.
+    let mut late = folder.open(3);
+    hand(&mut late, &b);
+    // And is found.
+    hand(&mut b, &late);
+    // Somebody else has taken the name.
+    let other = folder.open(2);
+    b.also("00112233445566ff").unwrap();
+    assert!(send_to(&mut late, 2) && drain(&other).is_empty() && drain(&b).len() == 1);
+    drop(other);
+    // Of many names the last ones stay.
+    for n in 0..40 {
+        let name = format!("{n:016x}");
+        b.also(&name).unwrap();
+        b.rename(&name);
+    }
+    let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|n| n.starts_with("2-"));
+    names.sort();
+    assert_eq!(names, (24..40).map(|n| format!("2-{n:016x}")).collect::<Vec<_>>());
+    drop((a, b, late));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+}

@@ -194,6 +194,7 @@ impl Side {
         self.exchange();
         for _ in 0..4 {
             let flushed = self.ep.flush(Instant::now()).unwrap();
+            drop(self.ep.take_gone());
             if !flushed.events {
                 return flushed.more;
             }

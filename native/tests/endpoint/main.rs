@@ -1,5 +1,6 @@
 //! Endpoints over loopback: against each other, and against quiche in the test's own hands.
 
+mod addresses;
 mod certs;
 mod early;
 mod kit;

@@ -14,7 +14,7 @@ import { Activator } from './activate.ts';
 import { connector } from './connect.ts';
 import { DropCounter } from './headers.ts';
 import { Lists } from './lists.ts';
-import { codeOf, Listener, type Wiring } from './listener.ts';
+import { codeOf, Listener, RETIRE_MS, type Wiring } from './listener.ts';
 import { internalError, type Log, type Plant } from './plant.ts';
 import { Overload, watchOverload } from './overload.ts';
 import { Shares } from './shares.ts';
@@ -89,8 +89,6 @@ interface Pending extends Active {
 const HOUR_MS = 3_600_000;
 /** Ticket keys: a ticket is good for the rest of its period and the next one. */
 const TICKET_PERIOD_MS = 12 * HOUR_MS;
-/** How long a listener that is gone may finish what it has. */
-const RETIRE_MS = 60_000;
 
 export function createEdge(options: EdgeOptions): Edge {
   return new WorkerEdge(options);
@@ -148,10 +146,11 @@ class WorkerEdge implements Edge {
     const problems: LoadProblem[] = [];
     const views = new Map<Listener, ListenerView>();
     const fresh: Listener[] = [];
-    for (const hash of listeners) {
-      const view = await this.build(hash, period, problems);
-      if (view === null) continue;
-      const listener = this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash)));
+    const built = await this.buildAll(listeners, period, problems);
+    const keys = new Set(Array.from(built.values(), (view) => socketKey(view.part)));
+    for (const [hash, view] of built) {
+      const listener =
+        this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash), this.near(view, keys)));
       if (listener === null) continue;
       if (!this.active.views.has(listener)) fresh.push(listener);
       views.set(listener, view);
@@ -232,6 +231,15 @@ class WorkerEdge implements Edge {
     this.plant.wheel.stop();
   }
 
+  private async buildAll(listeners: readonly PartHash[], period: number, problems: LoadProblem[]): Promise<Map<PartHash, ListenerView>> {
+    const built = new Map<PartHash, ListenerView>();
+    for (const hash of listeners) {
+      const view = await this.build(hash, period, problems);
+      if (view !== null) built.set(hash, view);
+    }
+    return built;
+  }
+
   /** A listener that cannot be built is not served at all: no part of it may stand in for the rest. */
   private async build(hash: PartHash, period: number, problems: LoadProblem[]): Promise<ListenerView | null> {
     try {
@@ -242,12 +250,14 @@ class WorkerEdge implements Edge {
     }
   }
 
-  private async bind(view: ListenerView, problems: LoadProblem[], taken: boolean): Promise<Listener | null> {
+  /** `near`: a listener that can come to be there, and keep what it has. */
+  private async bind(view: ListenerView, problems: LoadProblem[], taken: boolean, near: Listener | null): Promise<Listener | null> {
     try {
       if (taken) throw Object.assign(new Error('bind EADDRINUSE: address already in use'), { code: 'EADDRINUSE' });
       // The same addresses, left a moment ago: the socket is wanted again.
       const leaving = this.retiring.get(socketKey(view.part));
       if (leaving !== undefined) await leaving.close();
+      if (near !== null && (await this.widen(near, view))) return near;
       return await Listener.bind(this.wiring, view);
     } catch (e) {
       const code = codeOf(e);
@@ -261,9 +271,27 @@ class WorkerEdge implements Edge {
     return null;
   }
 
+  /** False: a socket of its own has to do, and what keeps it from one as well is what is told. */
+  private async widen(listener: Listener, view: ListenerView): Promise<boolean> {
+    try {
+      await listener.widen(view);
+      return true;
+    } catch (e) {
+      this.plant.log('warn', 'listener cannot keep its connections', { listener: view.label, error: messageOf(e) });
+      return false;
+    }
+  }
+
+  /** The one that was at other addresses, unless somebody is to be where it is. */
+  private near(view: ListenerView, keys: ReadonlySet<string>): Listener | null {
+    for (const listener of this.active.views.keys()) if (!keys.has(listener.key) && listener.canMoveTo(view)) return listener;
+    return null;
+  }
+
   private async giveUp(): Promise<void> {
     const given = this.pending;
     this.pending = null;
+    for (const listener of this.active.views.keys()) this.guarded('stay', () => listener.stay());
     this.letting('sweep', this.activator.abandon([...this.active.views.values()]));
     if (given !== null) await Promise.all(given.fresh.map((l) => l.close()));
   }

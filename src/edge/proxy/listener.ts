@@ -1,11 +1,11 @@
 import type { BoundListener, WorkerStart } from '../../contract/channel.ts';
 import type { ListenerPart } from '../../contract/snapshot/index.ts';
-import { socketKey, socketName } from '../../contract/socket.ts';
 import type { H3Limits } from '../http/h3/options.ts';
 import { createH3Server, type H3Server } from '../http/h3/server.ts';
-import type { EndpointStats, Limits, ListenOptions, QuicEndpoint, QuicEngine, RetryMode } from '../quic/engine.ts';
+import type { EndpointStats, Limits, ListenOptions, QuicEndpoint, QuicEngine, RetryMode, Whereabouts } from '../quic/engine.ts';
 import { ListenerApp, type ViewSource } from './app.ts';
 import { CountedHandler, ListenerRows } from './listenerrows.ts';
+import { isAt, placeOf, type Place } from './place.ts';
 import { internalError, type Plant } from './plant.ts';
 import type { Sharer, Shares } from './shares.ts';
 import type { Slices } from './slices.ts';
@@ -35,6 +35,8 @@ const NO_FAMILY = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL', 'EPROTONOS
 
 const CONGESTION = { Reno: 'reno', Cubic: 'cubic', BBR: 'bbr' } as const;
 const RETRY: Readonly<Record<ListenerPart['quic']['retry'], RetryMode>> = { Auto: 'load', Always: 'always', Never: 'off' };
+/** How long connections may finish at addresses that are gone, or with a listener that is. */
+export const RETIRE_MS = 60_000;
 /** Half-open connections from which on addresses are validated first. */
 const RETRY_ABOVE = 100;
 /** What of the handshakes per second clients that never come back may use up: with a low rate, they would have all of it before there are so many of them. */
@@ -45,11 +47,12 @@ const UNI_STREAMS = 16;
 /** What all streams of a connection may have in flight together, in windows of one stream. */
 const WINDOWS_PER_CONNECTION = 16;
 
-/** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its addresses and port do. */
+/** One bound listener: socket, HTTP/3 server, application. It outlives snapshots for as long as its port does, or its name. */
 export class Listener implements ViewSource, Sharer {
-  readonly key: string;
-  /** Of its socket. */
-  readonly name: string;
+  private place: Place;
+  /** Where it is to be when the snapshot that is loaded is switched to. */
+  private next: Place | null = null;
+  private cancelRetirement = (): void => {};
   private readonly wiring: Wiring;
   private readonly resetKey: Uint8Array;
   private readonly app: ListenerApp;
@@ -66,8 +69,7 @@ export class Listener implements ViewSource, Sharer {
   private ending: Promise<void> | null = null;
 
   private constructor(wiring: Wiring, view: ListenerView) {
-    this.key = socketKey(view.part);
-    this.name = socketName(this.key);
+    this.place = placeOf(view.part, [], []);
     this.wiring = wiring;
     this.resetKey = wiring.resetKey(view.part.port);
     this.own = view;
@@ -102,6 +104,51 @@ export class Listener implements ViewSource, Sharer {
     return listener;
   }
 
+  get key(): string {
+    return this.place.key;
+  }
+
+  /** Of its socket. */
+  get name(): string {
+    return this.place.name;
+  }
+
+  /** Whether it can come to be where this one is to be. */
+  canMoveTo(view: ListenerView): boolean {
+    const { namespace, name, port } = this.own.part;
+    return this.endpoint?.widen !== undefined && view.part.namespace === namespace && view.part.name === name && view.part.port === port;
+  }
+
+  /** Serves where this view is, beside where it is. Rejects with the system's error. */
+  async widen(view: ListenerView): Promise<void> {
+    const widen = async (hosts: readonly string[]): Promise<Place> => {
+      const place = placeOf(view.part, hosts, []);
+      return { ...place, addresses: (await this.endpoint?.widen?.(this.whereabouts(place))) ?? [] };
+    };
+    this.next = await this.somewhere(view, view.part.addresses, widen);
+  }
+
+  /** The view that it was widened for is not switched to. */
+  stay(): void {
+    if (this.next === null) return;
+    this.next = null;
+    this.endpoint?.narrow?.(this.whereabouts(this.place));
+  }
+
+  /** Newcomers are refused where it was and is not any more; who is there already is sent away, and has time for what is under way. */
+  private move(to: Place): void {
+    this.next = null;
+    this.place = to;
+    this.endpoint?.narrow?.(this.whereabouts(to));
+    this.server.drainSome((c) => !isAt(to.hosts, c.local));
+    this.cancelRetirement();
+    this.cancelRetirement = this.wiring.plant.clock.after(RETIRE_MS, () => this.server.closeSome());
+  }
+
+  private whereabouts(place: Place): Whereabouts {
+    return { hosts: place.hosts, name: this.wiring.handover === null ? null : place.name };
+  }
+
   view(): ListenerView {
     return this.wiring.active(this) ?? this.own;
   }
@@ -113,6 +160,7 @@ export class Listener implements ViewSource, Sharer {
     this.h3 = h3Limits(view.part);
     this.app.addTable(view.tls);
     const endpoint = this.endpoint as QuicEndpoint;
+    if (this.next !== null && this.next.key === placeOf(view.part, [], []).key) this.move(this.next);
     endpoint.setLimits(this.limits(view));
     endpoint.setRetry(RETRY[view.part.quic.retry]);
     if (view.tls !== before.tls) endpoint.setTls(view.tls);
@@ -162,7 +210,8 @@ export class Listener implements ViewSource, Sharer {
   bound(): BoundListener {
     const { namespace, name } = this.own.part;
     const endpoint = this.endpoint as QuicEndpoint;
-    return { namespace, name, addresses: endpoint.addresses, receiveBuffer: endpoint.stats().receiveBuffer };
+    const { addresses } = this.next ?? this.place;
+    return { namespace, name, addresses, receiveBuffer: endpoint.stats().receiveBuffer };
   }
 
   /** These workers take new connections; those that there are stay. */
@@ -177,6 +226,7 @@ export class Listener implements ViewSource, Sharer {
   }
 
   async close(): Promise<void> {
+    this.cancelRetirement();
     this.server.closeAll();
     await this.endpoint?.close();
     this.wiring.shares.remove(this);
@@ -209,25 +259,33 @@ export class Listener implements ViewSource, Sharer {
   }
 
   private async open(view: ListenerView): Promise<QuicEndpoint> {
-    const { addresses } = view.part;
-    if (addresses.length > 0) return this.listen(view, addresses);
+    return this.somewhere(view, view.part.addresses, async (hosts) => {
+      const endpoint = await this.listen(view, hosts);
+      this.place = placeOf(view.part, hosts, endpoint.addresses);
+      return endpoint;
+    });
+  }
+
+  /** At these addresses; where none is named, at all that this kernel has. */
+  private async somewhere<T>(view: ListenerView, addresses: readonly string[], be: (hosts: readonly string[]) => Promise<T>): Promise<T> {
+    if (addresses.length > 0) return be(addresses);
     try {
-      return await this.listen(view, ANY);
+      return await be(ANY);
     } catch (e) {
       if (!NO_FAMILY.has(codeOf(e))) throw e;
     }
     try {
-      return await this.oneFamily(view, '0.0.0.0', 'IPv6');
+      return await this.oneFamily(view, '0.0.0.0', 'IPv6', be);
     } catch (e) {
       if (!NO_FAMILY.has(codeOf(e))) throw e;
-      return this.oneFamily(view, '::', 'IPv4');
+      return this.oneFamily(view, '::', 'IPv4', be);
     }
   }
 
-  private async oneFamily(view: ListenerView, host: string, missing: string): Promise<QuicEndpoint> {
-    const endpoint = await this.listen(view, [host]);
+  private async oneFamily<T>(view: ListenerView, host: string, missing: string, be: (hosts: readonly string[]) => Promise<T>): Promise<T> {
+    const there = await be([host]);
     this.wiring.plant.log('warn', 'address family not available', { listener: view.label, family: missing });
-    return endpoint;
+    return there;
   }
 
   private listen(view: ListenerView, hosts: readonly string[]): Promise<QuicEndpoint> {

@@ -79,6 +79,12 @@ export interface ListenOptions {
   keylog?: string;
 }
 
+export interface Whereabouts {
+  hosts: readonly string[];
+  /** That of `ListenOptions.handover`; null without one. */
+  name: string | null;
+}
+
 export interface ConnectOptions {
   /** An IP literal. */
   host: string;
@@ -246,6 +252,16 @@ export interface QuicEndpoint {
   /** For connections from now on. An engine without it takes another value only when it is bound anew. */
   setCongestion?(c: ListenOptions['congestion']): void;
   setKeys(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): void;
+  /**
+   * Serves at these addresses beside those that it has, and answers to this hand-over's name as well. Resolves with where it is to be;
+   * rejects with the system's error, and all is as it was. An engine without it is bound anew when addresses change.
+   */
+  widen?(w: Whereabouts): Promise<readonly { host: string; port: number }[]>;
+  /**
+   * Is there alone from now on, where `widen` was before, under this name. At other addresses newcomers are refused, and connections stay:
+   * each of these sockets is closed when its last one is gone.
+   */
+  narrow?(w: Whereabouts): void;
   /** Another worker has handed this over: it is not handed on, but it may begin a connection. */
   forward(buf: Uint8Array, from: Address, to: Address): void;
   /**

@@ -27,6 +27,8 @@ const MAX_DATAGRAM = 65_507 - HEADER - MAC;
 const BELIEVED_MS = 100;
 /** Sends that wait in libuv; beyond, datagrams are lost, as in a full socket. */
 const MAX_QUEUED = 256;
+/** Names that one listener has had, by which those find it who do not hear of another: they drain. */
+const NAMES = 16;
 const LOOPBACKS = ['127.0.0.1', '::1'] as const;
 
 export interface HandoverOptions {
@@ -65,7 +67,10 @@ export class Handover {
   private readonly o: HandoverOptions;
   private readonly socket: Socket;
   private readonly key: Buffer;
-  private readonly file: string;
+  private name: string;
+  private former: string | null = null;
+  /** Ours, by the name of the listener: while it changes, it has more than one. */
+  private readonly files = new Map<string, string>();
   private readonly text: string;
   private readonly known = new Map<number, Known>();
   private closed = false;
@@ -74,7 +79,7 @@ export class Handover {
     this.o = o;
     this.socket = socket;
     this.key = createHmac('sha256', o.secret).update('hand-over of datagrams 1').digest();
-    this.file = this.fileOf(o.workerId);
+    this.name = o.name;
     const { address, port } = socket.address();
     this.text = `${address} ${port} ${process.pid}\n`;
     socket.on('message', (msg, from) => this.receive(msg, from));
@@ -86,7 +91,7 @@ export class Handover {
     const socket = await bindLoopback(o.receiveBuffer);
     const handover = new Handover(o, socket);
     try {
-      handover.publish();
+      handover.also(o.name);
     } catch (e) {
       socket.close();
       throw e;
@@ -116,10 +121,33 @@ export class Handover {
     return true;
   }
 
+  /** Others find this worker by this name, too. */
+  also(name: string): void {
+    if (this.closed) return;
+    const file = this.fileOf(this.o.workerId, name);
+    this.publish(file);
+    // The last ones are those that are used last.
+    this.files.delete(name);
+    this.files.set(name, file);
+  }
+
+  /** This name is the listener's from now on. Those before stay ours, for workers that do not hear of it any more. */
+  rename(name: string): void {
+    if (name === this.name) return;
+    this.former = this.name;
+    this.name = name;
+    this.known.clear();
+    for (const [old, file] of this.files) {
+      if (this.files.size <= NAMES) break;
+      this.withdraw(file);
+      this.files.delete(old);
+    }
+  }
+
   close(): Promise<void> {
     if (this.closed) return Promise.resolve();
     this.closed = true;
-    this.withdraw();
+    for (const file of this.files.values()) this.withdraw(file);
     return new Promise((done) => {
       this.socket.removeAllListeners('message');
       this.socket.close(() => done());
@@ -150,21 +178,21 @@ export class Handover {
     return createHmac('sha256', this.key).update(bytes).digest().subarray(0, MAC);
   }
 
-  private fileOf(worker: number): string {
-    return join(this.o.folder, `${worker}-${this.o.name}.udp`);
+  private fileOf(worker: number, name: string): string {
+    return join(this.o.folder, `${worker}-${name}.udp`);
   }
 
   /** By a rename: nobody reads half of it. */
-  private publish(): void {
-    const fresh = `${this.file}.${process.pid}`;
+  private publish(file: string): void {
+    const fresh = `${file}.${process.pid}`;
     writeFileSync(fresh, this.text, { mode: 0o600 });
-    renameSync(fresh, this.file);
+    renameSync(fresh, file);
   }
 
   /** A worker of our number may have published its own by now. */
-  private withdraw(): void {
+  private withdraw(file: string): void {
     try {
-      if (readFileSync(this.file, 'latin1') === this.text) unlinkSync(this.file);
+      if (readFileSync(file, 'latin1') === this.text) unlinkSync(file);
     } catch {
       // Gone already, with its folder.
     }
@@ -174,7 +202,8 @@ export class Handover {
     const now = this.o.clock.now();
     const known = this.known.get(worker);
     if (known !== undefined && now - known.at < BELIEVED_MS) return known.place;
-    const place = readPlace(this.fileOf(worker));
+    // By the former name, when it does not know the present one.
+    const place = readPlace(this.fileOf(worker, this.name)) ?? (this.former === null ? null : readPlace(this.fileOf(worker, this.former)));
     this.known.set(worker, { place, at: now });
     return place;
   }

@@ -5,6 +5,7 @@ import type { QuicEngine, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { gateway, head, type Gateway } from '../../kit/gateway.ts';
+import { eventually } from '../../kit/process.ts';
 import { onRealEngines } from '../quic/native/built.ts';
 
 const open: { close(): Promise<void> }[] = [];
@@ -159,6 +160,68 @@ onRealEngines((name, make) => {
       expect((await c.get('/')).body).toBe('b');
       await settle();
       expect(h.counted('requests_total')).toMatchObject({ 'edge/renamed web/up1 200 ok': 1 });
+    });
+
+    test('addresses come and go, and at those that stay nothing is cut', async () => {
+      const slow = keep(await backend((r) => (r.path === '/slow' ? undefined : r.answer(200, 'b'))));
+      const first = await gateway({ engine: make() }).route('/', slow).start();
+      const { port } = first;
+      await first.close();
+      const g = keep(gateway({ engine: make() }).route('/', slow));
+      const move = async (...addresses: string[]): Promise<void> => {
+        await g.route('/', slow).start({ listener: { port, addresses } });
+        expect(g.problems).toEqual([]);
+      };
+      await move('127.0.0.1');
+      const c = await g.client();
+      const id = c.send(head('GET', '/slow'));
+      const r = await slow.began();
+      // One more, other ones, all, some of them, and back.
+      for (const addresses of [['127.0.0.1', '127.0.0.2'], ['127.0.0.3', '127.0.0.1'], [], ['127.0.0.1'], [], ['127.0.0.2', '127.0.0.1']]) {
+        await move(...addresses);
+        expect((await c.get('/')).body).toBe('b');
+        expect((await g.get('/')).body).toBe('b');
+        for (const host of addresses) {
+          const there = await g.client(undefined, { host });
+          expect((await there.get('/')).body).toBe('b');
+          there.close();
+        }
+      }
+      r.answer(200, 'last words');
+      expect(await c.answer(id)).toMatchObject({ status: 200, body: 'last words' });
+      // At an address that goes, what is under way is finished.
+      const earlier = slow.requests.length;
+      const second = c.send(head('GET', '/slow'));
+      const late = await slow.began(earlier + 1);
+      await move('127.0.0.2');
+      await expect(g.client()).rejects.toThrow();
+      expect((await (await g.client(undefined, { host: '127.0.0.2' })).get('/')).body).toBe('b');
+      late.answer(200, 'the very last');
+      expect(await c.answer(second)).toMatchObject({ status: 200, body: 'the very last' });
+      expect(await c.closed()).toMatchObject({ app: true, code: 0x100 });
+    });
+
+    test('a change of addresses that is given up leaves everything where it was', async () => {
+      const b = keep(await named('b'));
+      const first = await gateway({ engine: make() }).route('/', b).start();
+      const { port } = first;
+      await first.close();
+      const g = keep(gateway({ engine: make() }).route('/', b));
+      await g.start({ listener: { port, addresses: ['127.0.0.1'] } });
+      const c = await g.client();
+      await g.route('/', b).load({ listener: { port, addresses: ['127.0.0.2'] } });
+      expect((await c.get('/')).body).toBe('b');
+      const loaded = await g.route('/', b).load({ listener: { port, addresses: ['127.0.0.1'] } });
+      expect(loaded.bound.map((l) => l.addresses)).toEqual([[{ host: '127.0.0.1', port }]]);
+      g.switch();
+      expect((await c.get('/')).body).toBe('b');
+      expect((await g.get('/')).body).toBe('b');
+      // Nobody has the other one now: another program can.
+      const other = keep(gateway({ engine: make() }).route('/', b));
+      await eventually(async () => {
+        await other.load({ listener: { port, addresses: ['127.0.0.2'] } });
+        expect(other.problems).toEqual([]);
+      });
     });
 
     test('one that is gone can come back at once', async () => {

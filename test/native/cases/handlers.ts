@@ -61,6 +61,8 @@ async function inside(): Promise<object> {
       setCongestion: () => addon.setCongestion(w.handle, 'cubic'),
       setKeys: () => addon.setKeys(w.handle, keysJson(o)),
       succeed: () => addon.succeed(w.handle, '[]'),
+      widen: () => addon.widen(w.handle, '{"hosts":["127.0.0.1","127.0.0.2"]}'),
+      narrow: () => addon.narrow(w.handle, '{"hosts":["127.0.0.1"]}'),
       info: () => addon.info(w.handle, slot, generation),
       connStats: () => addon.connStats(w.handle, slot, generation),
       stuck: () => addon.stuck(w.handle, slot, generation, 0),

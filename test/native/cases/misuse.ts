@@ -24,6 +24,8 @@ const good: Record<keyof Addon, readonly unknown[]> = {
   setCongestion: [h, 'bbr'],
   setKeys: [h, keysJson(o)],
   succeed: [h, '[1]'],
+  widen: [h, '{"hosts":["127.0.0.1"]}'],
+  narrow: [h, '{"hosts":["127.0.0.1"]}'],
   drain: [h],
   close: [h],
   stats: [h],

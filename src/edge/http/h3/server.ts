@@ -11,6 +11,10 @@ export interface H3Server {
   connections(): number;
   /** GOAWAY on every connection; each closes when its last request is done. */
   drain(): void;
+  /** The same for those connections, also for those that come yet, until others are named. */
+  drainSome(leaves: (c: QuicConn) => boolean): void;
+  /** CONNECTION_CLOSE on those, now. */
+  closeSome(): void;
   /** CONNECTION_CLOSE on every connection, now. */
   closeAll(code?: number): void;
 }
@@ -23,6 +27,14 @@ export function createH3Server(options: H3ServerOptions): H3Server {
     drain() {
       shared.draining = true;
       for (const connection of shared.connections) guarded(connection, 'drain', () => connection.drain());
+    },
+    drainSome(leaves) {
+      shared.leaves = leaves;
+      for (const connection of shared.connections) if (leaves(connection.quic)) guarded(connection, 'drain', () => connection.drain());
+    },
+    closeSome() {
+      for (const connection of shared.connections)
+        if (shared.leaves(connection.quic)) guarded(connection, 'close', () => connection.close(H3.H3_NO_ERROR, ''));
     },
     closeAll(code = H3.H3_NO_ERROR) {
       for (const connection of shared.connections) guarded(connection, 'close', () => connection.close(code, ''));
@@ -55,7 +67,7 @@ class Handler implements QuicHandler {
       this.shared.connections.add(connection);
       connection.start();
       // Its handshake was under way when the drain began: nobody else will tell it.
-      if (this.shared.draining) connection.drain();
+      if (this.shared.draining || this.shared.leaves(c)) connection.drain();
     } catch (e) {
       if (c.data instanceof Connection) c.data.crash('connection', e);
       else {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../../lib/clock.ts';
 import type { TimerWheel } from '../../../lib/wheel.ts';
+import type { QuicConn } from '../../quic/engine.ts';
 import type { ServerApp } from '../message.ts';
 import type { Connection } from './connection.ts';
 import type { H3Limits, H3ServerOptions } from './options.ts';
@@ -21,6 +22,8 @@ export class Shared {
   readonly outbox = new Outbox();
   readonly connections = new Set<Connection>();
   draining = false;
+  /** Connections that are sent away alone. */
+  leaves: (c: QuicConn) => boolean = () => false;
   private done: SentListener[] = [];
   private notified: SentListener[] = [];
   private isScheduled = false;

@@ -235,10 +235,14 @@ export class Admission {
     const h = this.h;
     if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) return this.drop('malformed');
     this.pending.delete(a.key);
-    if (this.draining) return this.refuse(a, 'draining', 'refused_draining');
+    if (this.refusesAt(a.socket)) return this.refuse(a, 'draining', 'refused_draining');
     this.drop('batch');
     this.counters.handshakes.refused_limit++;
     if (this.turnedAway.take(this.clock.now())) this.close(a, CONNECTION_REFUSED);
+  }
+
+  private refusesAt(s: UdpSocket): boolean {
+    return this.draining || s.leaving;
   }
 
   /** Whether a handshake was begun. */
@@ -251,7 +255,7 @@ export class Admission {
     const h = this.h;
     if (!parseInvariant(a.msg, 0, h) || !parseVersion1(a.msg, 0, h)) this.drop('malformed');
     else if (this.pending.has(a.key)) this.feed(this.pending.get(a.key) as PendingHello, a);
-    else if (this.draining) this.refuse(a, 'draining', 'refused_draining');
+    else if (this.refusesAt(a.socket)) this.refuse(a, 'draining', 'refused_draining');
     else return this.admit(a);
     return false;
   }

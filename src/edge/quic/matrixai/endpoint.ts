@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import type { Clock } from '../../../lib/clock.ts';
 import { processCollector } from '../../../lib/idle.ts';
 import { processPace } from '../../../lib/pace.ts';
-import { hostOf, isMapped, portOf, sameAddress } from '../address.ts';
+import { addressFrom, hostOf, isMapped, portOf, sameAddress } from '../address.ts';
 import { CidCodec, connKey, SlotPool } from '../cid.ts';
 import {
   CONNECTION_REFUSED,
@@ -25,6 +25,7 @@ import {
   type QuicHandler,
   type RetryMode,
   type TlsTable,
+  type Whereabouts,
 } from '../engine.ts';
 import { UnsupportedOption } from '../failure.ts';
 import { Handover } from '../handover.ts';
@@ -41,7 +42,7 @@ import { IdTable } from './idtable.ts';
 import { kernelDrops } from './kernel.ts';
 import { Remains } from './remains.ts';
 import { resetTokenNumber } from './reset.ts';
-import { bindAll, type Interfaces, type UdpSocket } from './socket.ts';
+import { bindAll, bindSocket, expandHosts, type Interfaces, type SocketOptions, type UdpSocket } from './socket.ts';
 import { TlsContexts, type Transport } from './tls.ts';
 import { Turn } from './turn.ts';
 
@@ -97,6 +98,8 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   private readonly codec: CidCodec;
   readonly sockets: UdpSocket[];
   private readonly follower: Follower;
+  private readonly binding: Omit<SocketOptions, 'host'>;
+  private readonly interfaces: () => Interfaces;
   /** Of sockets whose addresses are gone. */
   private pastDatagrams = 0;
   private pastBytes = 0;
@@ -157,8 +160,9 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     this.turn.pace = processPace;
     this.turn.newcomers = () => this.admission.waits;
     for (const s of sockets) this.attend(s);
-    const port = (sockets[0] as UdpSocket).port;
-    this.follower = new Follower(o.hosts, { ...o, port }, this, clock, interfaces);
+    this.binding = { ...o, port: (sockets[0] as UdpSocket).port };
+    this.interfaces = interfaces;
+    this.follower = new Follower(o.hosts, this.binding, this, clock, interfaces);
   }
 
   get addresses(): { host: string; port: number }[] {
@@ -428,6 +432,30 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     checkTokenKeys(k.tokenKeys);
     this.gate.resetKey = k.resetKey;
     this.admission.tokenKeys = k.tokenKeys;
+  }
+
+  async widen(w: Whereabouts): Promise<readonly { host: string; port: number }[]> {
+    const { port } = this.binding;
+    const list = expandHosts(w.hosts, this.interfaces());
+    const fresh: UdpSocket[] = [];
+    try {
+      for (const host of list) {
+        const local = addressFrom(host, port) as Address;
+        if (!this.sockets.some((s) => sameAddress(s.local, local))) fresh.push(await bindSocket({ ...this.binding, host }));
+      }
+      if (w.name !== null) this.gate.handover?.also(w.name);
+    } catch (e) {
+      await Promise.all(fresh.map((s) => s.close()));
+      throw e;
+    }
+    this.follower.widen(w.hosts);
+    for (const s of fresh) this.add(s);
+    return list.map((host) => ({ host, port }));
+  }
+
+  narrow(w: Whereabouts): void {
+    if (w.name !== null) this.gate.handover?.rename(w.name);
+    this.follower.narrow(w.hosts);
   }
 
   drain(): Promise<void> {

@@ -46,6 +46,8 @@ export class UdpSocket {
   readonly receiveBuffer: number;
   sentDatagrams = 0;
   sentBytes = 0;
+  /** Its address is to be left: newcomers are refused. */
+  leaving = false;
   private readonly socket: Socket;
 
   constructor(socket: Socket, receiveBuffer: number) {

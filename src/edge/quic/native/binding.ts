@@ -35,6 +35,9 @@ export interface Addon {
   setKeys(handle: number, json: string): void;
   /** A JSON list of workers. */
   succeed(handle: number, json: string): void;
+  /** JSON: { hosts, name }; answers addresses as `open` does. */
+  widen(handle: number, json: string): string;
+  narrow(handle: number, json: string): void;
   drain(handle: number): void;
   close(handle: number): void;
   stats(handle: number): string;

@@ -10,10 +10,11 @@ import {
   type QuicEndpoint,
   type RetryMode,
   type TlsTable,
+  type Whereabouts,
 } from '../engine.ts';
 import { checkCongestion, checkSuccessors } from '../options.ts';
 import { Link, type LinkOptions, type LinkOwner } from './link.ts';
-import { keysJson, limitsJson, listenJson, tlsJson, type Debugging } from './options.ts';
+import { keysJson, limitsJson, listenJson, tlsJson, whereaboutsJson, type Debugging } from './options.ts';
 
 /** A listening endpoint of the addon. Once it is dead or closed, what is said to it is forgotten. */
 export class NativeEndpoint implements QuicEndpoint, LinkOwner {
@@ -25,15 +26,13 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
   private over = false;
   private closing: Promise<void> | null = null;
   private lastStats: EndpointStats = NO_STATS;
+  addresses: readonly { host: string; port: number }[];
 
   constructor(o: ListenOptions, link: LinkOptions, debugging: Debugging) {
     this.addon = link.addon;
     const json = listenJson(o, debugging);
     this.link = new Link(link, this, (turn, fault) => link.addon.open(json, turn, fault));
-  }
-
-  get addresses(): readonly { host: string; port: number }[] {
-    return this.link.addresses;
+    this.addresses = this.link.addresses;
   }
 
   // What the worker says
@@ -71,6 +70,18 @@ export class NativeEndpoint implements QuicEndpoint, LinkOwner {
   succeed(workers: readonly number[]): void {
     checkSuccessors(workers);
     if (!this.link.gone) this.addon.succeed(this.link.handle, JSON.stringify(workers));
+  }
+
+  async widen(w: Whereabouts): Promise<readonly { host: string; port: number }[]> {
+    if (this.link.gone) return this.addresses;
+    return JSON.parse(this.addon.widen(this.link.handle, whereaboutsJson(w))) as { host: string; port: number }[];
+  }
+
+  narrow(w: Whereabouts): void {
+    if (this.link.gone) return;
+    this.addon.narrow(this.link.handle, whereaboutsJson(w));
+    const port = this.addresses[0]?.port ?? 0;
+    this.addresses = w.hosts.map((host) => ({ host, port }));
   }
 
   async drain(): Promise<void> {

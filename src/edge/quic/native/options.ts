@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { inspectBundle } from '../../../contract/tls.ts';
-import type { ConnectOptions, Limits, ListenOptions, TlsEntry, TlsTable } from '../engine.ts';
+import type { ConnectOptions, Limits, ListenOptions, TlsEntry, TlsTable, Whereabouts } from '../engine.ts';
 import { checkAlpn, checkNames, checkTicketKeys, readCa, readPairs } from '../entry.ts';
 import { checkCongestion, checkCounts, checkResetKey, checkTokenKeys, isWildcard } from '../options.ts';
 
@@ -38,10 +38,19 @@ export function listenJson(o: ListenOptions, debugging: Debugging): string {
   ]);
 }
 
+export function whereaboutsJson(w: Whereabouts): string {
+  w.hosts.forEach(isWildcard);
+  return braces([field('hosts', [...new Set(w.hosts)]), ...(w.name === null ? [] : [field('name', checkedName(w.name))])]);
+}
+
 /** The folder is the addon's to find fault with: only the system knows. */
 function checkedHandover(h: NonNullable<ListenOptions['handover']>): { folder: string; name: string } {
-  if (!/^[0-9a-f]{16}$/.test(h.name)) throw new RangeError(`handover.name: ${JSON.stringify(h.name)} is not 16 hexadecimal digits`);
-  return { folder: h.folder, name: h.name };
+  return { folder: h.folder, name: checkedName(h.name) };
+}
+
+function checkedName(name: string): string {
+  if (!/^[0-9a-f]{16}$/.test(name)) throw new RangeError(`handover.name: ${JSON.stringify(name)} is not 16 hexadecimal digits`);
+  return name;
 }
 
 export function keysJson(k: { resetKey: Uint8Array; tokenKeys: readonly Uint8Array[] }): string {

@@ -189,6 +189,15 @@ export class FakeAddon implements Addon {
     this.at(handle, `succeed ${json}`);
   }
 
+  widen(handle: number, json: string): string {
+    this.at(handle, `widen ${json}`);
+    return JSON.stringify((JSON.parse(json) as { hosts: string[] }).hosts.map((host) => ({ host, port: 4433 })));
+  }
+
+  narrow(handle: number, json: string): void {
+    this.at(handle, `narrow ${json}`);
+  }
+
   drain(handle: number): void {
     this.at(handle, 'drain');
   }

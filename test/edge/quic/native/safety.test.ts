@@ -26,6 +26,8 @@ const EXPORTS = [
   'setCongestion',
   'setKeys',
   'succeed',
+  'widen',
+  'narrow',
   'drain',
   'close',
   'stats',

@@ -8,6 +8,7 @@ import type { ConnectOptions } from '../edge/quic/engine.ts';
 import { chooseEngine, engineEnvironment, type ChosenEngine } from '../edge/quic/index.ts';
 import { HandshakeError } from '../edge/quic/failure.ts';
 import { systemClock } from '../lib/clock.ts';
+import { messageOf } from '../lib/message.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { clusterOption, readFlag } from './cluster/flags.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo, type CommandOption } from './command.ts';
@@ -97,8 +98,6 @@ export const handshakeHint = (e: unknown): string => {
   const alert = e instanceof HandshakeError && e.side === 'local' && !e.app ? ALERTS.get(e.code - 0x100) : undefined;
   return alert === undefined ? '' : `: ${alert}`;
 };
-
-const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 const ask = async (
   target: ProbeTarget,

@@ -10,6 +10,7 @@ import type { Offer } from '../../control/takeover/messages.ts';
 import { TakeoverServer, type TakeoverHost } from '../../control/takeover/server.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
+import { messageOf } from '../../lib/message.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 import type { ServeSettings } from '../../settings.ts';
 import type { Servers } from './servers.ts';
@@ -240,8 +241,4 @@ export class Succession implements TakeoverHost {
     this.predecessor?.close();
     this.predecessor = null;
   }
-}
-
-function messageOf(e: unknown): string {
-  return e instanceof Error ? e.message : String(e);
 }

@@ -218,5 +218,4 @@ export const startServer = async (o: ServerOptions): Promise<AdminServer> => {
   };
 };
 
-export const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 export { formatHostPort };

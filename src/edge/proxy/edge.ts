@@ -5,6 +5,7 @@ import type { EndpointList, GroupId, GroupPart, PartHash } from '../../contract/
 import { socketKey } from '../../contract/socket.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { DenyList, LOOPBACK } from '../../lib/deny.ts';
+import { messageOf } from '../../lib/message.ts';
 import { TimerWheel } from '../../lib/wheel.ts';
 import { Backends, type Connect } from '../backends/index.ts';
 import type { QuicEngine } from '../quic/engine.ts';
@@ -407,8 +408,4 @@ class WorkerEdge implements Edge {
       internalError(this.plant, `edge.${where}`, e);
     }
   }
-}
-
-function messageOf(e: unknown): string {
-  return e instanceof Error ? e.message : String(e);
 }

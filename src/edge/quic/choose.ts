@@ -1,3 +1,4 @@
+import { messageOf } from '../../lib/message.ts';
 import type { QuicEngine } from './engine.ts';
 import { UnsupportedOption } from './failure.ts';
 import { selfTest } from './selftest.ts';
@@ -69,8 +70,4 @@ async function matrixai(options: ChooseOptions, instead = ''): Promise<QuicEngin
     throw new Error(`the matrixai engine cannot be loaded: ${messageOf(e)}${instead}`);
   });
   return new MatrixaiEngine(options);
-}
-
-function messageOf(e: unknown): string {
-  return e instanceof Error ? e.message : String((e as { message?: unknown } | null)?.message ?? e);
 }

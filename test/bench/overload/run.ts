@@ -3,6 +3,7 @@
  * worker, as they are in a pod: whoever asks for health asks a process that has to share with the one that is overloaded.
  */
 import { join } from 'node:path';
+import { messageOf } from '../../../src/lib/message.ts';
 import { startBackend } from '../proxy/backend.ts';
 import { Program, stopAll, wait } from '../proxy/program.ts';
 import { PATHS } from '../proxy/rows.ts';
@@ -28,7 +29,6 @@ const SOON_MS = 500;
 const CLIENTS = 128;
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
-const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 /** What it can do of this kind, at its best; and the load that is so many a second, for so long. */
 interface Load {

@@ -1,5 +1,6 @@
 /** A run: rows by what the proxies have to be configured for, rounds, and within a row one proxy after the other. */
 import { execFileSync } from 'node:child_process';
+import { messageOf } from '../../../src/lib/message.ts';
 import { startBackend } from './backend.ts';
 import { absence, entrantsOf, takesPart, workersOf, type Entrant } from './contest.ts';
 import { figuresOf, largestShare, latencyOf, total, type Delays, type Sample } from './figures.ts';
@@ -18,7 +19,6 @@ import type { Result, RowResult } from './table.ts';
 export const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 /** CPU time of the proxy. */
 const secondsOf = (sample: Sample): number => sample.ticks / ticksPerSecond;
-const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 /** Of the time that a row takes, for warming up in rounds after the first. */
 const AGAIN = 0.1;
 /** Requests to a worker after which V8 has compiled what serves them, however short the rows are to be. */

@@ -1,5 +1,6 @@
 /** What the commands of the benchmark have in common: output, an end that leaves nothing behind. */
 import { availableParallelism } from 'node:os';
+import { messageOf } from '../../../src/lib/message.ts';
 import { stopAll } from './program.ts';
 import { makeSetting, type Setting } from './setting.ts';
 
@@ -9,8 +10,6 @@ const began = performance.now();
 export const minutesSoFar = (): number => Math.round((performance.now() - began) / 6_000) / 10;
 export const progress = (text: string): void =>
   void process.stderr.write(`[${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s] ${text}\n`);
-
-const messageOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
 
 /** For what is wrong with how it was called. */
 export class Usage extends Error {}

@@ -4,8 +4,8 @@ import { runInNewContext } from 'node:vm';
 import type { Clock } from './clock.ts';
 
 const PERIOD_MS = 5000;
-/** The share of its time that an idle process may work. */
-const IDLE = 0.02;
+/** The share of its time that an idle process may work: some requests and probes, also on a busy machine, where it waits for its CPU while it works. */
+const IDLE = 0.05;
 /** How much work since the last collection is worth one, in milliseconds. */
 const WORTH_MS = 2000;
 
@@ -41,23 +41,40 @@ export function collectWhenIdle(o: IdleOptions): () => void {
 
 /** A heap of this size is collected at once in some 15 ms. */
 const AT_ONCE = 48 * 1024 * 1024;
+/** What V8 keeps of its pages beyond what is in use; so much is worth some 35 ms. */
+const KEPT = 16 * 1024 * 1024;
+
+interface HowToCollect {
+  readonly type: 'minor' | 'major';
+  readonly execution?: 'sync';
+  readonly flavor?: 'last-resort';
+}
 
 /**
  * The collector of this process. A whole collection at once gives back the most, and stops the process: with 150 MiB of configuration for 40 ms. So in a
  * large heap V8 is made to begin to mark, which goes on in other threads and between turns; what has to be done at once at the end takes a tenth of
  * that. V8 judges whether to begin when it has looked through the young generation, and under this switch, which says no more than that, it always does.
- * What was mostly garbage is small afterwards: the second time it is collected at once, too, and goes back to the system.
+ * What was mostly garbage is small afterwards: the second time it is collected at once, too. Where that leaves many pages empty, V8 keeps them, for ever
+ * if nothing happens: only what it does before it gives up gives them back to the system.
  */
 export function processCollector(): () => boolean {
   setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (options?: { readonly type: 'minor' }) => void;
+  const gc = runInNewContext('gc') as (options?: HowToCollect) => void;
   let again = false;
+  let kept = false;
+  const atOnce = (pages: number): boolean => {
+    if (kept) gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+    else gc();
+    kept = !kept && pages - getHeapStatistics().used_heap_size >= KEPT;
+    return kept;
+  };
   return () => {
-    if (getHeapStatistics().used_heap_size < AT_ONCE) {
+    const { used_heap_size: used, total_heap_size: pages } = getHeapStatistics();
+    if (used < AT_ONCE) {
       again = false;
-      gc();
-      return false;
+      return atOnce(pages);
     }
+    kept = false;
     setFlagsFromString('--stress-incremental-marking');
     try {
       gc({ type: 'minor' });

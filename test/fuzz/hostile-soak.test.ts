@@ -310,13 +310,13 @@ class Idler {
   }
 }
 
-/** The bound must hold a minute after the last attack; it usually does at once. */
+/** The bound must hold a minute after the last attack; it usually does at once. It is not looked at so often that the worker has no rest. */
 async function untilBack(pid: number, bound: number): Promise<number> {
   const end = performance.now() + 60_000;
   for (;;) {
     const rss = await median(pid);
     if (rss <= bound || performance.now() > end) return rss;
-    await new Promise((done) => setTimeout(done, 500));
+    await new Promise((done) => setTimeout(done, 2000));
   }
 }
 

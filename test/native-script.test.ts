@@ -22,7 +22,8 @@ interface Machine {
   run(word: string): { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 }
 
-function machine(tools: Tools): Machine {
+/** `library`: what lies where libclang is looked for. */
+function machine(tools: Tools, library = 'libclang.so'): Machine {
   const root = temporaryFolder('spooky-native-script');
   const bin = join(root, 'bin');
   for (const folder of [bin, join(root, 'scripts'), join(root, 'native/src'), join(root, 'clang')]) mkdirSync(folder, { recursive: true });
@@ -30,7 +31,7 @@ function machine(tools: Tools): Machine {
   for (const [name, does] of Object.entries(tools)) writeFileSync(join(bin, name), `#!/bin/sh\n${does}\n`, { mode: 0o755 });
   for (const file of ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src/lib.rs']) writeFileSync(join(root, 'native', file), '');
   writeFileSync(join(root, 'native/patched'), '#!/bin/sh\n', { mode: 0o755 });
-  writeFileSync(join(root, 'clang/libclang.so'), '');
+  writeFileSync(join(root, 'clang', library), '');
   cpSync(SCRIPT, join(root, 'scripts/native'));
   const env = { PATH: bin, LIBCLANG_PATH: join(root, 'clang') };
   return {
@@ -66,6 +67,15 @@ describe('one line says what is missing, and how to get it', () => {
     const line = `the native engine cannot be built here; missing: ${missing}`;
     for (const word of ['check', 'build']) expect(m.run(word)).toEqual({ code: 1, stdout: '', stderr: `${line}\n` });
     expect(m.run('want')).toEqual({ code: 0, stdout: '', stderr: `${line}: going on with @matrixai/quic\n` });
+  });
+
+  test.each(['libclang.so.1', 'libclang-19.so', 'libclang-19.so.1'])('%s will do', (library) => {
+    expect(machine(ALL, library).run('check')).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
+  test.each(['libclang-cpp.so.14', 'libclang-cpp.so', 'libclang.a'])('%s is none', (library) => {
+    const line = 'the native engine cannot be built here; missing: libclang-dev (apt-get install libclang-dev)\n';
+    expect(machine(ALL, library).run('check')).toEqual({ code: 1, stdout: '', stderr: line });
   });
 
   test('all is there', () => expect(machine(ALL).run('check')).toEqual({ code: 0, stdout: '', stderr: '' }));

@@ -282,4 +282,4 @@ process.on('unhandledRejection', (e) => defect('rejection', e));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 process.on('disconnect', () => process.exit(1));
 heartbeat(performance.now());
-collectWhenIdle({ clock: systemClock, utilization: processUtilization, collect: processCollector() });
+collectWhenIdle({ clock: systemClock, utilization: processUtilization, collect: processCollector(true) });

@@ -55,9 +55,9 @@ interface HowToCollect {
  * large heap V8 is made to begin to mark, which goes on in other threads and between turns; what has to be done at once at the end takes a tenth of
  * that. V8 judges whether to begin when it has looked through the young generation, and under this switch, which says no more than that, it always does.
  * What was mostly garbage is small afterwards: the second time it is collected at once, too. Where that leaves many pages empty, V8 keeps them, for ever
- * if nothing happens: only what it does before it gives up gives them back to the system.
+ * if nothing happens: only what it does before it gives up gives them back to the system (`givesBack`: for who has time for that).
  */
-export function processCollector(): () => boolean {
+export function processCollector(givesBack: boolean): () => boolean {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as (options?: HowToCollect) => void;
   let again = false;
@@ -65,7 +65,7 @@ export function processCollector(): () => boolean {
   const atOnce = (pages: number): boolean => {
     if (kept) gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
     else gc();
-    kept = !kept && pages - getHeapStatistics().used_heap_size >= KEPT;
+    kept = givesBack && !kept && pages - getHeapStatistics().used_heap_size >= KEPT;
     return kept;
   };
   return () => {

@@ -87,7 +87,7 @@ const script = (objects: number): string => `
       await new Promise((next) => setTimeout(next, 5));
     }
   };
-  const collector = processCollector();
+  const collector = processCollector(true);
   const calls = [];
   const collect = () => {
     const begin = performance.now();
@@ -129,9 +129,9 @@ test('it does all at once in a small one', async () => {
 }, 100_000);
 
 /** Much garbage beside little that stays. */
-const spill = `
+const spill = (givesBack: boolean): string => `
   import { processCollector } from ${JSON.stringify(new URL('../../src/lib/idle.ts', import.meta.url).href)};
-  const collect = processCollector();
+  const collect = processCollector(${givesBack});
   globalThis.spilt = Array.from({ length: 700_000 }, (_, i) => ({ i, list: [i] }));
   const answers = [];
   const rss = [process.memoryUsage().rss];
@@ -145,11 +145,24 @@ const spill = `
   console.log(JSON.stringify({ answers, rss }));
 `;
 
+interface Spilt {
+  readonly answers: readonly boolean[];
+  readonly rss: readonly [full: number, first: number, second: number];
+}
+
+async function spilt(givesBack: boolean): Promise<Spilt> {
+  const args = ['--no-warnings', '--expose-gc', '--input-type=module', '-e', spill(givesBack)];
+  return JSON.parse((await promisify(execFile)(process.execPath, args, { timeout: 90_000 })).stdout) as Spilt;
+}
+
 test('empty pages are given back to the system the second time', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '--expose-gc', '--input-type=module', '-e', spill], {
-    timeout: 90_000,
-  });
-  const { answers, rss } = JSON.parse(stdout) as { answers: boolean[]; rss: [number, number, number] };
+  const { answers, rss } = await spilt(true);
   expect(answers).toEqual([true, false]);
   expect(rss[0] - rss[2]).toBeGreaterThan(32 * 1024 * 1024);
+}, 100_000);
+
+test('but not by who collects while there is work', async () => {
+  const { answers, rss } = await spilt(false);
+  expect(answers).toEqual([false, false]);
+  expect(rss[0] - rss[2]).toBeLessThan(32 * 1024 * 1024);
 }, 100_000);

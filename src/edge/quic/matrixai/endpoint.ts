@@ -110,7 +110,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   private readonly ids = new IdTable();
   private readonly slots: SlotPool;
   private readonly conns = new Set<Conn>();
-  private readonly remains = new Remains(processCollector);
+  private readonly remains = new Remains(() => processCollector(false));
   private congestion: ListenOptions['congestion'];
   private limits: Limits;
   private half = 0;

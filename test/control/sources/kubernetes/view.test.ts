@@ -1,27 +1,15 @@
 /** The set that compile takes is brought up to date where few Upstreams have changed: it must be what it would be from the beginning. */
 import { expect, jest, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { Installation, ResourceSet } from '../../../../src/contract/resources/index.ts';
+import type { ResourceSet } from '../../../../src/contract/resources/index.ts';
 import { View } from '../../../../src/control/sources/kubernetes/view.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
 import { listener, meta, upstream, type Raw } from './raw.ts';
-
-const installation: Installation = {
-  className: 'spooky',
-  namespace: 'spooky-system',
-  listenerNamespaces: null,
-  secretNamespaces: null,
-  ports: null,
-  reservedPorts: new Set(),
-  publishService: null,
-  publishAddresses: [],
-  publishNodeAddresses: false,
-  allowAddressBackends: true,
-};
+import { installation } from './story.ts';
 
 const viewOf = (): View =>
   new View({
-    installation,
+    installation: installation({ allowAddressBackends: true }),
     clock: new ManualClock(),
     zone: null,
     nodeName: '',

@@ -131,8 +131,6 @@ const start = async (options: WorkerStart): Promise<void> => {
     access,
     fault: faulted,
     watchOverload: true,
-    // The native one writes once a turn, and its turns are short.
-    longTurns: chosen.engine.name === 'matrixai',
   });
   cells.set(fallbackRow, chosen.fallback ? 1 : 0);
   send({ type: 'hello', engine: chosen.engine.name, engineVersion: chosen.engine.version, fallback: chosen.fallback, why: chosen.why });

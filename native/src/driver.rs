@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Batches per turn, and how long a turn goes on beginning them.
 const ROUNDS: usize = 16;
 const BUDGET: Duration = Duration::from_millis(10);
+/// Requests that a turn begins, about: those that come all at once must not keep the loop from what backends have answered, whose streams the next
+/// ones need.
+const REQUESTS: u32 = 256;
 /// Batches that sending makes (WRITABLE, CLOSE) before the loop goes on.
 const AFTERMATH: usize = 4;
 /// Batches at close: enough for the last event of every connection.
@@ -27,13 +30,16 @@ const MAX_ENDPOINTS: usize = 4096;
 /// How much fits into the buffers that an endpoint shares with JavaScript.
 #[derive(Clone, Copy)]
 pub struct Capacity {
+    /// Event records.
+    pub heard: usize,
+    /// Command records.
     pub records: usize,
     pub events: usize,
     pub commands: usize,
 }
 
-pub const LISTENING: Capacity = Capacity { records: 4096, events: 2 << 20, commands: 256 << 10 };
-pub const DIALLED: Capacity = Capacity { records: 256, events: 256 << 10, commands: 256 << 10 };
+pub const LISTENING: Capacity = Capacity { heard: 512, records: 4096, events: 2 << 20, commands: 256 << 10 };
+pub const DIALLED: Capacity = Capacity { heard: 256, records: 256, events: 256 << 10, commands: 256 << 10 };
 
 struct Channel {
     event_records: Buffer,
@@ -45,7 +51,7 @@ struct Channel {
 impl Channel {
     fn new(c: Capacity) -> Result<Self, Failure> {
         Ok(Channel {
-            event_records: Buffer::new(c.records * RECORD_BYTES)?,
+            event_records: Buffer::new(c.heard * RECORD_BYTES)?,
             event_data: Buffer::new(c.events)?,
             command_records: Buffer::new(c.records * RECORD_BYTES)?,
             command_data: Buffer::new(c.commands)?,
@@ -129,6 +135,8 @@ pub struct Driver {
     closing: Cell<bool>,
     /// `fault` waits for the end of the turn.
     fault_due: Cell<bool>,
+    /// The last turn has not told everything that it had read.
+    unheard: Cell<bool>,
     /// The last `collect` found nothing.
     exhausted: Cell<bool>,
     broken: Cell<u32>,
@@ -193,7 +201,7 @@ impl Driver {
         self.live.borrow_mut().as_mut().map(f).ok_or(Stop::Gone)
     }
 
-    fn collect(&self) -> Result<usize, Stop> {
+    fn collect(&self) -> Result<(usize, u32), Stop> {
         let (events, requests) = self.phase(|l| {
             let events = l.collect();
             (events, l.requests(events))
@@ -202,7 +210,7 @@ impl Driver {
             hub.requests.set(hub.requests.get().saturating_add(requests));
         }
         self.exhausted.set(events == 0);
-        Ok(events)
+        Ok((events, requests))
     }
 
     /// What an export does with the endpoint.
@@ -301,6 +309,8 @@ impl Driver {
             None => {}
         }
         let batch = match readable {
+            // The timer is set for it.
+            Some(_) if self.unheard.get() => return Ok(()),
             Some(_) => self.phase(|l| l.endpoint.receive_at(readable, Instant::now()))??,
             None => false,
         };
@@ -312,17 +322,21 @@ impl Driver {
     fn rounds(&self, batch: bool) -> Result<(), Stop> {
         let began = Instant::now();
         let mut told = !batch;
+        let mut begun = 0;
+        self.unheard.set(false);
         for _ in 0..ROUNDS {
             if told && !self.phase(|l| l.endpoint.wants_collect())? {
                 break;
             }
-            let events = self.collect()?;
+            let (events, requests) = self.collect()?;
             if told && events == 0 {
                 break;
             }
             self.converse(events)?;
             told = true;
-            if began.elapsed() >= BUDGET {
+            begun += requests;
+            if begun >= REQUESTS || began.elapsed() >= BUDGET {
+                self.unheard.set(self.phase(|l| l.endpoint.wants_collect())?);
                 break;
             }
         }
@@ -333,10 +347,10 @@ impl Driver {
     fn send(&self) -> Result<(), Stop> {
         let mut flushed = self.phase(|l| l.endpoint.flush(Instant::now()))??;
         for _ in 0..AFTERMATH {
-            if !flushed.events {
+            if !flushed.events || self.unheard.get() {
                 break;
             }
-            let events = self.collect()?;
+            let (events, _) = self.collect()?;
             if events == 0 {
                 break;
             }
@@ -430,7 +444,7 @@ impl Driver {
         self.phase(|l| l.endpoint.close_all())?;
         for _ in 0..FAREWELL {
             self.phase(|l| l.endpoint.flush(Instant::now()))??;
-            let events = self.collect()?;
+            let (events, _) = self.collect()?;
             if events == 0 {
                 break;
             }
@@ -585,6 +599,7 @@ impl Hub {
             busy: Cell::new(false),
             closing: Cell::new(false),
             fault_due: Cell::new(false),
+            unheard: Cell::new(false),
             exhausted: Cell::new(true),
             broken: Cell::new(0),
             told: Cell::new(0),

@@ -35,8 +35,13 @@ export class Pace {
     this.options = options;
   }
 
+  /** Whether a turn that ends now may be worth a rest. */
+  get spreads(): boolean {
+    return this.share !== 0 && this.wanted();
+  }
+
   turnEnded(): void {
-    if (this.share === 0 || !this.wanted()) return;
+    if (!this.spreads) return;
     const { now, used, sleep } = this.options;
     const [at, spent] = [now(), used()];
     const credit = this.credit + (at - this.at) * this.share - (spent - this.used);

@@ -5,6 +5,7 @@ import { Link } from '../../src/edge/quic/native/link.ts';
 import { EVENT_CONN, EVENT_DATA, FIN, RECORD_BYTES, WORDS } from '../../src/edge/quic/native/records.ts';
 import { makeRequestId } from '../../src/edge/proxy/requestid.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { processPace } from '../../src/lib/pace.ts';
 import { TimerWheel, WheelTimer } from '../../src/lib/wheel.ts';
 import type { Case } from './run.ts';
 
@@ -52,7 +53,7 @@ function bare(): Bare {
   };
   // No command leaves in these: the buffers hold a batch.
   const addon = { submit: fail, flush: nothing } as unknown as Addon;
-  const link = new Link({ addon, handler, clock: systemClock, report: (_where, e) => fail(e) }, owner, (take) => {
+  const link = new Link({ addon, handler, clock: systemClock, report: (_where, e) => fail(e), pace: processPace }, owner, (take) => {
     turn = take;
     return {
       handle: 1,

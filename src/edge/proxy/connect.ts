@@ -28,7 +28,6 @@ export function connector(plant: Plant, deny: DenyList, part: GroupPart, client:
   const session: SessionOptions = {
     ...SESSION_DEFAULTS,
     wheel: plant.wheel,
-    eager: plant.longTurns,
     onInternalError,
     onProtocolError: (scope, code, detail) =>
       report({ reason: 'backend_protocol_error', unseen: false, detail: `${scope} ${code}: ${detail}` }),

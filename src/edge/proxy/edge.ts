@@ -35,8 +35,6 @@ export interface EdgeOptions {
   readonly fault?: (message: string) => void;
   /** Whether it says when newcomers are turned away. */
   readonly watchOverload?: boolean;
-  /** Whether turns of the engine may take long under load. */
-  readonly longTurns?: boolean;
   /** How backends are reached; tests put their own here. */
   readonly connectFor?: (part: GroupPart) => Connect;
 }
@@ -128,7 +126,6 @@ class WorkerEdge implements Edge {
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
-      longTurns: options.longTurns === true,
     };
     this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();

@@ -17,8 +17,6 @@ export interface Plant {
   readonly drops: DropCounter;
   readonly accessLog: AccessLog;
   readonly via: Via;
-  /** The engine's turns may take long under load: what is ready for a backend does not wait for their end. */
-  readonly longTurns: boolean;
   readonly log: Log;
 }
 

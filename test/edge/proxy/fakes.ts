@@ -289,7 +289,6 @@ export class Rig {
         },
       ),
       via: new Via('spooky-0a1b2c3d'),
-      longTurns: false,
       log: (level, msg, fields) => this.logged.push({ level, msg, fields }),
     };
     this.view = this.makeView(options);

@@ -16,8 +16,6 @@ export interface SessionOptions {
   /** Silence on a connection with open streams before it is asked whether it is alive, and how long it may take to answer; 0: never. */
   readonly keepAliveMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** What takes the place of a request that has ended leaves at once: the turn may go on for long, and the backend has nothing to do meanwhile. */
-  readonly eager: boolean;
   /** An exception at one of our boundaries: a defect of ours. */
   onInternalError(where: string, error: unknown): void;
   /** The backend broke a rule; `code` is the RFC's name of what it was told. */
@@ -34,7 +32,6 @@ export const SESSION_DEFAULTS: Omit<SessionOptions, 'wheel' | 'onInternalError'>
   readyMs: 5000,
   keepAliveMs: 30_000,
   keepAliveTimeoutMs: 10_000,
-  eager: false,
   onProtocolError: ignore,
 };
 

@@ -286,11 +286,11 @@ export class H2Session {
     this.isReading = false;
   }
 
-  /** Requests have waited for the streams that became free. */
+  /** Requests have waited for the streams that became free: what goes there does not wait for the end of a turn, which may be long. */
   private refill(): void {
     if (!this.refilled) return;
     this.refilled = false;
-    if (this.options.eager && !this.dead) this.writer.flush();
+    if (!this.dead) this.writer.flush();
   }
 
   /** Whether the very first bytes are those of another protocol; as a frame they would only be a strange one. */

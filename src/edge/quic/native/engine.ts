@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../../../lib/clock.ts';
+import { processPace, type Pace } from '../../../lib/pace.ts';
 import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler } from '../engine.ts';
 import { guarded, type Report } from '../report.ts';
 import type { Addon } from './binding.ts';
@@ -11,6 +12,7 @@ export interface NativeOptions extends Debugging {
   readonly addon: Addon;
   /** For what this side measures; the addon has a clock of its own. */
   readonly clock?: Clock;
+  readonly pace?: Pace;
   /** An exception that a boundary caught: a defect of the handler's or of ours. The connection is already closing. */
   readonly onInternalError?: Report | undefined;
 }
@@ -31,6 +33,7 @@ export class NativeEngine implements QuicEngine {
   };
   private readonly addon: Addon;
   private readonly clock: Clock;
+  private readonly pace: Pace;
   private readonly report: Report;
   private readonly debugging: Debugging;
 
@@ -38,6 +41,7 @@ export class NativeEngine implements QuicEngine {
     this.addon = o.addon;
     this.version = o.addon.version();
     this.clock = o.clock ?? systemClock;
+    this.pace = o.pace ?? processPace;
     this.report = guarded(o.onInternalError);
     this.debugging = { keylog: o.keylog, qlog: o.qlog };
   }
@@ -51,6 +55,6 @@ export class NativeEngine implements QuicEngine {
   }
 
   private link(handler: QuicHandler): LinkOptions {
-    return { addon: this.addon, handler, clock: this.clock, report: this.report };
+    return { addon: this.addon, handler, clock: this.clock, report: this.report, pace: this.pace };
   }
 }

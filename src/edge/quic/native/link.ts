@@ -1,4 +1,5 @@
 import type { Clock } from '../../../lib/clock.ts';
+import type { Pace } from '../../../lib/pace.ts';
 import { INTERNAL_ERROR, NO_ERROR } from '../codes.ts';
 import type { CloseReason, ConnInfo, ConnStats, QuicHandler, TlsId } from '../engine.ts';
 import type { Report } from '../report.ts';
@@ -47,6 +48,7 @@ export interface LinkOptions {
   readonly handler: QuicHandler;
   readonly clock: Clock;
   readonly report: Report;
+  readonly pace: Pace;
 }
 
 /** The wire's JSON of a connection's facts. */
@@ -66,6 +68,7 @@ interface InfoJson {
  *     addon -> turn(n)      n events in the buffers, onTurnEnd, back: the commands that have gathered meanwhile
  *     write() outside       commands gather until the next setImmediate -> flush
  *     buffer full           submit, wherever that happens
+ *     in overload           rest, when the loop has read from all sockets and what came of that has left
  */
 export class Link implements Runner {
   readonly clock: Clock;
@@ -79,12 +82,14 @@ export class Link implements Runner {
   private readonly addon: Addon;
   private readonly handler: QuicHandler;
   private readonly owner: LinkOwner;
+  private readonly pace: Pace;
   readonly handle: number;
   private readonly events: Uint32Array;
   private readonly data: Buffer;
   private readonly conns: (NativeConn | null)[] = [];
   private inBatch = false;
   private scheduled = false;
+  private resting = false;
   private closed = false;
 
   constructor(o: LinkOptions, owner: LinkOwner, open: (turn: (events: number) => number, fault: (message: string) => void) => Opened) {
@@ -93,6 +98,7 @@ export class Link implements Runner {
     this.clock = o.clock;
     this.report = o.report;
     this.owner = owner;
+    this.pace = o.pace;
     const opened = open(
       (events) => this.turn(events),
       (message) => this.fault(message),
@@ -116,7 +122,20 @@ export class Link implements Runner {
       this.report('quic_turn_end', e);
     }
     this.inBatch = false;
+    this.restSoon();
     return this.commands.take();
+  }
+
+  private restSoon(): void {
+    if (this.resting || !this.pace.spreads) return;
+    this.resting = true;
+    setImmediate(rest, this);
+  }
+
+  rest(): void {
+    this.resting = false;
+    if (this.scheduled) this.flush();
+    this.pace.turnEnded();
   }
 
   private event(at: number): void {
@@ -270,6 +289,7 @@ export class Link implements Runner {
   }
 
   flush(): void {
+    if (!this.scheduled) return;
     this.scheduled = false;
     const count = this.commands.take();
     if (this.gone) return;
@@ -351,4 +371,8 @@ export class Link implements Runner {
 
 function flush(l: Link): void {
   l.flush();
+}
+
+function rest(l: Link): void {
+  l.rest();
 }

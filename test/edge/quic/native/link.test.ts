@@ -6,6 +6,7 @@ import { HandshakeError } from '../../../../src/edge/quic/failure.ts';
 import { NativeEngine } from '../../../../src/edge/quic/native/engine.ts';
 import * as records from '../../../../src/edge/quic/native/records.ts';
 import { ManualClock } from '../../../../src/lib/clock.ts';
+import { Pace } from '../../../../src/lib/pace.ts';
 import { connectOptions, entry, listenOptions, pattern, Recorder, send, table, text, type Hooks } from '../kit.ts';
 import { FakeAddon, type Event, type FakeEndpoint, type FakeSizes } from './fakeaddon.ts';
 
@@ -235,6 +236,26 @@ describe('commands', () => {
     expect(fake.calls).toEqual(['flush 2']);
     await nextTurn();
     expect(fake.calls).toEqual(['flush 2']);
+  });
+
+  test('who spreads its work rests when what the round brought has left', async () => {
+    const pace = new Pace({ now: () => 0, used: () => 10, sleep: (ms) => fake.calls.push(`rest ${ms}`) });
+    const addon = new FakeAddon();
+    const h = new Recorder();
+    await new NativeEngine({ addon, clock: new ManualClock(), pace }).listen(listenOptions(), h);
+    const fake = addon.last;
+    fake.play(conn(5, 77, 1000));
+    await nextTurn();
+    expect(fake.calls).toEqual([]);
+    pace.share = 0.5;
+    pace.wanted = () => true;
+    fake.play(data(5, 77, 0n, 'a', true));
+    fake.play(data(5, 77, 4n, 'b', true));
+    send(h.conns[0] as QuicConn, 0, text('one'), false);
+    await nextTurn();
+    expect(fake.calls).toEqual(['flush 1', 'rest 20']);
+    await nextTurn();
+    expect(fake.calls).toEqual(['flush 1', 'rest 20']);
   });
 
   test('a closed connection says nothing any more', async () => {

@@ -129,7 +129,7 @@ describeNative('the addon and hostile JavaScript', () => {
     expect(await of('buffers')).toEqual({
       refused: [true, true, true, true],
       detached: [true, true, true, true],
-      away: [4096 * 32, 100, 4096 * 32, 100],
+      away: [512 * 32, 100, 4096 * 32, 100],
       clientBuffers: Array.from({ length: 4 }, () => 1 << 20),
       sums: [true, true, true, true],
       working: true,

@@ -178,6 +178,31 @@ export function nativeSuite(addon: () => Addon): void {
       for (const f of files) expect(readFileSync(join(dir, f), 'utf8')).toContain('qlog');
     });
 
+    test('requests that come all at once are told in portions, between which the loop goes on', async () => {
+      const all = 1000;
+      const portions: number[] = [];
+      let portion = 0;
+      const server = new Recorder({
+        onData(_c, _id, _buf, _start, _end, fin) {
+          if (!fin) return;
+          if (portion === 0)
+            setImmediate(() => {
+              portions.push(portion);
+              portion = 0;
+            });
+          portion++;
+        },
+      });
+      const e = engine();
+      const c = await dial(e, await listen(e, server, { limits: { bidi: all } }), new Recorder());
+      // So short that one flight brings them.
+      for (let i = 0; i < all; i++) send(c, 4 * i, text('r'), true);
+      await server.until(() => server.ids(server.conns[0] as QuicConn).length === all);
+      await new Promise(setImmediate);
+      expect(portions.reduce((a, b) => a + b)).toBe(all);
+      expect(Math.max(...portions)).toBeLessThanOrEqual(512);
+    });
+
     describe('early data', () => {
       const tickets = [Buffer.alloc(48, 7)];
       const resumed = async (earlyData: boolean): Promise<{ server: Recorder; raw: RawClient; sent: boolean }> => {

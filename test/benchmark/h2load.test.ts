@@ -89,7 +89,7 @@ describe('h2load', () => {
 
   test('an open loop: each client at its part of the pace, with room for all that may be open', () => {
     expect(latencyArguments({ ...row('latency', 'latency'), seconds: 2 }, 1, 3000, '/small', '/log')).toEqual(
-      args('--connect-to=127.0.0.1:1 -n 6000 -c 32 -m 100 --rps=93.750 --log-file=/log https://bench.test/small'),
+      args('--connect-to=127.0.0.1:1 -n 6000 -c 32 -m 100 --rps=93.750 -r 1 --rate-period=3ms --log-file=/log https://bench.test/small'),
     );
   });
 

@@ -59,10 +59,16 @@ export const sessionArguments = (port: number, path: string, session: string): s
 /** Streams that a client may have open in an open loop: so many that none ever waits for another. */
 export const OPEN_STREAMS = 100;
 
+/**
+ * h2load's clients ask every 10 ms, each for all that is due, from the moment of their own handshakes on. Proxies that shake hands with all of them at
+ * once would get all their requests at once from then on, and others a few at a time: each client begins three tenths of that period after the last one.
+ */
+const APART = '-r 1 --rate-period=3ms'.split(' ');
+
 export function latencyArguments(row: LatencyRow, port: number, perSecond: number, path: string, log: string): string[] {
   const each = perSecond / row.clients;
   const count = Math.max(row.clients, Math.round(perSecond * row.seconds));
-  const shape = ['-n', String(count), '-c', String(row.clients), '-m', String(OPEN_STREAMS), `--rps=${each.toFixed(3)}`];
+  const shape = ['-n', String(count), '-c', String(row.clients), '-m', String(OPEN_STREAMS), `--rps=${each.toFixed(3)}`, ...APART];
   return [...common(port), ...shape, `--log-file=${log}`, `https://${HOST}${path}`];
 }
 

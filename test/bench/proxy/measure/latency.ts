@@ -7,8 +7,8 @@ import { PATHS, SMALL_BYTES, type LatencyRow, type LoadRow } from '../rows.ts';
 import type { Setting, Subject } from '../setting.ts';
 import { countFor, load, runH2load } from './load.ts';
 
-/** The beginning, with its handshakes, does not count. */
-const SKIPPED = 0.2;
+/** The beginning, with its handshakes, does not count, nor the end, when the first clients are done. */
+const [SKIPPED, LEFT] = [0.2, 0.1];
 
 const CAPACITY: LoadRow = {
   kind: 'load',
@@ -78,14 +78,12 @@ export function delaysOf(lines: readonly Line[], perSecond: number, clients: num
     throw new Error(`${most} requests were open at one time: more than it can serve at this pace`);
   const starts = Float64Array.from(lines, (l) => l.start).sort();
   const [first = NaN, last = NaN] = [starts[0], starts[starts.length - 1]];
-  const offered = ((lines.length - 1) * 1e6) / (last - first);
+  const [from, to] = [first + (last - first) * SKIPPED, last - (last - first) * LEFT];
+  const within = lines.filter(({ start }) => start >= from && start < to);
+  const offered = (within.length * 1e6) / (to - from);
   if (!(offered > perSecond * MADE))
     throw new Error(`${offered.toFixed(0)} requests a second were made instead of ${perSecond.toFixed(0)}`);
-  const from = first + (last - first) * SKIPPED;
-  const counted = Float64Array.from(
-    lines.filter((l) => l.start >= from),
-    (l) => l.micros,
-  ).sort();
+  const counted = Float64Array.from(within, (l) => l.micros).sort();
   return { p50: percentile(counted, 50), p99: percentile(counted, 99) };
 }
 

@@ -380,6 +380,8 @@ impl Driver {
             // What is gone goes behind those who watch it.
             (e.wants_collect(), e.deadline(), e.external_bytes(), e.take_gone())
         })?;
+        // Nothing is left to be told, and the timer is not set for it.
+        self.unheard.set(self.unheard.get() && events);
         if let Some(pulse) = self.pulse.borrow_mut().as_mut() {
             if !gone.is_empty() {
                 pulse.polls.retain(|poll| gone.iter().all(|port| port.socket.fd() != poll.fd()));

@@ -203,6 +203,25 @@ export function nativeSuite(addon: () => Addon): void {
       expect(Math.max(...portions)).toBeLessThanOrEqual(512);
     });
 
+    test('a connection that is closed in the middle of its portions does not keep others waiting', async () => {
+      let begun = 0;
+      const server = new Recorder({
+        onData(c, id, buf, start, end, fin) {
+          if (c === server.conns[0] && ++begun === 1) setImmediate(() => c.close(true, 0x10c, ''));
+          else c.write(id, buf, start, end, fin);
+        },
+      });
+      const e = engine();
+      const ep = await listen(e, server, { limits: { bidi: 1000 } });
+      const [first, second] = [new Recorder(), new Recorder()];
+      const one = await dial(e, ep, first);
+      const two = await dial(e, ep, second);
+      for (let i = 0; i < 1000; i++) send(one, 4 * i, text('r'), true);
+      expect(await ask(two, second, 0, 'and now?')).toBe('and now?');
+      await first.until(() => first.closes.length === 1);
+      expect(begun).toBeLessThanOrEqual(512);
+    });
+
     describe('early data', () => {
       const tickets = [Buffer.alloc(48, 7)];
       const resumed = async (earlyData: boolean): Promise<{ server: Recorder; raw: RawClient; sent: boolean }> => {

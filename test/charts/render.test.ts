@@ -47,7 +47,7 @@ if (helms.length === 0) {
   test.skip(NOTICE, () => {});
 }
 
-describe.each(helms)('%s', (_name, helm) => {
+const suite = (helm: string): void => {
   const rendered = new Map<string, Manifest[]>();
   const render = (name: string, ...more: string[]): Manifest[] => {
     const key = [name, ...more].join(' ');
@@ -476,4 +476,5 @@ describe.each(helms)('%s', (_name, helm) => {
   ])('%s is refused by name', (_title, set, message) => {
     expect(refusal(...set)).toMatch(message);
   });
-});
+};
+for (const [name, helm] of helms) describe(name, () => suite(helm));

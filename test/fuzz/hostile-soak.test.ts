@@ -320,6 +320,10 @@ async function untilBack(pid: number, bound: number): Promise<number> {
   }
 }
 
+/** Of the worker, four a second: so many say something of its loop. */
+const HEARTBEATS = 10;
+const MAX_PASSES = 10;
+
 test.each([
   ['section 3, framing', framing],
   ['section 4, QPACK', qpack],
@@ -333,11 +337,16 @@ test.each([
     const before = await median(pid);
     const idler = new Idler();
     const [seen, idle] = [await delays(), await idler.delays()];
-    await pass(REPETITIONS);
-    const [now, idled] = [await delays(), await idler.delays()];
+    let now = seen;
+    // A quick machine is through with them before enough heartbeats have been seen.
+    for (let i = 0; i < MAX_PASSES && now.all - seen.all <= HEARTBEATS; i++) {
+      await pass(REPETITIONS);
+      now = await delays();
+    }
+    const idled = await idler.delays();
     const bound = before + Math.max(before * 0.1, 32 * MIB);
     expect(await untilBack(pid, bound)).toBeLessThanOrEqual(bound);
-    expect(now.all - seen.all).toBeGreaterThan(10);
+    expect(now.all - seen.all).toBeGreaterThan(HEARTBEATS);
     // The 99th percentile is below 100 ms; where an idle process is late more often than that, twice as often as it is.
     const share = Math.max(0.01, (2 * (idled.late - idle.late)) / Math.max(1, idled.all - idle.all));
     expect(now.late - seen.late).toBeLessThanOrEqual(Math.ceil((now.all - seen.all) * share));

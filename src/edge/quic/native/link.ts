@@ -134,7 +134,7 @@ export class Link implements Runner {
 
   rest(): void {
     this.resting = false;
-    if (this.scheduled) this.flush();
+    this.flush();
     this.pace.turnEnded();
   }
 

@@ -11,6 +11,7 @@ import { systemClock } from './lib/clock.ts';
 import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
 import { paceShare, processPace } from './lib/pace.ts';
+import { helpersStandBack } from './lib/threads.ts';
 
 const HEARTBEAT_MS = 250;
 const SLICE_ROWS = 200;
@@ -279,5 +280,6 @@ process.on('unhandledRejection', (e) => defect('rejection', e));
 // A terminal's Ctrl-C goes to the whole group: main decides when we end.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 process.on('disconnect', () => process.exit(1));
+helpersStandBack();
 heartbeat(performance.now());
 collectWhenIdle({ clock: systemClock, utilization: processUtilization, collect: processCollector(true) });

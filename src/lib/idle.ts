@@ -6,6 +6,8 @@ import type { Clock } from './clock.ts';
 const PERIOD_MS = 5000;
 /** The share of its time that an idle process may work: some requests and probes, also on a busy machine, where it waits for its CPU while it works. */
 const IDLE = 0.05;
+/** The end of a period, which is to be idle by itself: what has just begun to come is not to wait for a collection. */
+const END_MS = 100;
 /** How much work since the last collection is worth one, in milliseconds. */
 const WORTH_MS = 2000;
 
@@ -25,17 +27,24 @@ export function collectWhenIdle(o: IdleOptions): () => void {
   let last: EventLoopUtilization | undefined;
   let owed = 0;
   let cancel = (): void => {};
-  const look = (): void => {
+  /** Since it was asked last. */
+  const idle = (): boolean => {
     const now = o.utilization(undefined);
     const used = last === undefined ? now : o.utilization(last);
     last = now;
     owed += used.active;
-    if (owed >= WORTH_MS && used.utilization <= IDLE) {
-      owed = o.collect() ? WORTH_MS : 0;
-    }
-    cancel = o.clock.after(PERIOD_MS, look);
+    return used.utilization <= IDLE;
   };
-  cancel = o.clock.after(PERIOD_MS, look);
+  const begin = (): void => {
+    cancel = o.clock.after(PERIOD_MS - END_MS, () => {
+      const before = idle();
+      cancel = o.clock.after(END_MS, () => {
+        if (idle() && before && owed >= WORTH_MS) owed = o.collect() ? WORTH_MS : 0;
+        begin();
+      });
+    });
+  };
+  begin();
   return () => cancel();
 }
 

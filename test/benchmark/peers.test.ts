@@ -12,6 +12,7 @@ import { loadPaths } from '../../src/control/sources/load.ts';
 
 const setting: Setting = {
   dir: '/d',
+  scratch: '/d/scratch',
   cert: '/d/cert.pem',
   key: '/d/key.pem',
   pem: '/d/both.pem',

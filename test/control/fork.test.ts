@@ -24,33 +24,38 @@ test('a process that cannot be started has ended', async () => {
   expect(child.stdout).toEqual(['ended null null']);
 });
 
-/** A process that asks its worker how nice it is. */
+/** A process that asks its worker how nice it is, and how many helpers V8 has there. */
 const NICE = (worker: string, quota: boolean): string => `
   import { getPriority } from 'node:os';
   import { pathToFileURL } from 'node:url';
   import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
   const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}), ${quota});
-  const worker = spawn(0, { onMessage() {}, onOutput: (line) => console.log(Number(line) - getPriority()), onExit() {} });
+  const worker = spawn(0, { onMessage() {}, onOutput(line) {
+    const [niceness, helpers] = line.split(' ').map(Number);
+    console.log(niceness - getPriority() + ' nicer, ' + helpers + ' helpers');
+  }, onExit() {} });
   worker.send({ type: 'exit' });
 `;
 const WORKER = `
+  import { readdirSync, readFileSync } from 'node:fs';
   import { getPriority } from 'node:os';
   process.once('message', () => {
-    console.log(getPriority());
+    const names = readdirSync('/proc/self/task').map((id) => readFileSync('/proc/self/task/' + id + '/comm', 'utf8').trim());
+    console.log(getPriority(), names.filter((name) => name === 'node-V8Worker').length);
     process.disconnect();
   });
 `;
 
 test.each([
-  [true, '5'],
-  [false, '0'],
-])('with a quota (%p) of the CPU workers are nicer than the process that answers probes', async (quota, nicer) => {
+  [true, '5 nicer, 1 helpers'],
+  [false, '0 nicer, 1 helpers'],
+])('with a quota (%p) of the CPU workers are nicer than the process that answers probes, with one helper each', async (quota, seen) => {
   const dir = mkdtempSync(join(tmpdir(), 'spooky-nice-'));
   try {
     writeFileSync(join(dir, 'worker.mjs'), WORKER);
     const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', NICE(join(dir, 'worker.mjs'), quota)]);
     await child.exited;
-    expect(child.stdout).toEqual([nicer]);
+    expect(child.stdout).toEqual([seen]);
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -22,12 +22,15 @@ const rig = () => {
       return again.pop() ?? false;
     },
   });
-  const period = (work: number): number => {
-    active += work;
+  const work = (ms: number): void => {
+    active += ms;
+  };
+  const period = (ms: number): number => {
+    work(ms);
     clock.advance(5000);
     return collected;
   };
-  return { clock, period, stop, again };
+  return { clock, period, work, stop, again };
 };
 
 test('collects once after a burst, in the first quiet period, and not again without another', () => {
@@ -44,8 +47,17 @@ test('collects once after a burst, in the first quiet period, and not again with
 test('idle is who works for a twentieth of the time', () => {
   const { period } = rig();
   expect(period(2500)).toBe(0);
-  expect(period(251)).toBe(0);
-  expect(period(250)).toBe(1);
+  expect(period(246)).toBe(0);
+  expect(period(245)).toBe(1);
+});
+
+test('who begins to work at the end of a quiet period is not stopped', () => {
+  const { clock, period, work } = rig();
+  expect(period(2500)).toBe(0);
+  clock.advance(4900);
+  work(6);
+  expect(period(0)).toBe(0);
+  expect(period(0)).toBe(1);
 });
 
 test('a collector that asks for it is called once more when the process is idle again', () => {

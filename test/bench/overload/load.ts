@@ -13,7 +13,7 @@ let runs = 0;
 
 /** With these arguments, until it ends or the time is over. */
 async function logged(s: Setting, port: number, path: string, args: string, patienceMs: number): Promise<Answer[]> {
-  const log = join(s.dir, `log-${runs++}`);
+  const log = join(s.scratch, `log-${runs++}`);
   const common = ['run', '--h3', `--connect-to=127.0.0.1:${port}`, `--log-file=${log}`];
   // Of all cores, beside what the cage leaves of its own: the proxy has a fifth of one.
   const command = ['-c', ALL_CORES, join(TOOLS, 'h2load'), ...common, ...args.split(' '), `https://${HOST}${path}`];

@@ -20,6 +20,8 @@ export interface Setting {
   readonly pem: string;
   /** A file of `BODY_BYTES`. */
   readonly body: string;
+  /** For what is written while something is measured. Spooky watches the folder of its certificate: not one where a load generator writes a log. */
+  readonly scratch: string;
   remove(): void;
 }
 
@@ -30,7 +32,8 @@ export function makeSetting(): Setting {
     return join(dir, name);
   };
   const leaf = makeLeaf(makeCa('bench'), { names: [HOST, `*.${HOST}`] });
-  mkdirSync(join(dir, 'files'));
+  const scratch = join(dir, 'scratch');
+  for (const folder of [join(dir, 'files'), scratch]) mkdirSync(folder);
   return {
     dir,
     cert: file('cert.pem', leaf.cert),
@@ -38,6 +41,7 @@ export function makeSetting(): Setting {
     pem: file('both.pem', Buffer.concat([leaf.cert, Buffer.from('\n'), leaf.key])),
     // Bytes of no pattern: nothing on the way can make less of them.
     body: file('files/large', Buffer.from(Array.from({ length: BODY_BYTES }, (_, i) => (Math.imul(i, 2654435761) >>> 13) & 255))),
+    scratch,
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 }

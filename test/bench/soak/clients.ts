@@ -61,7 +61,7 @@ export function askTimes(connections: number, idle: number): readonly number[] {
 /** Connections with a request when they open, one every now and then, and one when the last one was opened `idle` seconds ago. */
 export function holdIdle(s: Setting, port: number, connections: number, idle: number): { readonly ended: Promise<void> } {
   const shares = split(connections);
-  const script = join(s.dir, `idle-${port}`);
+  const script = join(s.scratch, `idle-${port}`);
   const times = askTimes(connections, idle);
   writeFileSync(script, times.map((at) => `${(at * 1000).toFixed(1)}\t${url(PATHS.small)}\n`).join(''));
   const programs = shares.map((n) => {

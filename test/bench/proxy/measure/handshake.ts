@@ -9,7 +9,7 @@ import { runH2load } from './load.ts';
 import { using } from './ticks.ts';
 
 async function sessionOf(s: Setting, subject: Subject): Promise<string> {
-  const file = join(s.dir, `session-${subject.port}.pem`);
+  const file = join(s.scratch, `session-${subject.port}.pem`);
   await runH2load(sessionArguments(subject.port, PATHS.small, file));
   if (!existsSync(file) || statSync(file).size === 0) throw new Error('it gives no session ticket');
   return file;

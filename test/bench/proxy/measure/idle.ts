@@ -22,7 +22,7 @@ class Held {
   readonly #program: Program;
 
   constructor(s: Setting, subject: Subject, connections: number, seconds: number) {
-    const script = join(s.dir, `idle-${subject.port}-${connections}`);
+    const script = join(s.scratch, `idle-${subject.port}-${connections}`);
     writeFileSync(script, idleScript(seconds, PATHS.small));
     const args = ['run', ...idleArguments(connections, subject.port, script)];
     this.#connections = connections;

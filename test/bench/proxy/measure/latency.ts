@@ -91,7 +91,7 @@ export function delaysOf(lines: readonly Line[], perSecond: number, clients: num
 const TRIES = 3;
 
 export async function measureLatency(s: Setting, subject: Subject, row: LatencyRow, perSecond: number): Promise<Delays> {
-  const log = join(s.dir, `latency-${subject.port}.log`);
+  const log = join(s.scratch, `latency-${subject.port}.log`);
   for (let tries = 1; ; tries++) {
     rmSync(log, { force: true });
     const result = await runH2load(latencyArguments(row, subject.port, perSecond, PATHS.small, log));

@@ -607,6 +607,7 @@ impl Engine {
         if self.tide.turned(self.people.live(), now) {
             memory::give_back();
         }
+        memory::make_rounds(now);
         while let Some(slot) = self.timers.pop(now) {
             let Some(c) = self.people.at(slot) else { continue };
             c.armed = None;

@@ -60,3 +60,39 @@ test.each([
     rmSync(dir, { recursive: true });
   }
 });
+
+/** Allocates until V8 has made the young generation as large as it ever does, and says how many MiB it takes. */
+const YOUNG = `
+  import { getHeapSpaceStatistics } from 'node:v8';
+  process.once('message', () => {
+    const kept = [];
+    let largest = 0;
+    for (let i = 0; i < 3_000_000; i++) {
+      kept[i % 25_000] = { i, text: [i] };
+      if (i % 10_000 === 0) largest = Math.max(largest, getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size);
+    }
+    console.log(Math.round(largest / 1024 / 1024));
+    process.disconnect();
+  });
+`;
+const SIZE = (worker: string): string => `
+  import { pathToFileURL } from 'node:url';
+  import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
+  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}), false);
+  const worker = spawn(0, { onMessage() {}, onOutput: (line) => console.log(line), onExit() {} });
+  worker.send({ type: 'exit' });
+`;
+
+test('the young generation of a worker takes 32 MiB at most', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'spooky-young-'));
+  try {
+    writeFileSync(join(dir, 'worker.mjs'), YOUNG);
+    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', SIZE(join(dir, 'worker.mjs'))]);
+    await child.exited;
+    expect(child.stdout).toHaveLength(1);
+    expect(Number(child.stdout[0])).toBeGreaterThan(16);
+    expect(Number(child.stdout[0])).toBeLessThanOrEqual(32);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});

@@ -3,7 +3,7 @@
  * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
 
@@ -11,8 +11,10 @@ const PREFIX = 'spooky-';
 /** As mkdtemp makes them. */
 const OURS = /^spooky-[A-Za-z0-9]{6}$/;
 const LIFE = 'tree-';
+/** Bound, and perhaps not listening yet: refused like the socket of a dead tree. */
+const UNBORN = 'born-';
 /** What is made in one: marks of life, sockets of workers, and files that name ports, also half written ones. */
-const CONTENT = /^(tree-[0-9a-f]{8}|\d{1,3}-[0-9a-f]{16}(\.udp(\.\d+)?)?)$/;
+const CONTENT = /^((tree|born)-[0-9a-f]{8}|\d{1,3}-[0-9a-f]{16}(\.udp(\.\d+)?)?)$/;
 /** The longest name that anything in it has: a worker's number and a listener. */
 const LONGEST = '/255-0123456789abcdef';
 /** What fits into `sun_path`, with its NUL. */
@@ -23,9 +25,9 @@ const KNOCK_MS = 1000;
 
 export class RuntimeFolder {
   readonly path: string;
-  private readonly life: Server;
+  private readonly life: Life;
 
-  private constructor(path: string, life: Server) {
+  private constructor(path: string, life: Life) {
     this.path = path;
     this.life = life;
   }
@@ -48,7 +50,7 @@ export class RuntimeFolder {
   /** Enters that of another tree. */
   static async join(path: string): Promise<RuntimeFolder> {
     if (!isOurs(path)) throw new Error(`${path} is no folder of ours`);
-    return new RuntimeFolder(path, await live(join(path, `${LIFE}${randomBytes(4).toString('hex')}`)));
+    return new RuntimeFolder(path, await live(path));
   }
 
   /** What a worker that is gone has left; its number may be given to another one. */
@@ -58,7 +60,8 @@ export class RuntimeFolder {
 
   /** The last one takes the folder along. */
   async leave(): Promise<void> {
-    await new Promise<void>((done) => this.life.close(() => done()));
+    remove(this.life.mark);
+    await new Promise<void>((done) => this.life.server.close(() => done()));
     if (!(await inhabited(this.path))) clear(this.path);
   }
 }
@@ -98,7 +101,26 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-function live(path: string): Promise<Server> {
+interface Life {
+  readonly mark: string;
+  readonly server: Server;
+}
+
+/** It gets the name by which others judge when it listens. */
+async function live(folder: string): Promise<Life> {
+  const id = randomBytes(4).toString('hex');
+  const [unborn, mark] = [join(folder, `${UNBORN}${id}`), join(folder, `${LIFE}${id}`)];
+  const server = await listening(unborn);
+  try {
+    renameSync(unborn, mark);
+  } catch (e) {
+    server.close();
+    throw e;
+  }
+  return { mark, server };
+}
+
+function listening(path: string): Promise<Server> {
   const server = createServer((socket) => socket.destroy());
   server.unref();
   return new Promise((resolve, reject) => {

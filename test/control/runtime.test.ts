@@ -1,8 +1,20 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { RuntimeFolder } from '../../src/control/runtime.ts';
 import { Child } from '../kit/process.ts';
 
@@ -52,6 +64,41 @@ test('what processes left that were killed goes at the next start; what lives, i
       .sort(),
   );
   await Promise.all([lives.leave(), next.leave()]);
+});
+
+/** A socket that is bound and does not listen: the kernel refuses whoever connects to it. */
+async function bind(path: string): Promise<void> {
+  const socket = createServer();
+  const other = join(parent, 'bound');
+  await new Promise<void>((done) => socket.listen(other, done));
+  linkSync(other, path);
+  await new Promise((done) => socket.close(done));
+}
+
+test('another start does not take one for dead that has bound its socket and does not listen yet', async () => {
+  type Listen = (this: Server, path: string, done: () => void) => Server;
+  const listen = Server.prototype.listen as Listen;
+  let other: RuntimeFolder | null = null;
+  const slowly = async (server: Server, path: string, done: () => void): Promise<void> => {
+    await bind(path);
+    other = await RuntimeFolder.create(parent);
+    if (existsSync(path)) unlinkSync(path);
+    listen.call(server, path, done);
+  };
+  const spy = jest.spyOn(Server.prototype, 'listen').mockImplementationOnce(function (this: Server, ...[path, done]: unknown[]) {
+    slowly(this, path as string, done as () => void).catch((e: unknown) => this.emit('error', e));
+    return this;
+  });
+  try {
+    const first = await RuntimeFolder.create(parent);
+    expect(other).not.toBeNull();
+    const third = await RuntimeFolder.create(parent);
+    expect(existsSync(first.path)).toBe(true);
+    await Promise.all([first, other as RuntimeFolder | null, third].map((folder) => folder?.leave()));
+    expect(readdirSync(parent)).toEqual([]);
+  } finally {
+    spy.mockRestore();
+  }
 });
 
 test('a folder of somebody that only bears such a name keeps what is in it', async () => {

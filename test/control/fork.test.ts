@@ -24,19 +24,30 @@ test('a process that cannot be started has ended', async () => {
   expect(child.stdout).toEqual(['ended null null']);
 });
 
-/** A process that asks its worker how nice it is, and how many helpers V8 has there. */
-const NICE = (worker: string, quota: boolean): string => `
-  import { getPriority } from 'node:os';
-  import { pathToFileURL } from 'node:url';
-  import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
-  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}), ${quota});
-  const worker = spawn(0, { onMessage() {}, onOutput(line) {
-    const [niceness, helpers] = line.split(' ').map(Number);
-    console.log(niceness - getPriority() + ' nicer, ' + helpers + ' helpers');
-  }, onExit() {} });
-  worker.send({ type: 'exit' });
-`;
-const WORKER = `
+/** What a process makes of the lines of the worker that it forked and sent a message to. */
+async function told(worker: string, quota: boolean, onOutput: string): Promise<readonly string[]> {
+  const dir = mkdtempSync(join(tmpdir(), 'spooky-fork-'));
+  const script = join(dir, 'worker.mjs');
+  const parent = `
+    import { getPriority } from 'node:os';
+    import { pathToFileURL } from 'node:url';
+    import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
+    const spawn = forkWorkers(pathToFileURL(${JSON.stringify(script)}), ${quota});
+    const worker = spawn(0, { onMessage() {}, onOutput: (line) => ${onOutput}, onExit() {} });
+    worker.send({ type: 'exit' });
+  `;
+  try {
+    writeFileSync(script, worker);
+    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', parent]);
+    await child.exited;
+    return child.stdout;
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** Says how nice it is, and how many helpers V8 has. */
+const NICE = `
   import { readdirSync, readFileSync } from 'node:fs';
   import { getPriority } from 'node:os';
   process.once('message', () => {
@@ -50,15 +61,8 @@ test.each([
   [true, '5 nicer, 1 helpers'],
   [false, '0 nicer, 1 helpers'],
 ])('with a quota (%p) of the CPU workers are nicer than the process that answers probes, with one helper each', async (quota, seen) => {
-  const dir = mkdtempSync(join(tmpdir(), 'spooky-nice-'));
-  try {
-    writeFileSync(join(dir, 'worker.mjs'), WORKER);
-    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', NICE(join(dir, 'worker.mjs'), quota)]);
-    await child.exited;
-    expect(child.stdout).toEqual([seen]);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const say = `console.log(line.split(' ')[0] - getPriority() + ' nicer, ' + line.split(' ')[1] + ' helpers')`;
+  expect(await told(NICE, quota, say)).toEqual([seen]);
 });
 
 /** Allocates until V8 has made the young generation as large as it ever does, and says how many MiB it takes. */
@@ -75,24 +79,10 @@ const YOUNG = `
     process.disconnect();
   });
 `;
-const SIZE = (worker: string): string => `
-  import { pathToFileURL } from 'node:url';
-  import { forkWorkers } from ${JSON.stringify(new URL('../../src/control/fork.ts', import.meta.url).href)};
-  const spawn = forkWorkers(pathToFileURL(${JSON.stringify(worker)}), false);
-  const worker = spawn(0, { onMessage() {}, onOutput: (line) => console.log(line), onExit() {} });
-  worker.send({ type: 'exit' });
-`;
 
 test('the young generation of a worker takes 32 MiB at most', async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'spooky-young-'));
-  try {
-    writeFileSync(join(dir, 'worker.mjs'), YOUNG);
-    const child = new Child(process.execPath, ['--no-warnings', '--input-type=module', '-e', SIZE(join(dir, 'worker.mjs'))]);
-    await child.exited;
-    expect(child.stdout).toHaveLength(1);
-    expect(Number(child.stdout[0])).toBeGreaterThan(16);
-    expect(Number(child.stdout[0])).toBeLessThanOrEqual(32);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const [size, ...more] = await told(YOUNG, false, 'console.log(line)');
+  expect(more).toEqual([]);
+  expect(Number(size)).toBeGreaterThan(16);
+  expect(Number(size)).toBeLessThanOrEqual(32);
 });

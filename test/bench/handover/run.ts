@@ -1,10 +1,11 @@
 /**
  * What it costs when the kernel brings a worker the datagrams of another one's connections: CPU of both workers, hand-over and event
- * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns.
+ * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns. At the end floor.rs, where there is a
+ * compiler for it.
  *
  *     node --no-warnings test/bench/handover/run.ts
  */
-import { fork, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -102,6 +103,14 @@ async function measure(
 
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] as number;
 
+/** What the kernel alone takes to hand one over, to judge the lone ones by. */
+function floor(folder: string): string {
+  const program = join(folder, 'relay');
+  const built = spawnSync('rustc', ['--edition', '2024', '-O', '-o', program, join(import.meta.dirname, 'floor.rs')], { encoding: 'utf8' });
+  if (built.status !== 0) return `not measured: ${built.error?.message ?? built.stderr.trim()}`;
+  return execFileSync(program, [folder], { encoding: 'utf8' }).trim();
+}
+
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'spooky-handover-'));
   const [owner, other] = [new Worker(), new Worker()];
@@ -133,6 +142,7 @@ async function main(): Promise<void> {
   }
   owner.end();
   other.end();
+  process.stdout.write(`bare programs, a datagram at a time: ${floor(folder)}\n`);
   rmSync(folder, { recursive: true });
   process.exit(0);
 }

@@ -148,9 +148,21 @@ describeDriven((client) => {
       const shape = { conns: 8, streams: 4 };
       const workers = ['--workers', String(n), '--drain-timeout', '20s'];
       const most = async (spooky: Spooky): Promise<number> => Math.max(...(await spooky.workers()).map((w) => w.memoryBytes));
-      // What this engine takes here under this load.
+      // One after the other, until it is over; one that comes a moment before GOAWAY may be sent away by it, as clients know.
+      const newcomers = async (to: Dial, over: (come: number) => boolean): Promise<string[]> => {
+        const ends: string[] = [];
+        for (let i = 0; i < 20_000 && !over(i); i++) {
+          const connection = await client().driver.open({ ...to, timeoutMs: 10_000 });
+          const { error } = await connection.attempt(small);
+          ends.push(error === undefined ? 'answered' : error.kind);
+          await connection.close();
+        }
+        return ends;
+      };
+      // What this engine takes here under this load, newcomers and all.
       const first = await serve([...workers, '--worker-memory', 'off']);
       const trial = await client().driver.load(first.dial, small, shape);
+      await newcomers(first.dial, (come) => come === 50);
       await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 5000, 90_000);
       const taken = await most(first.spooky);
       await trial.halt();
@@ -162,20 +174,10 @@ describeDriven((client) => {
       const before = (await spooky.workers()).map((w) => w.pid);
       const load = await client().driver.load(dial, small, shape);
       const relieved = spooky.metricAbove('spooky_worker_restarts_total', { reason: 'memory_soft' }, 0, 90_000);
-      // Newcomers all the while; one that comes a moment before GOAWAY may be sent away by it, as clients know.
       const watch = { over: false };
-      const newcomers = (async () => {
-        const ends: string[] = [];
-        for (let i = 0; i < 20_000 && !watch.over; i++) {
-          const connection = await client().driver.open({ ...dial, timeoutMs: 10_000 });
-          const { error } = await connection.attempt(small);
-          ends.push(error === undefined ? 'answered' : error.kind);
-          await connection.close();
-        }
-        return ends;
-      })();
+      const coming = newcomers(dial, () => watch.over);
       await relieved.finally(() => (watch.over = true));
-      const ends = await newcomers;
+      const ends = await coming;
       expect(spooky.logs('worker over its hard memory limit: killed')).toEqual([]);
       expect(ends.filter((end) => end !== 'answered' && end !== 'goaway')).toEqual([]);
       expect(ends.filter((end) => end === 'answered').length).toBeGreaterThan(10);

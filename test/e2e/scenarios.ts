@@ -147,11 +147,16 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
     }, 60_000);
 
     test('trailers of the answer', async () => {
-      const answer = await go({ path: '/trailers', headers: is('trailers') ? [['te', 'trailers']] : [] });
-      expect(answer).toMatchObject({ status: 200, size: 'body before trailers\n'.length });
-      if (is('trailers')) {
-        expect(Object.fromEntries(answer.trailers)).toEqual({ 'x-checksum': 'abc123', 'x-late': 'yes' });
+      const body = { status: 200, size: 'body before trailers\n'.length };
+      // Chromium keeps trailers from scripts. Those that come when all of the body has been read end the body with ERR_CONNECTION_CLOSED there,
+      // whoever the server is: quic-go's gets the same.
+      if (!is('trailers')) {
+        expect(await once(dial, (s) => s.attempt({ authority: HOSTS.go, path: '/trailers' }))).toMatchObject(body);
+        return;
       }
+      const answer = await go({ path: '/trailers', headers: [['te', 'trailers']] });
+      expect(answer).toMatchObject(body);
+      expect(Object.fromEntries(answer.trailers)).toEqual({ 'x-checksum': 'abc123', 'x-late': 'yes' });
     });
 
     test('trailers of the request', async () => {

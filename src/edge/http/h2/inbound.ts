@@ -1,6 +1,6 @@
 import { Fields } from '../fields.ts';
 import { HpackDecoder } from '../hpack/decoder.ts';
-import { ErrorCode, Flag, FrameType, Setting, STREAM_MOST, WINDOW_MOST, errorName } from './codes.ts';
+import { ErrorCode, Flag, FrameType, FRAME_HEADER, Setting, STREAM_MOST, WINDOW_MOST, errorName } from './codes.ts';
 import { CONNECTION_WINDOW } from './flow.ts';
 import { readU16, readU31, readU32 } from './frames.ts';
 import type { FrameSink } from './reader.ts';
@@ -55,7 +55,7 @@ export class Inbound implements FrameSink {
         return session.connectionError(ErrorCode.COMPRESSION_ERROR, 'a header block that does not decode (s4.3)');
       }
     }
-    if (stream === null) return this.onGone(id, 'HEADERS');
+    if (stream === null) return this.onGone(id, 'HEADERS', 1);
     session.budget.earn(4);
     session.liveness.answeredOn(id);
     if (stream.closed) return;
@@ -73,7 +73,8 @@ export class Inbound implements FrameSink {
     if (!this.receive(length)) return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the connection’s window (s6.9)');
     if (stream === null) {
       if (session.isIdle(id)) return session.connectionError(ErrorCode.PROTOCOL_ERROR, `DATA on idle stream ${id} (s5.1)`);
-      return this.onGone(id, 'DATA');
+      // By its bytes: a window of them may be on its way, in frames of any size.
+      return this.onGone(id, 'DATA', length === 0 ? 1 : (FRAME_HEADER + length) / 1024);
     }
     if (length === 0 && !this.dataEnds) return this.spend(1, 'empty DATA');
     session.budget.earn(2);
@@ -262,8 +263,8 @@ export class Inbound implements FrameSink {
   }
 
   /** HEADERS or DATA on a stream that has ended. */
-  private onGone(id: number, what: string): void {
-    if (this.session.resets.has(id)) this.spend(1, `${what} on streams that were reset`);
+  private onGone(id: number, what: string, cost: number): void {
+    if (this.session.resets.has(id)) this.spend(cost, `${what} on streams that were reset`);
     else this.session.connectionError(ErrorCode.STREAM_CLOSED, `${what} behind END_STREAM or RST_STREAM on stream ${id} (s5.1)`);
   }
 

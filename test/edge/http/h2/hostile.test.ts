@@ -9,7 +9,7 @@ import { ErrorCode, Flag, FrameType, Setting, errorName } from '../../../../src/
 import type { SessionOptions } from '../../../../src/edge/http/h2/options.ts';
 import { ManualClock, type Clock } from '../../../../src/lib/clock.ts';
 import { TestClient, type Recorder } from '../../../kit/h2client.ts';
-import { startH2Server, u32, type H2Peer, type H2Server, type H2ServerOptions, type Rows } from '../../../kit/h2server.ts';
+import { frameBytes, startH2Server, u32, type H2Peer, type H2Server, type H2ServerOptions, type Rows } from '../../../kit/h2server.ts';
 
 const { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION } = FrameType;
 
@@ -721,6 +721,20 @@ describe('streams that end oddly', () => {
     a.peer.windowUpdate(1, 1);
     expect((await a.c.fetch()).body.toString()).toBe('hello');
     expect([a.evil.ends, a.evil.bytes, a.c.errors]).toEqual([0, 1, []]);
+  });
+
+  test('B13: nor are they a flood when they are small: all that the window let the backend send may be on its way', async () => {
+    const a = await attack((c, id) => {
+      c.headers(id, [[':status', '200']], false);
+      c.data(id, 'x');
+    });
+    const other = a.c.send({ path: '/held' });
+    await a.evil.until(() => a.evil.bytes === 1);
+    a.evil.stream?.cancel();
+    // A stream of messages of 20 bytes each, until the window of 256 KiB is used up.
+    a.peer.send(Buffer.concat(Array.from({ length: 13_000 }, () => frameBytes(DATA, 0, 1, 'a message of 20 byte'))));
+    expect((await a.c.fetch()).body.toString()).toBe('hello');
+    expect([a.evil.ends, a.evil.bytes, a.c.errors, other.failure]).toEqual([0, 1, [], null]);
   });
 
   test.each([

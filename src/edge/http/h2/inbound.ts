@@ -33,6 +33,8 @@ export class Inbound implements FrameSink {
   /** The DATA frame that is being read; its stream is null when that is gone. */
   private dataStream: H2Stream | null = null;
   private dataEnds = false;
+  /** It is padded, and nothing but padding has come. */
+  private bare = false;
 
   constructor(session: H2Session) {
     this.session = session;
@@ -70,6 +72,7 @@ export class Inbound implements FrameSink {
     const stream = session.streams.get(id);
     this.dataStream = stream;
     this.dataEnds = (flags & Flag.END_STREAM) !== 0;
+    this.bare = (flags & Flag.PADDED) !== 0;
     if (!this.receive(length)) return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the connection’s window (s6.9)');
     if (stream === null) {
       if (session.isIdle(id)) return session.connectionError(ErrorCode.PROTOCOL_ERROR, `DATA on idle stream ${id} (s5.1)`);
@@ -77,7 +80,7 @@ export class Inbound implements FrameSink {
       return this.onGone(id, 'DATA', length === 0 ? 1 : (FRAME_HEADER + length) / 1024);
     }
     if (length === 0 && !this.dataEnds) return this.spend(1, 'empty DATA');
-    session.budget.earn(2);
+    if (!this.bare) session.budget.earn(2);
     if (!stream.window.receive(length)) {
       session.failStream(stream, ErrorCode.FLOW_CONTROL_ERROR, 'backend_protocol_error', 'DATA beyond the stream’s window (s6.9)');
     }
@@ -85,13 +88,26 @@ export class Inbound implements FrameSink {
 
   onDataBytes(buf: Uint8Array, start: number, end: number): void {
     const stream = this.dataStream;
-    if (stream !== null && !stream.closed) stream.onData(buf, start, end);
+    if (stream === null || stream.closed) return;
+    if (this.bare) {
+      this.bare = false;
+      this.session.budget.earn(2);
+    }
+    stream.onData(buf, start, end);
   }
 
   onDataEnd(): void {
     const stream = this.dataStream;
     this.dataStream = null;
-    if (stream !== null && this.dataEnds && !stream.closed) stream.onEnd();
+    if (stream === null || stream.closed) return;
+    if (this.dataEnds) stream.onEnd();
+    else if (this.bare) this.onPadding(stream);
+  }
+
+  /** It serves nobody, but counts for flow control (s6.1): without bytes to hand on, nothing else would give it back. */
+  private onPadding(stream: H2Stream): void {
+    this.spend(1, 'DATA of padding alone');
+    if (!stream.closed && stream.window.due) this.session.giveCredit(stream);
   }
 
   onFrame(type: number, flags: number, id: number, buf: Uint8Array, start: number, end: number): void {

@@ -380,6 +380,10 @@ describe('floods and frames of the wrong shape', () => {
       'padded empty DATA on a stream that is gone',
       (c, id) => (c.headers(id, [[':status', '999']], false), times(3000, () => c.data(id, ''))),
     ],
+    [
+      'DATA of padding alone',
+      (c, id) => (c.headers(id, [[':status', '200']], false), times(3000, () => c.frame(DATA, Flag.PADDED, id, Buffer.alloc(1)))),
+    ],
     ['unknown frames', (c) => times(3000, (i) => c.frame(0x0a + (i % 6), 0, 0, Buffer.alloc(3)))],
     ['GOAWAY', (c) => times(3000, () => c.sendGoaway(0x7fffffff))],
     ['RST_STREAM of streams that have ended', (c, id) => times(3000, () => c.rst(id, ErrorCode.CANCEL))],
@@ -496,6 +500,20 @@ describe('floods and frames of the wrong shape', () => {
     });
     await a.evil.untilOver();
     expect([a.evil.failure, a.evil.body.toString(), a.evil.pieces.length]).toEqual([null, 'abcdef', 2]);
+  });
+
+  test('B16: a window that padding alone has used up comes back', async () => {
+    const server = await serve({ onRequest: (r) => (r.respond(200), true) });
+    const c = await client(server);
+    const r = c.send();
+    await r.until(() => r.status === 200);
+    const peer = server.connections[0] as H2Peer;
+    // Not half of the window, and then the rest of it in frames of 256 bytes.
+    times(9, () => peer.data(1, Buffer.alloc(14_336)));
+    times(520, () => peer.frame(DATA, Flag.PADDED, 1, Buffer.concat([Buffer.from([255]), Buffer.alloc(255)])));
+    await peer.untilFrame((f) => f.type === WINDOW_UPDATE && f.id === 1);
+    peer.data(1, 'end', true);
+    expect([(await r.untilOver()).failure, r.bytes]).toEqual([null, 9 * 14_336 + 3]);
   });
 
   test('PRIORITY of 4 bytes: a stream error FRAME_SIZE_ERROR (s6.3)', async () => {

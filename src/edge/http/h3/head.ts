@@ -182,8 +182,11 @@ export class HeadSink implements FieldSink {
       fields.add('cookie', value, never);
       return;
     }
-    fields.values[this.cookieAt] = `${fields.values[this.cookieAt] as string}; ${value}`;
     if (never) fields.setNever(this.cookieAt);
+    // An empty crumb adds nothing: behind its separator the field would end in a blank, as none may (RFC 9113 s8.2.1).
+    if (value === '') return;
+    const before = fields.values[this.cookieAt] as string;
+    fields.values[this.cookieAt] = before === '' ? value : `${before}; ${value}`;
   }
 
   private broken(rule: string): number {

@@ -385,6 +385,19 @@ describe('a request', () => {
     ]);
   });
 
+  test.each([
+    [['a=b', ''], 'a=b'],
+    [['', 'a=b'], 'a=b'],
+    [['a=b', '', 'c=d', '', ''], 'a=b; c=d'],
+    [['', ''], ''],
+  ])('cookie crumbs %j: %j, never with a blank at an end', (crumbs, whole) => {
+    const world = new World();
+    const c = world.connect();
+    c.feed(0, request(crumbs.map((crumb) => ['cookie', crumb])), true);
+    const { names, values } = one(world).stream.head.fields;
+    expect([names, values]).toEqual([['cookie'], [whole]]);
+  });
+
   test('has a size by RFC 9114 s4.2.2', () => {
     const world = new World();
     const c = world.connect();

@@ -30,8 +30,8 @@ export interface RequestHead {
   startedAt: number;
 }
 
-/** Why the server side of a request came to its end before the answer did. */
-export type RequestAbort = 'reset' | 'stop' | 'malformed' | 'closed' | 'drained';
+/** Why the server side of a request came to its end before the answer did; `stalled`: the client did not read it for too long. */
+export type RequestAbort = 'reset' | 'stop' | 'stalled' | 'malformed' | 'closed' | 'drained';
 
 /** The consumer of one request: what the HTTP/3 stream calls. After `onRequestAbort` it is called no more. */
 export interface RequestHandler {

@@ -64,7 +64,6 @@ export class ListenerApp implements ServerApp {
   onLimit(c: ServerConnection, limit: string): void {
     try {
       this.source.view().counters.limit(limit);
-      if (limit === 'responseStall') (c.data as Peer | null)?.markStall();
     } catch (e) {
       this.fault('limit', e, c);
     }

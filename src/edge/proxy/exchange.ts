@@ -50,6 +50,7 @@ const ENDED = 3;
 const ABORTS: Readonly<Record<RequestAbort, Reason>> = {
   reset: 'client_reset',
   stop: 'client_reset',
+  stalled: 'client_idle',
   malformed: 'malformed_request',
   closed: 'client_closed',
   drained: 'draining',
@@ -150,7 +151,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   onRequestAbort(abort: RequestAbort, _code: number): void {
     if (this.finished) return;
     try {
-      const reason = this.peer.takeStall() ? 'client_idle' : ABORTS[abort];
+      const reason = ABORTS[abort];
       this.cancelAttempt(reason);
       this.over(reason);
     } catch (e) {

@@ -14,7 +14,6 @@ export class Peer {
   /** A path change moves it: `look` follows. */
   address = '';
   trusted = false;
-  private stalled = false;
   /** `for="[2001:db8::1]"`: the beginning of our element of `forwarded`. */
   private element = '';
 
@@ -30,17 +29,6 @@ export class Peer {
   constructor(connection: ServerConnection, misdirection: Misdirection) {
     this.connection = connection;
     this.misdirection = misdirection;
-  }
-
-  /** The stream whose end follows at once was not read for `limits.responseStall`. */
-  markStall(): void {
-    this.stalled = true;
-  }
-
-  takeStall(): boolean {
-    const { stalled } = this;
-    this.stalled = false;
-    return stalled;
   }
 
   /** Brings everything above up to date for a request. */

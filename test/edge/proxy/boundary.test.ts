@@ -66,6 +66,16 @@ describe('the application above HTTP/3', () => {
     ]);
   });
 
+  test('an answer that is complete here and that nobody reads is no word on the other requests of its connection', () => {
+    const rig = new Rig();
+    const app = new ListenerApp(rig.plant, { view: () => rig.view });
+    const s = rig.request({ method: 'POST' }, false);
+    app.onLimit(rig.connection, 'responseStall');
+    s.handler?.onRequestAbort('reset', 0x10c);
+    expect(rig.counted('limit_rejects_total')).toEqual({ 'edge/public responseStall': 1 });
+    expect(rig.counted('requests_total')).toEqual({ 'edge/public web/api 0 client_reset': 1 });
+  });
+
   test('app.field_dropped', () => {
     const rig = new Rig();
     const plant = {

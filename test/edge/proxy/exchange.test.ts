@@ -272,6 +272,7 @@ describe('cancellation', () => {
     for (const [abort, reason] of [
       ['reset', 'client_reset'],
       ['stop', 'client_reset'],
+      ['stalled', 'client_idle'],
       ['closed', 'client_closed'],
       ['drained', 'draining'],
       ['malformed', 'malformed_request'],

@@ -345,7 +345,7 @@ export class RequestStream extends SendSide implements ServerStream, TimerOwner 
   onStall(): void {
     const { connection } = this;
     connection.shared.app.onLimit(connection, 'responseStall');
-    this.abort('stop', H3.H3_REQUEST_CANCELLED, H3.H3_REQUEST_CANCELLED);
+    this.abort('stalled', H3.H3_REQUEST_CANCELLED, H3.H3_REQUEST_CANCELLED);
   }
 
   /** RFC 9114 s4.1.2. */

@@ -457,7 +457,7 @@ describe('HTTP/3 framing', () => {
     c.full.add(0);
     expect(seen.stream.write(Buffer.alloc(65_536), 0, 65_536)).toBe(false);
     world.clock.advance(5100);
-    expect(seen.abort).toEqual(['stop', H3.H3_REQUEST_CANCELLED]);
+    expect(seen.abort).toEqual(['stalled', H3.H3_REQUEST_CANCELLED]);
     expect(world.limitsHit).toEqual(['responseStall']);
     expect(c.resets).toEqual([[0, H3.H3_REQUEST_CANCELLED]]);
     world.onEnd = (s) => answer(s);
@@ -490,7 +490,7 @@ describe('HTTP/3 framing', () => {
     stuck.length = 0;
     world.clock.advance(60_000);
     expect([...asked]).toEqual([4000]);
-    expect(world.requests.map((r) => r.abort)).toEqual([['stop', H3.H3_REQUEST_CANCELLED], null, null]);
+    expect(world.requests.map((r) => r.abort)).toEqual([['stalled', H3.H3_REQUEST_CANCELLED], null, null]);
     expect(c.resets).toEqual([
       [0, H3.H3_REQUEST_CANCELLED],
       [8, H3.H3_REQUEST_CANCELLED],

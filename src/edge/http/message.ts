@@ -19,6 +19,8 @@ export interface RequestHead {
   path: string;
   /** Without pseudo-fields and without `host`; cookie crumbs joined. */
   fields: Fields;
+  /** The authority or the path came as never-indexed (RFC 9204 s7.1.3): kept so on every hop, as `Fields` does it. Absent: false. */
+  neverIndexed?: boolean;
   /** -1 when absent. */
   contentLength: number;
   /** RFC 9218. */
@@ -122,6 +124,8 @@ export interface ClientRequest {
   authority: string;
   path: string;
   fields: Fields;
+  /** That of the head. */
+  neverIndexed?: boolean;
 }
 
 /** The consumer of one response. Exactly one of `onResponseEnd` and `onResponseFailure` comes, and nothing after it. */

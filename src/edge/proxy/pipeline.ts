@@ -79,11 +79,11 @@ function chooseGroup(x: Exchange): Reason | null {
 
 /** What the backend is told beside what the client said. */
 function describe(x: Exchange): Reason | null {
-  const { method, fields } = x.stream.head;
+  const { method, fields, neverIndexed } = x.stream.head;
   addForwarded(fields, x.peer, x.view.port);
   x.requestId = requestId(fields, x.peer.trusted, makeRequestId);
   x.plant.via.append(fields, x.plant.via.request);
   const scheme = (x.groupView as NonNullable<Exchange['groupView']>).scheme;
-  x.request = { method, scheme, authority: x.peer.authority, path: x.target, fields };
+  x.request = { method, scheme, authority: x.peer.authority, path: x.target, fields, neverIndexed: neverIndexed === true };
   return null;
 }

@@ -186,6 +186,10 @@ describe('what the backend is told', () => {
 
   test('P11: never-indexed stays so', () => {
     const rig = new Rig();
+    rig.request({ path: '/?token=secret', neverIndexed: true });
+    expect(rig.last.request.neverIndexed).toBe(true);
+    rig.request();
+    expect(rig.last.request.neverIndexed).toBe(false);
     rig.request(
       {
         fields: [

@@ -15,6 +15,7 @@ export class Head implements RequestHead {
   authority = '';
   path = '';
   readonly fields = new Fields();
+  neverIndexed = false;
   contentLength = -1;
   urgency = DEFAULT_URGENCY;
   incremental = false;
@@ -129,7 +130,7 @@ export class HeadSink implements FieldSink {
 
   private take(kind: number, name: string, value: string, never: boolean): void {
     if (kind <= LAST_PSEUDO) {
-      this.pseudo(kind, value);
+      this.pseudo(kind, value, never);
       return;
     }
     this.isRegular = true;
@@ -141,6 +142,7 @@ export class HeadSink implements FieldSink {
       case HOST:
         if (this.host !== null) this.broken('M8');
         this.host = value;
+        if (never) this.head.neverIndexed = true;
         return;
       case CONNECTION:
         this.broken('M3');
@@ -163,11 +165,13 @@ export class HeadSink implements FieldSink {
     head.fields.add(name, value, never);
   }
 
-  private pseudo(kind: number, value: string): void {
+  private pseudo(kind: number, value: string, never: boolean): void {
     // s4.3: each once, before the regular fields, and none of a response's. RFC 9220 s3: `:protocol` needs our setting.
     if (this.isRegular || kind === STATUS || (this.seen & (1 << kind)) !== 0) this.broken('M6');
     if (kind === PROTOCOL) this.broken('M9');
     this.seen |= 1 << kind;
+    // What a method or a scheme says is no secret.
+    if (never && (kind === AUTHORITY || kind === PATH)) this.head.neverIndexed = true;
     if (kind === METHOD) this.head.method = value;
     else if (kind === SCHEME) this.head.scheme = value;
     else if (kind === AUTHORITY) this.head.authority = value;

@@ -123,11 +123,12 @@ export class HpackEncoder {
 
   /** A request's block: pseudo-fields first (RFC 9113 s8.3). Returns the offset behind. */
   request(out: Uint8Array, at: number, r: ClientRequest): number {
+    const never = r.neverIndexed === true;
     at = this.begin(out, at);
     at = this.known(out, at, this.method, r.method, false);
     at = this.known(out, at, this.scheme, r.scheme, false);
-    if (r.authority !== '') at = this.known(out, at, this.authority, r.authority, false);
-    at = this.known(out, at, this.path, r.path, false);
+    if (r.authority !== '') at = this.known(out, at, this.authority, r.authority, never);
+    at = this.known(out, at, this.path, r.path, never);
     return this.regular(out, at, r.fields);
   }
 

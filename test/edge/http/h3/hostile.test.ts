@@ -821,6 +821,19 @@ describe('QPACK', () => {
     const rest = out.subarray(8 + 1 + ((out[8] as number) & 0x7f));
     expect((rest[0] as number) & 0xf8).toBe(0x38);
   });
+  test.each([
+    [':path', '/?token=secret', true],
+    [':authority', 'secret.test', true],
+    ['host', 'secret.test', true],
+    [':method', 'GET', false],
+  ] as const)('P11: %s that is never-indexed is known as such', (name, value, isNever) => {
+    const world = new World();
+    const c = world.connect();
+    const others = GET.filter(([n]) => n !== name && !(name === 'host' && n === ':authority'));
+    c.feed(0, headers(name === 'host' ? [...others, [name, value, true]] : [[name, value, true], ...others]), true);
+    c.feed(4, request(), true);
+    expect(world.requests.map((r) => r.stream.head.neverIndexed)).toEqual([isNever, false]);
+  });
   test('P12: nothing is shared between connections, nor kept of one request for the next', () => {
     const world = new World();
     const a = world.connect();

@@ -14,8 +14,8 @@ function fieldsOf(rows: readonly Row[]): Fields {
   return fields;
 }
 
-function encodeRequest(encoder: HpackEncoder, rows: readonly Row[], path = '/', method = 'GET'): Buffer {
-  const request = { method, scheme: 'https', authority: 'www.example.com', path, fields: fieldsOf(rows) };
+function encodeRequest(encoder: HpackEncoder, rows: readonly Row[], path = '/', method = 'GET', neverIndexed = false): Buffer {
+  const request = { method, scheme: 'https', authority: 'www.example.com', path, fields: fieldsOf(rows), neverIndexed };
   const room = HpackEncoder.roomForRequest(request);
   const out = Buffer.alloc(room + 1, 0xaa);
   const end = encoder.request(out, 0, request);
@@ -83,6 +83,23 @@ describe('P11, P12: what never enters the table', () => {
     expect(encoder.table.names).toContain(name);
     const { rows } = decodeAll(decoder, encodeRequest(encoder, [[name, 'v', true]]));
     expect(rows).toEqual([[name, 'v', true]]);
+  });
+
+  test('a path and an authority that are flagged: literals each time, also when they are in a table; the next request’s are as ever', () => {
+    const encoder = new HpackEncoder();
+    const decoder = new HpackDecoder(4096, BIG);
+    for (let i = 0; i < 3; i++) decodeAll(decoder, encodeRequest(encoder, [], '/secret'));
+    for (const path of ['/secret', '/token', '/token', '/']) {
+      const { pseudo } = decodeAll(decoder, encodeRequest(encoder, [], path, 'GET', true));
+      expect(pseudo).toEqual([
+        [':method', 'GET', false],
+        [':scheme', 'https', false],
+        [':authority', 'www.example.com', true],
+        [':path', path, true],
+      ]);
+    }
+    expect(encoder.table.values).not.toContain('/token');
+    expect(encodeRequest(encoder, [], '/secret').length).toBe(4);
   });
 
   test('a flagged field that the static table has is still sent as a literal', () => {

@@ -118,6 +118,23 @@ describe('spooky check', () => {
     expect(gone.stdout).toContain(`listen.tls.key: names a file that does not exist: "${dir}/gone.pem"\n`);
   });
 
+  test('two addresses of a classic file that cannot be used are not told to be the same', async () => {
+    const pool = (addresses: readonly string[]): string =>
+      `upstream: {a: {route: {path_prefix: /}, backends: [${addresses.map((a, i) => `{id: b${i}${a}}`).join(', ')}]}}\n`;
+    const classic = 'version: 1\nlisten: {tls: {cert: c.pem, key: k.pem}}\n';
+    const { stdout } = await run(
+      file('config.yaml', classic + pool([', address: "http://10.0.0.1"', ', address: "http://10.0.0.2"', '', ''])),
+    );
+    expect(stdout.split('\n')).toEqual([
+      ...[0, 1].map((i) =>
+        expect.stringContaining(`: upstream.a.backends[${i}].address: http:// (HTTP/1.1 to backends) is not supported yet`),
+      ),
+      ...[2, 3].map((i) => expect.stringContaining(`: upstream.a.backends[${i}].address: is required`)),
+      '4 problems found, judged as files',
+      '',
+    ]);
+  });
+
   test('objects that a refused document names are looked for as well; one that was refused itself is there', async () => {
     const secret = (name: string, more: string): string =>
       `apiVersion: v1\nkind: Secret\nmetadata: {name: ${name}}\ntype: kubernetes.io/tls\n${more}---\n`;

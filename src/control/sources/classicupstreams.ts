@@ -112,7 +112,9 @@ function backend(r: ClassicReading, draft: Draft, steps: readonly PathStep[], i:
   if (weight !== undefined && (weight < 1 || weight > 1000))
     r.fault([...steps, 'weight'], `must be a whole number, 1 to 1000, not ${weight}`);
   const text = r.required([...steps, 'address']);
-  if (text === undefined) return { spec: { ...spec, address: 'missing:1' }, secure: null };
+  // Another one for each: that two of them are no addresses does not make them the same.
+  const unread: Address = { spec: { ...spec, address: `missing:${i + 1}` }, secure: null };
+  if (text === undefined) return unread;
   const parts = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(.*)$/.exec(text) as RegExpExecArray;
   const scheme = parts[1]?.toLowerCase() ?? 'none';
   const authority = (parts[2] ?? '').replace(/\/$/, '');
@@ -121,11 +123,11 @@ function backend(r: ClassicReading, draft: Draft, steps: readonly PathStep[], i:
       [...steps, 'address'],
       'http:// (HTTP/1.1 to backends) is not supported yet: use h2c:// when the backend speaks HTTP/2 in clear text',
     );
-    return { spec: { ...spec, address: 'missing:1' }, secure: null };
+    return unread;
   }
   if (scheme !== 'https' && scheme !== 'h2c' && scheme !== 'none') {
     r.fault([...steps, 'address'], `must begin with https:// or h2c://, or have no scheme, not ${show(text)}`);
-    return { spec: { ...spec, address: 'missing:1' }, secure: null };
+    return unread;
   }
   const secure = isSecure(r, steps, scheme, verify);
   spec['address'] = withPort(authority, secure ? 443 : 80);

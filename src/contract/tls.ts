@@ -59,6 +59,12 @@ export function inspectCertificate(
   });
 }
 
+/** Of two files, the one that an error of `inspectCertificate` is about. */
+export function faultyFile(files: { readonly cert: string; readonly key: string }, keyPem: Uint8Array, error: string): string {
+  const key = readKey(keyPem);
+  return !key.ok && key.error === error ? files.key : files.cert;
+}
+
 /** The certificates of a bundle, as clean PEM. */
 export function inspectBundle(pem: Uint8Array): Result<string, string> {
   const read = readCertificates(pem, MAX_BUNDLE, 'bundle');

@@ -56,6 +56,18 @@ describe('spooky check', () => {
     expect(key.stdout).not.toContain('PRIVATE KEY');
   });
 
+  test('of a certificate and its key the file that is at fault is named, whether the Listener is refused for more or not', async () => {
+    const at = (place: string, name: string): RegExp =>
+      new RegExp(`: spec\\.tls\\.certificateRefs\\[0\\]: ${dir}/${name}: there is no ${place} in it`);
+    const both = [listener('empty.pem'), listener('empty.pem').replace('8443', '70000')];
+    file('empty.pem', '\n');
+    for (const text of both) expect((await run(file('empty.yaml', text + upstream()))).stdout).toMatch(at('private key', 'empty.pem'));
+    const without = (text: string): string => text.replace('cert: c.pem', 'cert: empty.pem');
+    for (const text of both)
+      expect((await run(file('empty.yaml', without(text) + upstream()))).stdout).toMatch(at('certificate', 'empty.pem'));
+    expect((await run(file('swapped.yaml', listener('c.pem') + upstream()))).stdout).toMatch(at('private key', 'c.pem'));
+  });
+
   test('what is wrong beside a fault of the schema is told with it', async () => {
     const text = [
       'apiVersion: spooky.dev/v1alpha1',

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { objectKey, type FileContent, type SecretObject } from '../../contract/resources/index.ts';
 import type { CertificatePart } from '../../contract/snapshot/index.ts';
-import { inspectCertificate, type CertificateFacts } from '../../contract/tls.ts';
+import { faultyFile, inspectCertificate, type CertificateFacts } from '../../contract/tls.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 import type { CertificateDates } from './compiled.ts';
 import type { Draft, ListenerDraft, LoadedCertificate, RefFault, UpstreamDraft } from './draft.ts';
@@ -67,7 +67,7 @@ export function certificateOf(draft: Draft, owner: Owner, ref: Ref, purpose: Pur
   const { cert, key, source, secret } = pair.value;
   const judge = (): Result<CertificateFacts, string> => inspected(draft, cert, key, purpose);
   const facts = secret === null ? judge() : draft.memo.slot(secret, `certificate ${purpose}`, [], judge);
-  if (!facts.ok) return invalid(`${source}: ${facts.error}`);
+  if (!facts.ok) return invalid(`${ref.files === undefined ? source : faultyFile(ref.files, key, facts.error)}: ${facts.error}`);
   const part = draft.memo.slot(facts.value, source, [], (): CertificatePart => ({ kind: 'certificate', source, ...facts.value }));
   return ok({ part, hash: draft.memo.encode(part).hash });
 }

@@ -1,7 +1,7 @@
 /** What else is wrong with a spec that its schema refused: expressions, files and named objects, each judged for itself, so that everything is told at once. */
 import { pathText, type FileContent, type PathStep, type Problem } from '../../contract/resources/index.ts';
 import { compilePattern } from '../../contract/routes/regex.ts';
-import { inspectBundle, inspectCertificate } from '../../contract/tls.ts';
+import { faultyFile, inspectBundle, inspectCertificate } from '../../contract/tls.ts';
 
 export interface NamedObject {
   readonly kind: 'Secret' | 'ConfigMap';
@@ -115,8 +115,11 @@ function judge(suspect: Suspect, contents: ReadonlyMap<string, FileContent>): Pr
     else problems.push(suspect.problem(`${path}: ${content.problem}`));
   }
   const [cert, key, ca] = MEMBERS.map((m) => read.get(m));
-  const pair = cert !== undefined && key !== undefined ? inspectCertificate(cert, key, suspect.purpose) : null;
-  if (pair !== null && !pair.ok) problems.push(suspect.problem(`${suspect.files.cert}: ${pair.error}`));
+  if (cert !== undefined && key !== undefined) {
+    const pair = inspectCertificate(cert, key, suspect.purpose);
+    const { cert: certFile = '', key: keyFile = '' } = suspect.files;
+    if (!pair.ok) problems.push(suspect.problem(`${faultyFile({ cert: certFile, key: keyFile }, key, pair.error)}: ${pair.error}`));
+  }
   const bundle = ca === undefined ? null : inspectBundle(ca);
   if (bundle !== null && !bundle.ok) problems.push(suspect.problem(`${suspect.files.ca}: ${bundle.error}`));
   return problems;

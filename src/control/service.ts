@@ -301,7 +301,7 @@ export class Service implements AdminView {
 
   private async apply(state: SourceState, since: number): Promise<void> {
     const compiled = this.o.compile(state.set);
-    const problems = problemsOf(state, compiled);
+    const problems = problemsOf(state, compiled, this.o.perObject ? null : this.o.clock.wall());
     this.tell(problems);
     if (!this.o.perObject && blocks(problems, compiled, this.model.compiled))
       return this.refused('invalid', problems, 'the last good configuration stays');

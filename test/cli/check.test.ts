@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check } from '../../src/cli/check.ts';
 import { makeCa, makeLeaf } from '../kit/certs.ts';
+import { makeCertificate } from '../kit/x509.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'spooky-check-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -66,6 +67,20 @@ describe('spooky check', () => {
     for (const text of both)
       expect((await run(file('empty.yaml', without(text) + upstream()))).stdout).toMatch(at('certificate', 'empty.pem'));
     expect((await run(file('swapped.yaml', listener('c.pem') + upstream()))).stdout).toMatch(at('private key', 'c.pem'));
+  });
+
+  test('a certificate that has expired is a warning: it would be served, and nobody would take it', async () => {
+    const old = makeCertificate({ names: ['DNS:www.example.com'], notBefore: Date.UTC(2026, 0, 1), notAfter: Date.UTC(2026, 0, 2) });
+    writeFileSync(join(dir, 'old.pem'), old.cert);
+    file('old-key.pem', old.key);
+    const text = (listener('old-key.pem') + upstream()).replace('c.pem', 'old.pem');
+    expect(await run(file('expired.yaml', text))).toEqual({
+      code: 0,
+      stdout:
+        `expired.yaml:8:9: spec.tls.certificateRefs[0]: warning: ${dir}/old.pem: the certificate has expired (2026-01-02T00:00:00.000Z): whoever verifies it refuses it\n` +
+        'nothing wrong with 1 Listener, 1 Upstream, 0 Secrets, 0 ConfigMaps, judged as files\n',
+      stderr: '',
+    });
   });
 
   test('what is wrong beside a fault of the schema is told with it', async () => {

@@ -1,11 +1,13 @@
 /** Documents for a cluster, judged as its API server and our controller would, as far as they tell. */
 import { emptyCluster, objectKey, type ClusterObjects, type Problem, type ResourceSet } from '../../contract/resources/index.ts';
 import { compile, type Compiled } from '../../control/compile/index.ts';
+import { expiredCertificates } from '../../control/problems.ts';
 import { readGrant, readNamespace, readService } from '../../control/sources/kubernetes/core.ts';
 import { GRANT_GROUP } from '../../control/sources/kubernetes/kinds.ts';
 import { DEFAULT_CLASS } from '../../control/sources/kubernetes/objects.ts';
 import { fieldsOf, isName, isNamespace, type Identity } from '../../control/sources/kubernetes/meta.ts';
 import type { OtherObject } from '../../control/sources/manifests.ts';
+import { systemClock } from '../../lib/clock.ts';
 import { complete, grantText, openInstallation, type Sees } from '../cluster/partial.ts';
 import type { Reference } from '../cluster/references.ts';
 
@@ -26,6 +28,7 @@ function judge(set: ResourceSet, className: string): Problem[] {
   return [
     ...compiled.problems.filter((p) => !completed.hides(p)).map((p) => (uncertain(p) ? asWarning(p) : p)),
     ...completed.ungranted.map(ungrantedProblem),
+    ...expiredCertificates(completed.set, compiled, systemClock.wall()),
   ];
 }
 

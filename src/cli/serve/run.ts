@@ -142,7 +142,7 @@ class Run {
     const state = await Promise.race([this.feed.start((next) => service.changed(next)), stopping.first]);
     if (state === null) return EXIT.ok;
     const compiled = this.feed.compile(state.set);
-    const problems = problemsOf(state, compiled);
+    const problems = problemsOf(state, compiled, this.o.mode.perObject ? null : systemClock.wall());
     if (!this.o.mode.perObject && blocks(problems, compiled, null)) return this.refusal.invalid(this.o.mode.name, problems);
     logProblems(this.log, problems);
     const takesOver = this.succession?.tookOverFrom ?? null;

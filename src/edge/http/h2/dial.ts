@@ -96,6 +96,7 @@ export interface DialHandler {
 
 const ALPN = ['h2'];
 const PROBE_MS = 30_000;
+const CLOSED = 'closed by the endpoint';
 
 /** Connects; the function that it returns gives up silently. */
 export function dial(target: DialTarget, options: DialOptions, handler: DialHandler): () => void {
@@ -154,8 +155,11 @@ class Attempt {
   private onTcp(): void {
     if (this.done) return;
     this.tcp = true;
+    const { deny } = this.options;
     const reached = this.socket?.remoteAddress;
-    if (this.options.deny !== null && (reached === undefined || this.options.deny.denies(reached))) {
+    // What was reset in this moment is connected to nobody: there is nothing to ask about, and nothing to go on with.
+    if (deny !== null && reached === undefined) return this.fail(this.lost, CLOSED);
+    if (deny !== null && reached !== undefined && deny.denies(reached)) {
       return this.fail('connect_refused', 'an address that may not be a backend');
     }
     if (this.target.tls === null) this.succeed();
@@ -176,7 +180,12 @@ class Attempt {
   }
 
   private onClose(): void {
-    if (!this.done) this.fail(this.tcp ? 'tls_failed' : 'connect_refused', 'closed by the endpoint');
+    if (!this.done) this.fail(this.tcp ? this.lost : 'connect_refused', CLOSED);
+  }
+
+  /** After TCP. */
+  private get lost(): Reason {
+    return this.target.tls === null ? 'backend_closed' : 'tls_failed';
   }
 
   private succeed(): void {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { createServer as createTls } from 'node:tls';
 import { connectH2 } from '../../../../src/edge/http/h2/connect.ts';
@@ -372,6 +372,23 @@ describe('the deny-list', () => {
     const { failure } = await dialOnce(port, null, { deny: { denies } });
     expect(failure?.reason).toBe('connect_refused');
     expect(asked).toEqual(['127.0.0.1', '127.0.0.1']);
+  });
+
+  test('a connection that is reset as soon as it stands is not told to be to a denied address', async () => {
+    const port = await listen(createServer());
+    // Behind `remoteAddress`. As the kernel has it for a moment after a reset: no error yet, and no peer any more.
+    const sockets = Socket.prototype as unknown as { _getpeername: () => object };
+    const own = sockets._getpeername;
+    sockets._getpeername = () => ({});
+    try {
+      const deny = { denies: () => false };
+      const lost = await dialOnce(port, null, { deny });
+      expect([lost.failure?.reason, lost.failure?.detail]).toEqual(['backend_closed', `127.0.0.1:${port}: closed by the endpoint`]);
+      const secure = await dialOnce(port, tls(), { deny });
+      expect([secure.failure?.reason, secure.failure?.detail]).toEqual(['tls_failed', `127.0.0.1:${port}: closed by the endpoint`]);
+    } finally {
+      sockets._getpeername = own;
+    }
   });
 });
 

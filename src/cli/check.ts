@@ -1,7 +1,7 @@
 /** Everything that is wrong with a configuration, without serving it. */
 import type { Problem, ResourceSet } from '../contract/resources/index.ts';
 import { compile } from '../control/compile/index.ts';
-import { expiredCertificates } from '../control/problems.ts';
+import { expiredCertificates, ownProblems } from '../control/problems.ts';
 import { loadPaths } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
 import type { Target } from '../control/sources/manifests.ts';
@@ -53,13 +53,13 @@ async function judge(paths: readonly string[], asked: Target | null, cwd: string
   const first = await loadPaths(paths, { cwd, target: asked ?? 'files' });
   const target = asked ?? (first.forCluster ? 'cluster' : 'files');
   const { state, others } = asked === null && target === 'cluster' ? await loadPaths(paths, { cwd, target }) : first;
-  const problems = target === 'files' ? judgeFiles(state.set) : (await import('./check/cluster.ts')).judgeCluster(state.set, others);
+  const problems = target === 'files' ? judgeFiles(state) : (await import('./check/cluster.ts')).judgeCluster(state.set, others);
   return { target, set: state.set, others: others.length, problems: allProblems(state, problems) };
 }
 
-function judgeFiles(set: ResourceSet): Problem[] {
-  const compiled = compile(set, { standalone: true });
-  return [...compiled.problems, ...expiredCertificates(set, compiled, systemClock.wall())];
+function judgeFiles(state: SourceState): Problem[] {
+  const compiled = compile(state.set, { standalone: true });
+  return [...ownProblems(state, compiled), ...expiredCertificates(state.set, compiled, systemClock.wall())];
 }
 
 /** What the loader and compile say, in the order of the files. */

@@ -8,9 +8,34 @@ import type { SourceState } from './sources/source.ts';
 export const problemsOf = (state: SourceState, compiled: Compiled, wall: number | null): readonly Problem[] => [
   ...state.problems,
   ...state.settingsProblems,
-  ...compiled.problems,
+  ...ownProblems(state, compiled),
   ...(wall === null ? [] : expiredCertificates(state.set, compiled, wall)),
 ];
+
+/**
+ * Without what only follows from a Listener that could not be read, or may have been in a document that could not: that is told by itself, and
+ * whom it would take is not known. Thousands of Upstreams may have no other.
+ */
+export function ownProblems({ problems, set }: SourceState, compiled: Compiled): readonly Problem[] {
+  const unread = new Set(problems.filter((p) => p.severity === 'error').map((p) => p.object));
+  const any = unread.has('');
+  if (!any && !Array.from(unread).some((object) => object.startsWith('Listener '))) return compiled.problems;
+  const alone = new Set<string>();
+  for (const { kind, namespace, name, conditions } of compiled.statuses) {
+    const reason = conditions.find((c) => c.type === 'Accepted')?.reason;
+    if (kind === 'Upstream' && (reason === 'NotAllowed' || reason === 'NoMatchingHostname')) alone.add(objectKey(namespace, name));
+  }
+  return compiled.problems.filter(({ object, path }) => {
+    const key = object.startsWith('Upstream ') ? object.slice('Upstream '.length) : '';
+    if (!alone.has(key)) return true;
+    const { meta, spec } = set.upstreams.get(key) ?? {};
+    const isAt = (place: string): boolean => path === (meta?.origin?.spell?.(place) ?? place);
+    const named = spec?.listeners;
+    if (named === undefined) return !isAt('spec.listeners') && !isAt('spec.hostnames');
+    const ref = named.find((_, i) => isAt(`spec.listeners[${i}]`));
+    return ref === undefined || !(any || unread.has(`Listener ${objectKey(ref.namespace, ref.name)}`));
+  });
+}
 
 /** Served all the same, since nothing would be better without them: warnings. */
 export function expiredCertificates(set: ResourceSet, compiled: Compiled, wall: number): Problem[] {

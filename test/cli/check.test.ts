@@ -83,6 +83,35 @@ describe('spooky check', () => {
     });
   });
 
+  test('that nobody takes an Upstream is not told while a Listener that could take it cannot be read', async () => {
+    const other =
+      'apiVersion: spooky.dev/v1alpha1\nkind: Listener\nmetadata: {name: other}\nspec:\n  port: 8444\n  hostnames: [www.example.com]\n';
+    const served = `${other}  tls: {certificateRefs: [{files: {cert: c.pem, key: k.pem}}]}\n---\n`;
+    const broken = listener().replace('port:', 'prt:');
+    const own = [
+      expect.stringContaining(': spec.port: is required'),
+      expect.stringContaining(': spec.prt: is unknown (did you mean port?)'),
+    ];
+    const told = async (text: string): Promise<string[]> => (await run(file('nobody.yaml', text))).stdout.split('\n').slice(0, -2);
+    expect(await told(broken + upstream())).toEqual(own);
+    expect(await told(broken + upstream('  listeners: [{name: public}]\n'))).toEqual(own);
+    expect(await told(served + broken + upstream().replace('"*"', 'shop.example.com'))).toEqual(own);
+    expect(await told(listener().replace('  port', '\tport') + upstream())).not.toContainEqual(expect.stringContaining('no Listener'));
+    const classic = 'version: 1\nlisten: {port: 70000, tls: {cert: c.pem, key: k.pem}}\n';
+    expect(await told(`${classic}upstream: {a: {route: {path_prefix: /}, backends: [{id: a, address: "h2c://127.0.0.1:1"}]}}\n`)).toEqual([
+      expect.stringContaining(': listen.port: must be'),
+    ]);
+    // What has nothing to do with it is told.
+    expect(await told(broken + upstream('  listeners: [{name: gone}]\n'))).toEqual([
+      ...own,
+      expect.stringContaining(': spec.listeners[0]: there is no Listener default/gone'),
+    ]);
+    const refused = `${upstream('  weigth: 1\n')}${upstream().replace('name: api', 'name: b')}`;
+    expect(await told(refused.slice('---\n'.length))).toContainEqual(
+      expect.stringContaining(': spec.listeners: there is no Listener that'),
+    );
+  });
+
   test('what is wrong beside a fault of the schema is told with it', async () => {
     const text = [
       'apiVersion: spooky.dev/v1alpha1',

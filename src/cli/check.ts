@@ -1,11 +1,12 @@
 /** Everything that is wrong with a configuration, without serving it. */
-import type { Problem, ResourceSet } from '../contract/resources/index.ts';
+import { SETTINGS, type Problem, type ResourceSet } from '../contract/resources/index.ts';
 import { compile } from '../control/compile/index.ts';
 import { expiredCertificates, ownProblems } from '../control/problems.ts';
-import { loadPaths } from '../control/sources/load.ts';
+import { loadPaths, type LoadResult } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
 import type { Target } from '../control/sources/manifests.ts';
 import { systemClock } from '../lib/clock.ts';
+import { readServeSettings } from '../settings.ts';
 import { printable } from './printable.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command } from './command.ts';
 
@@ -53,13 +54,36 @@ async function judge(paths: readonly string[], asked: Target | null, cwd: string
   const first = await loadPaths(paths, { cwd, target: asked ?? 'files' });
   const target = asked ?? (first.forCluster ? 'cluster' : 'files');
   const { state, others } = asked === null && target === 'cluster' ? await loadPaths(paths, { cwd, target }) : first;
-  const problems = target === 'files' ? judgeFiles(state) : (await import('./check/cluster.ts')).judgeCluster(state.set, others);
+  const problems =
+    target === 'files'
+      ? [...judgeFiles(state), ...judgeSettings(first)]
+      : (await import('./check/cluster.ts')).judgeCluster(state.set, others);
   return { target, set: state.set, others: others.length, problems: allProblems(state, problems) };
 }
 
 function judgeFiles(state: SourceState): Problem[] {
   const compiled = compile(state.set, { standalone: true });
   return [...ownProblems(state, compiled), ...expiredCertificates(state.set, compiled, systemClock.wall())];
+}
+
+/** What no setting can tell by itself. Flags and the environment of `serve` may say otherwise: a warning. */
+function judgeSettings({ state, settingsOrigin }: LoadResult): Problem[] {
+  if (state.settings === null || state.settingsProblems.length > 0) return [];
+  const read = readServeSettings({ flags: new Map(), env: {}, document: state.settings });
+  if (read.ok) return [];
+  const written: ReadonlyMap<string, unknown> = new Map(Object.entries(state.settings));
+  return read.error.map(({ source, message }): Problem => {
+    const name = SETTINGS.find((s) => s.flag === source)?.name ?? '';
+    const path = written.has(name) ? `spec.${name}` : '';
+    return {
+      severity: 'warning',
+      file: settingsOrigin?.file ?? '',
+      ...(settingsOrigin?.locate(path) ?? { line: 0, column: 0 }),
+      object: 'Settings',
+      path: path === '' ? source : (settingsOrigin?.spell?.(path) ?? path),
+      message: `${message}: serve does not start with it, unless a flag or its environment says otherwise`,
+    };
+  });
 }
 
 /** What the loader and compile say, in the order of the files. */

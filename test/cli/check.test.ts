@@ -112,6 +112,28 @@ describe('spooky check', () => {
     );
   });
 
+  test('settings that do not go together are a warning: flags may say otherwise', async () => {
+    const told = async (spec: string): Promise<readonly [number, string]> => {
+      const text = `${listener()}${upstream()}---\napiVersion: spooky.dev/v1alpha1\nkind: Settings\nspec:\n${spec}`;
+      const { code, stdout } = await run(file('settings.yaml', text));
+      return [code, stdout.split('\n').slice(0, -2).join('\n')];
+    };
+    const end = ': serve does not start with it, unless a flag or its environment says otherwise';
+    expect(await told('  metrics: 127.0.0.1:9901\n')).toEqual([0, '']);
+    expect(await told('  metrics: 127.0.0.1:9903\n  admin: 127.0.0.1:9903\n')).toEqual([
+      0,
+      `settings.yaml:21:3: spec.admin: warning: must be another address than --metrics${end}`,
+    ]);
+    expect(await told('  metrics: 127.0.0.1:9902\n')).toEqual([
+      0,
+      `settings.yaml:17:1: --admin: warning: must be another address than --metrics${end}`,
+    ]);
+    expect(await told('  admin: 0.0.0.0:9902\n')).toEqual([
+      0,
+      `settings.yaml:20:3: spec.admin: warning: without --admin-token-file the admin API binds loopback only, not 0.0.0.0${end}`,
+    ]);
+  });
+
   test('what is wrong beside a fault of the schema is told with it', async () => {
     const text = [
       'apiVersion: spooky.dev/v1alpha1',

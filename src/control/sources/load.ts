@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { FileContent, Problem } from '../../contract/resources/index.ts';
+import type { FileContent, Origin, Problem } from '../../contract/resources/index.ts';
 import { Assembly, inOrder, replaced, type Assembled } from './assembly.ts';
 import { checkClassicCertificates, interpretClassic, isClassic } from './classic.ts';
 import { interpret, type Interpreted, type SourceFile } from './documents.ts';
@@ -77,6 +77,8 @@ export interface LoadResult {
   readonly digest: string;
   /** Of a cluster, and none of ours. */
   readonly others: readonly OtherObject[];
+  /** Of the first document of settings. */
+  readonly settingsOrigin: Origin | null;
   /** Something of it can be meant for a cluster alone. */
   readonly forCluster: boolean;
 }
@@ -305,8 +307,14 @@ class Loader {
       inputs: this.inputs,
       digest: this.hash.digest('base64'),
       others: this.pieces.flatMap((p) => p.others),
+      settingsOrigin: this.settingsOrigin(),
       forCluster: this.pieces.some((p) => p.forCluster),
     };
+  }
+
+  private settingsOrigin(): Origin | null {
+    for (const { loaded } of this.pieces) for (const one of loaded) if (one.kind === 'Settings') return one.origin;
+    return null;
   }
 
   private assemble(files: ReadonlyMap<string, FileContent>): SourceState {

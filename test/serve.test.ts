@@ -251,6 +251,14 @@ describe('exit codes', () => {
     expect(result.stderr).toContain('nothing was bound');
   });
 
+  test('with a log that is off a start that fails is no riddle', async () => {
+    const dir = folderWith(documents(8443).replace('spec:', 'specs:'));
+    const result = await serve(dir, ...off, '--log-level', 'off', '--log-format', 'json');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/^c\.yaml:\d+:\d+: Listener default\/public: .*specs.*$/m);
+    expect(result.stderr).toMatch(/^spooky serve: c\.yaml: the configuration is invalid, nothing was bound$/m);
+  });
+
   test('1: a certificate that is missing, a key file that is too short', async () => {
     const missing = await serve(folderWith(documents(8443).replace('cert: leaf.pem', 'cert: nowhere.pem')), ...off);
     expect([missing.code, missing.stderr.includes('nowhere.pem')]).toEqual([1, true]);

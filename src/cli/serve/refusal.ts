@@ -18,8 +18,13 @@ export class Refusal {
     this.io = io;
   }
 
+  /** Words for people; what a log that is off would swallow is said by the command, as every other command says why it ends. */
+  private get inWords(): boolean {
+    return this.logs.format === 'plain' || this.logs.log.level() === 'off';
+  }
+
   because(code: number, message: string): number {
-    if (this.logs.format === 'plain') this.io.stderr(`spooky serve: ${message}\n`);
+    if (this.inWords) this.io.stderr(`spooky serve: ${message}\n`);
     else this.logs.log.error('cannot serve', { why: message, exit: code });
     return code;
   }
@@ -28,7 +33,7 @@ export class Refusal {
   invalid(source: string, problems: readonly Problem[]): number {
     for (const p of problems) {
       // People look for `file:line:column: ...`, as `check` prints it.
-      if (this.logs.format === 'plain') this.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);
+      if (this.inWords) this.io.stderr(`${p.severity === 'warning' ? 'warning: ' : ''}${problemLine(p)}\n`);
       else this.logs.log.at(p.severity === 'error' ? 'error' : 'warn', 'configuration problem', { problem: problemLine(p) });
     }
     return this.because(EXIT.invalid, `${source}: the configuration is invalid, nothing was bound`);

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import type { Problem } from '../contract/resources/index.ts';
 import { lowerAscii, normaliseAuthority } from '../contract/routes/host.ts';
 import { compile } from '../control/compile/index.ts';
+import { blocks, problemsOf } from '../control/problems.ts';
 import { loadPaths } from '../control/sources/load.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { CLUSTER_OPTIONS, readClusterFlags } from './cluster/flags.ts';
@@ -50,8 +51,11 @@ export const explain: Command = {
 async function explainFiles(config: string, asked: Asked, io: CommandIo): Promise<number> {
   const { state } = await loadPaths([config], { cwd: io.cwd });
   const compiled = compile(state.set, { standalone: true });
-  const faults = [...state.problems, ...compiled.problems].filter((p) => p.severity === 'error');
-  if (faults.length > 0) io.stderr(`spooky explain: ${summary(faults)}; \`spooky check\` shows all, \`serve\` would not start with them\n`);
+  const problems = problemsOf(state, compiled, null);
+  const faults = problems.filter((p) => p.severity === 'error');
+  // Of two objects that want the same the older has it: that is served.
+  const outcome = blocks(problems, compiled, null) ? 'would not start with them' : 'starts with them all the same';
+  if (faults.length > 0) io.stderr(`spooky explain: ${summary(faults)}; \`spooky check\` shows all, \`serve\` ${outcome}\n`);
   if (compiled.listeners.length === 0) {
     io.stderr('spooky explain: there is no Listener that can be used\n');
     return EXIT.invalid;

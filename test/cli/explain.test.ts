@@ -200,3 +200,16 @@ describe('usage', () => {
     expect((await run('--config', 'none.yaml', 'GET', 'https://a/')).code).toBe(1);
   });
 });
+
+test('whether serve starts with what is wrong: not with a field that is unknown, but with a conflict, and with a group that does not resolve', async () => {
+  const two = base().host('a.example').route('/').named('a').to('127.0.0.1:1').route('/').named('b').to('127.0.0.1:2');
+  const said = async (name: string, g: Gateway): Promise<string> =>
+    (await run('--config', write(name, g), 'GET', 'https://a.example/')).err.replace(/^.*shows all, /s, '');
+  const started = '`serve` starts with them all the same\n';
+  expect(await said('conflict.yaml', two)).toBe(started);
+  const tls = { protocol: 'H2', tls: { caRef: { name: 'gone' } } };
+  expect(await said('unresolved.yaml', base().host('a.example').route('/').with(tls).to('127.0.0.1:1'))).toBe(started);
+  expect(await said('unknown.yaml', base().host('a.example').route('/').with({ weigth: 1 }).to('127.0.0.1:1'))).toBe(
+    '`serve` would not start with them\n',
+  );
+});

@@ -199,6 +199,37 @@ describe(`taking over on ${ENGINE.name}`, () => {
     120_000,
   );
 
+  test.each([
+    ['one more', '"127.0.0.1"', '"127.0.0.1", "127.0.0.2"'],
+    ['one less', '"127.0.0.1", "127.0.0.2"', '"127.0.0.1"'],
+    ['one instead of all', '"0.0.0.0"', '"127.0.0.1"'],
+    ['all instead of one', '"127.0.0.1"', '"0.0.0.0"'],
+  ])(
+    'to a configuration with other addresses for the same port: %s',
+    async (_, before, after) => {
+      const at = (addresses: string): string => documents().replace('addresses: ["127.0.0.1"]', `addresses: [${addresses}]`);
+      const serve = async (addresses: string): Promise<Spooky> => {
+        const args = argumentsOf('--workers', '2');
+        // In a folder of its own: each process follows its own configuration.
+        const spooky = await startSpooky({ documents: at(addresses), files: site.files, dir: temporaryFolder('own'), args });
+        processes.push(spooky);
+        return spooky;
+      };
+      const old = await serve(before);
+      const load = new Load(4, 2);
+      const held = [await begin(), await begin(), await begin(), await begin()];
+      await load.more(100);
+      const next = await serve(after);
+      expect(next.ready).toMatchObject({ tookOverFrom: old.child.pid });
+      await load.more(100);
+      await Promise.all(held.map((h) => h.finish()));
+      await load.stop();
+      expect(load.failures).toEqual([]);
+      expect(await exited(old)).toEqual({ code: 0, signal: null });
+    },
+    60_000,
+  );
+
   test('with a Retry for everybody', async () => {
     const old = await start(['--workers', '2'], 'Always');
     const load = new Load(2, 3);

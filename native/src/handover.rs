@@ -12,6 +12,9 @@
 //!
 //! What waits at an owner is charged to the socket that it was sent from: each owner has one of its own, so that those who do not read
 //! (stopped, hung, about to be replaced) take nothing from those who do.
+//!
+//! A listener has one name in all workers of a tree of processes. A tree that takes over may have other addresses for it, and so another
+//! name: whom no name leads to is looked for by the address that the datagram came to, under which everybody can be found as well.
 
 use crate::address::{self, ADDRESS_LENGTH};
 use crate::options::HandoverOptions;
@@ -19,7 +22,7 @@ use crate::socket::send_buffer;
 use serde::Serialize;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
@@ -41,6 +44,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(64);
 /// Names that one listener has had, by which those find it who do not hear of another: they drain.
 const NAMES: usize = 16;
+/// More than there are workers that anything is handed to, each at a few addresses.
+const PARCELS: usize = 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Handed {
@@ -57,6 +62,8 @@ pub struct Handed {
 /// What waits for one owner, as the message that it becomes.
 struct Parcel {
     worker: u8,
+    /// Only what came to this address: it was found by that.
+    at: Option<SocketAddr>,
     to: UnixAddress,
     /// What its messages are sent from. None: there are no descriptors left, and the endpoint's own socket serves.
     socket: Option<UnixDatagram>,
@@ -84,6 +91,8 @@ pub struct Handover {
     parcels: Vec<Parcel>,
     /// Behind the socket: whoever finds it gone must not find its names.
     places: Vec<Place>,
+    /// The same, by addresses.
+    addresses: Vec<Place>,
 }
 
 impl Handover {
@@ -107,6 +116,7 @@ impl Handover {
             parcels: Vec::new(),
             worker,
             places: vec![place],
+            addresses: Vec::new(),
         })
     }
 
@@ -120,13 +130,39 @@ impl Handover {
         if self.places.iter().any(|p| p.path == path && p.is_ours()) {
             return Ok(());
         }
-        let Some(known) = self.places.iter().find(|p| p.path != path && p.is_ours()) else { return Err(io::ErrorKind::NotFound.into()) };
-        vacate(&path)?;
-        fs::hard_link(&known.path, &path)?;
-        let place = Place { path, identity: known.identity };
-        self.places.retain(|p| p.path != place.path);
+        // First: it would take what is linked there along.
+        self.places.retain(|p| p.path != path);
+        let place = self.link(path)?;
         self.places.push(place);
         Ok(())
+    }
+
+    /// Others reach this listener by its addresses, too, whatever they call it.
+    pub fn serve(&mut self, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<()> {
+        for path in addresses.map(|a| self.options.at(&a).path(self.worker)).collect::<Vec<_>>() {
+            if self.addresses.iter().any(|p| p.path == path && p.is_ours()) {
+                continue;
+            }
+            self.addresses.retain(|p| p.path != path);
+            let place = self.link(path)?;
+            self.addresses.push(place);
+        }
+        Ok(())
+    }
+
+    /// It has no other addresses any more.
+    pub fn keep(&mut self, addresses: impl Iterator<Item = SocketAddr>) {
+        let paths: Vec<PathBuf> = addresses.map(|a| self.options.at(&a).path(self.worker)).collect();
+        self.addresses.retain(|p| paths.contains(&p.path));
+    }
+
+    fn link(&self, path: PathBuf) -> io::Result<Place> {
+        let Some(known) = self.places.iter().chain(&self.addresses).find(|p| p.is_ours()) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        vacate(&path)?;
+        fs::hard_link(&known.path, &path)?;
+        Ok(Place { path, identity: known.identity })
     }
 
     /// This name is the listener's from now on. Those before stay ours, for workers that do not hear of it any more.
@@ -143,47 +179,57 @@ impl Handover {
         }
         let many = self.places.len().saturating_sub(NAMES);
         self.places.drain(..many);
-        let workers: Vec<u8> = self.parcels.iter().map(|p| p.worker).collect();
-        for (i, worker) in workers.into_iter().enumerate() {
-            if let Ok(to) = self.owner(worker) {
+        for i in 0..self.parcels.len() {
+            let Parcel { worker, at: None, .. } = self.parcels[i] else { continue };
+            let path = self.named(worker).unwrap_or_else(|| self.options.path(worker));
+            if let Ok(to) = UnixAddress::from_pathname(path) {
                 (self.parcels[i].to, self.parcels[i].connected) = (to, None);
             }
         }
     }
 
     /// Where a worker is found: by the former name, when it does not know the present one.
-    fn owner(&self, worker: u8) -> io::Result<UnixAddress> {
-        let path = self.options.path(worker);
-        let former = self.former.as_ref().map(|o| o.path(worker)).filter(|former| !path.exists() && former.exists());
-        UnixAddress::from_pathname(former.unwrap_or(path))
+    fn named(&self, worker: u8) -> Option<PathBuf> {
+        [Some(&self.options), self.former.as_ref()].into_iter().flatten().map(|o| o.path(worker)).find(|path| path.exists())
+    }
+
+    /// Where a worker is found that knows neither: by the address, or by all of them.
+    fn addressed(&self, worker: u8, at: &SocketAddr) -> Option<PathBuf> {
+        let any: IpAddr = if at.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        [*at, SocketAddr::new(any, at.port())].iter().map(|a| self.options.at(a).path(worker)).find(|path| path.exists())
     }
 
     /// Lets a datagram wait for `send`.
     pub fn push(&mut self, worker: u8, datagram: &[u8], from: &SocketAddr, to: &SocketAddr, now: Instant) {
         self.pushed += 1;
-        let Some(parcel) = self.parcel(worker) else {
+        let Some(parcel) = self.parcel(worker, to) else {
             self.handed.lost += 1;
             return;
         };
         if !parcel.add(datagram, from, to) {
             // Full: it leaves now. Who is gone is told of at the next one.
             self.send(now, |_, _, _| {});
-            let added = self.parcel(worker).is_some_and(|p| p.add(datagram, from, to));
+            let added = self.parcel(worker, to).is_some_and(|p| p.add(datagram, from, to));
             self.handed.lost += u64::from(!added);
         }
         self.waiting = true;
     }
 
-    fn parcel(&mut self, worker: u8) -> Option<&mut Parcel> {
-        let at = match self.parcels.iter().position(|p| p.worker == worker) {
-            Some(at) => at,
+    fn parcel(&mut self, worker: u8, to: &SocketAddr) -> Option<&mut Parcel> {
+        let i = match self.parcels.iter().position(|p| p.worker == worker && p.at.is_none_or(|at| at == *to)) {
+            Some(i) => i,
+            None if self.parcels.len() >= PARCELS => return None,
             None => {
-                let to = self.owner(worker).ok()?;
-                self.parcels.push(Parcel::new(worker, to));
+                let named = self.named(worker);
+                let addressed = if named.is_none() { self.addressed(worker, to) } else { None };
+                let at = addressed.as_ref().map(|_| *to);
+                // Nobody is found there either: it is gone.
+                let path = named.or(addressed).unwrap_or_else(|| self.options.path(worker));
+                self.parcels.push(Parcel::new(worker, at, UnixAddress::from_pathname(path).ok()?));
                 self.parcels.len() - 1
             }
         };
-        self.parcels.get_mut(at)
+        self.parcels.get_mut(i)
     }
 
     /// One message for each owner that something waits for. What is for an owner that is gone, comes back.
@@ -243,8 +289,19 @@ impl Handover {
 }
 
 impl Parcel {
-    fn new(worker: u8, to: UnixAddress) -> Self {
-        Parcel { worker, to, socket: None, connected: None, message: vec![VERSION], count: 0, again: None, pause: SHORTEST, gone: false }
+    fn new(worker: u8, at: Option<SocketAddr>, to: UnixAddress) -> Self {
+        Parcel {
+            worker,
+            at,
+            to,
+            socket: None,
+            connected: None,
+            message: vec![VERSION],
+            count: 0,
+            again: None,
+            pause: SHORTEST,
+            gone: false,
+        }
     }
 
     fn post(&mut self, shared: &UnixDatagram, now: Instant) -> io::Result<usize> {

@@ -1,9 +1,11 @@
 //! What JavaScript says once per endpoint or per change of configuration: JSON, so that every field has a name and a type, and an
 //! unknown one is an error. Keys are hexadecimal, certificates PEM.
 
+use crate::address;
+use boring::sha::sha256;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -71,6 +73,12 @@ impl HandoverOptions {
 
     pub fn named(&self, name: &str) -> Self {
         HandoverOptions { folder: self.folder.clone(), name: name.into() }
+    }
+
+    /// By what a listener is found at an address, whatever its name is.
+    pub fn at(&self, address: &SocketAddr) -> Self {
+        let digest = sha256(&address::encode(address));
+        self.named(&digest[..8].iter().map(|octet| format!("{octet:02x}")).collect::<String>())
     }
 }
 

@@ -60,6 +60,10 @@ pub struct OpenError {
     pub message: String,
 }
 
+fn locals(ports: &[Port]) -> impl Iterator<Item = SocketAddr> {
+    ports.iter().map(|p| p.socket.local())
+}
+
 impl OpenError {
     fn option(message: String) -> Self {
         OpenError { code: None, message }
@@ -118,13 +122,16 @@ impl Endpoint {
             receive_buffer: o.receive_buffer,
             send_buffer: o.send_buffer,
         };
-        let handover = match &o.handover {
+        let mut handover = match &o.handover {
             Some(h) => Some(Box::new(
                 Handover::open(h, o.cid.worker_id)
                     .map_err(|e| OpenError::system(&format!("handover {}", h.path(o.cid.worker_id).display()), &e))?,
             )),
             None => None,
         };
+        if let Some(h) = &mut handover {
+            h.serve(locals(&ports)).map_err(|e| OpenError::system("handover", &e))?;
+        }
         let fd = handover.as_ref().map(|h| h.fd());
         let handed = vec![0; if fd.is_some() { MESSAGE } else { 0 }].into();
         listener.handover = handover;
@@ -162,6 +169,7 @@ impl Endpoint {
             && let Some(h) = &mut l.handover
         {
             h.also(name).map_err(|e| OpenError::system(&format!("handover {name}"), &e))?;
+            h.serve(locals(&fresh)).map_err(|e| OpenError::system("handover", &e))?;
         }
         self.ports.append(&mut fresh);
         sort(&mut self.ports);
@@ -221,6 +229,11 @@ impl Endpoint {
                 *sum += n;
             }
             self.gone.push(p);
+        }
+        if let Ok(l) = self.engine.listener()
+            && let Some(h) = &mut l.handover
+        {
+            h.keep(locals(&self.ports));
         }
         self.look = self.ports.iter().any(|p| p.leaving).then_some(now + LOOK);
     }

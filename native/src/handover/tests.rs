@@ -311,7 +311,7 @@ fn a_folder_that_is_not_there_or_whose_name_is_too_long_is_an_error() {
 #[test]
 fn every_prefix_of_a_message_gives_its_whole_entries_and_nothing_else() {
     let (from, to) = ends();
-    let mut p = Parcel::new(0, UnixAddress::from_pathname("/x").unwrap());
+    let mut p = Parcel::new(0, None, UnixAddress::from_pathname("/x").unwrap());
     let wanted: Vec<Datagram> = (0..4).map(|i| (vec![i; usize::from(i) * 10], from, to)).collect();
     for (d, from, to) in &wanted {
         assert!(p.add(d, from, to));
@@ -360,6 +360,46 @@ fn send_to(h: &mut Handover, worker: u8) -> bool {
 }
 
 #[test]
+fn whom_no_name_leads_to_is_found_by_the_address() {
+    let folder = Folder::new();
+    let named = |worker, name: &str| Handover::open(&folder.options().named(name), worker).unwrap();
+    let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+    let (from, one, two, third) = (at("192.0.2.1:1000"), at("127.0.0.1:443"), at("127.0.0.2:443"), at("127.0.0.3:443"));
+    // One worker has a listener for each address, another one for all of them, a third one for two.
+    let (mut a, mut b) = (named(1, "aaaaaaaaaaaaaaaa"), named(1, "bbbbbbbbbbbbbbbb"));
+    let (mut all, mut both) = (named(2, "cccccccccccccccc"), named(3, "dddddddddddddddd"));
+    a.serve([one].into_iter()).unwrap();
+    b.serve([two].into_iter()).unwrap();
+    all.serve([at("0.0.0.0:443"), at("[::]:443")].into_iter()).unwrap();
+    both.serve([one, two].into_iter()).unwrap();
+    let hand = |sender: &mut Handover, worker: u8, to: SocketAddr, found: Option<&Handover>| {
+        sender.push(worker, b"x", &from, &to, Instant::now());
+        assert_eq!(send(sender).len(), usize::from(found.is_none()));
+        assert_eq!(found.map_or(1, |h| drain(h).concat().len()), 1);
+    };
+    for sender in [&mut all, &mut both] {
+        for _ in 0..2 {
+            hand(sender, 1, one, Some(&a));
+            hand(sender, 1, two, Some(&b));
+            hand(sender, 1, third, None);
+        }
+    }
+    hand(&mut a, 2, one, Some(&all));
+    hand(&mut a, 2, at("[::1]:443"), Some(&all));
+    hand(&mut a, 2, at("127.0.0.1:444"), None);
+    hand(&mut b, 3, two, Some(&both));
+    // Where there is a listener of the same name, that is the one.
+    let mut same = named(4, "aaaaaaaaaaaaaaaa");
+    hand(&mut same, 1, third, Some(&a));
+    // What is not its address any more does not lead to it, and what is, stays.
+    both.keep([one].into_iter());
+    hand(&mut same, 3, two, None);
+    hand(&mut same, 3, one, Some(&both));
+    drop((a, b, all, both, same));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
+}
+
+#[test]
 fn a_listener_that_changes_its_name_is_found_by_everybody() {
     const NEXT: &str = "ff66554433221100";
     let folder = Folder::new();
@@ -389,6 +429,7 @@ fn a_listener_that_changes_its_name_is_found_by_everybody() {
     b.also("00112233445566ff").unwrap();
     assert!(send_to(&mut late, 2) && drain(&other).is_empty() && drain(&b).len() == 1);
     drop(other);
+    assert!(folder.options().path(2).exists());
     // Of many names the last ones stay.
     for n in 0..40 {
         let name = format!("{n:016x}");

@@ -7,9 +7,10 @@
  *     octets 19..36   the address of ours that it was sent to
  *     then the datagram, then 16 octets of HMAC-SHA256 of all that is before them
  *
- * A worker's port stands in a file of the folder, named by its number and the listener, beside the process's id.
+ * A worker's port stands in a file of the folder, named by its number and the listener, beside the process's id. A tree of processes that takes
+ * over may have other addresses for the listener, and so another name: the port stands by each address as well.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
@@ -71,8 +72,12 @@ export class Handover {
   private former: string | null = null;
   /** Ours, by the name of the listener: while it changes, it has more than one. */
   private readonly files = new Map<string, string>();
+  /** The same, by addresses. */
+  private readonly addresses = new Map<string, string>();
   private readonly text: string;
   private readonly known = new Map<number, Known>();
+  /** Whom no name leads to: by number and the name of an address. */
+  private readonly knownAt = new Map<string, Known>();
   private closed = false;
 
   private constructor(o: HandoverOptions, socket: Socket) {
@@ -101,7 +106,7 @@ export class Handover {
 
   /** False when that worker is gone: whoever holds the datagram answers it. */
   send(worker: number, datagram: Uint8Array, from: Address, to: Address): boolean {
-    const place = this.placeOf(worker);
+    const place = this.placeOf(worker) ?? this.placeAt(worker, to);
     if (place === null || this.closed) {
       this.counts.lost++;
       return false;
@@ -144,10 +149,27 @@ export class Handover {
     }
   }
 
+  /** The listener's addresses: by these others find it, too, whatever they call it. */
+  serve(addresses: readonly Address[]): void {
+    if (this.closed) return;
+    const names = new Set(addresses.map(addressName));
+    for (const [name, file] of this.addresses) {
+      if (names.has(name)) continue;
+      this.withdraw(file);
+      this.addresses.delete(name);
+    }
+    for (const name of names) {
+      if (this.addresses.has(name)) continue;
+      const file = this.fileOf(this.o.workerId, name);
+      this.publish(file);
+      this.addresses.set(name, file);
+    }
+  }
+
   close(): Promise<void> {
     if (this.closed) return Promise.resolve();
     this.closed = true;
-    for (const file of this.files.values()) this.withdraw(file);
+    for (const file of [...this.files.values(), ...this.addresses.values()]) this.withdraw(file);
     return new Promise((done) => {
       this.socket.removeAllListeners('message');
       this.socket.close(() => done());
@@ -207,6 +229,22 @@ export class Handover {
     this.known.set(worker, { place, at: now });
     return place;
   }
+
+  private placeAt(worker: number, to: Address): Place | null {
+    const now = this.o.clock.now();
+    const name = addressName(to);
+    const key = `${worker}-${name}`;
+    const known = this.knownAt.get(key);
+    if (known !== undefined && now - known.at < BELIEVED_MS) return known.place;
+    const place = readPlace(this.fileOf(worker, name));
+    this.knownAt.set(key, { place, at: now });
+    return place;
+  }
+}
+
+/** Sixteen hexadecimal digits, as listeners' names are. */
+function addressName(address: Address): string {
+  return createHash('sha256').update(address).digest('hex').slice(0, 16);
 }
 
 /** What a port file says; null when it is missing, is not one, or its process is gone. */

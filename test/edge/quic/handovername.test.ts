@@ -1,8 +1,8 @@
-/** A listener that changes its name is found by everybody. */
+/** A listener is found by everybody: also when it changes its name, or has another one in another tree of processes. */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, expect, test } from '@jest/globals';
 import { ManualClock } from '../../../src/lib/clock.ts';
 import { addressFrom } from '../../../src/edge/quic/address.ts';
 import type { Address } from '../../../src/edge/quic/engine.ts';
@@ -20,14 +20,14 @@ const opened: Handover[] = [];
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((h) => h.close()));
   expect(readdirSync(folder)).toEqual([]);
-  rmSync(folder, { recursive: true });
 });
+afterAll(() => rmSync(folder, { recursive: true }));
 
-async function worker(workerId: number): Promise<{ handover: Handover; got: string[] }> {
+async function worker(workerId: number, name = FIRST): Promise<{ handover: Handover; got: string[] }> {
   const got: string[] = [];
   const handover = await Handover.open({
     folder,
-    name: FIRST,
+    name,
     workerId,
     secret: Buffer.alloc(32, 1),
     receiveBuffer: 0,
@@ -70,4 +70,25 @@ test('before, in between, behind, and where one does not hear of it', async () =
   expect(readdirSync(folder).filter((name) => name.startsWith('2-')).length).toBe(16);
   await b.handover.close();
   expect(readdirSync(folder).filter((name) => name.startsWith('2-'))).toEqual([]);
+});
+
+test('where no name leads to it, by the address', async () => {
+  const other = addressFrom('127.0.0.2', 443) as Address;
+  const [sender, one, two] = [await worker(1, NEXT), await worker(2), await worker(2, 'aaaaaaaaaaaaaaaa')];
+  const reach = async (address: Address, got: string[]): Promise<void> => {
+    const before = got.length;
+    expect(sender.handover.send(2, Buffer.from('x'), from, address)).toBe(true);
+    await eventually(async () => expect(got.length).toBe(before + 1));
+  };
+  one.handover.serve([to]);
+  two.handover.serve([other]);
+  await reach(to, one.got);
+  await reach(other, two.got);
+  await reach(to, one.got);
+  expect(sender.handover.send(2, Buffer.from('x'), from, addressFrom('127.0.0.3', 443) as Address)).toBe(false);
+  // It goes from one to the other.
+  one.handover.serve([]);
+  two.handover.serve([other, to]);
+  clock.advance(1000);
+  await reach(to, two.got);
 });

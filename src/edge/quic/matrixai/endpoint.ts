@@ -181,6 +181,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   add(s: UdpSocket): void {
     this.sockets.push(s);
     this.attend(s);
+    this.tellAddresses();
   }
 
   uses(s: UdpSocket): boolean {
@@ -195,6 +196,15 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     this.pastDatagrams += s.sentDatagrams;
     this.pastBytes += s.sentBytes;
     void s.close();
+    this.tellAddresses();
+  }
+
+  private tellAddresses(): void {
+    try {
+      this.gate.handover?.serve(this.sockets.map((s) => s.local));
+    } catch (e) {
+      this.report('quic_handover', e);
+    }
   }
 
   // What arrives
@@ -231,6 +241,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
       report: this.report,
       deliver: (datagram, from, to) => this.take(datagram, from, to),
     });
+    this.tellAddresses();
   }
 
   /** Whether a datagram that was handed over found what it is for. */

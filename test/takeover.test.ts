@@ -359,6 +359,33 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(load.failures).toEqual([]);
   }, 120_000);
 
+  test('again, while one that could not still drains', async () => {
+    const old = await start(['--workers', '2']);
+    const args = argumentsOf('--workers', '2', '--drain-timeout', '2m');
+    const failing = new Child(BIN, ['serve', '--log-format', 'json', '--config', join(node.dir, 'spooky.yaml'), ...args]);
+    await failing.waitFor('stderr', (line) => (parseLine(line)?.['msg'] === `taking over from pid ${old.child.pid}` ? line : undefined));
+    // It hears nobody for a while: who takes over has workers by then that clients come to.
+    old.child.kill('SIGSTOP');
+    const folder = join(node.runtime, readdirSync(node.runtime)[0] as string);
+    const bound = (n: number): boolean => readdirSync(folder).some((name) => name.startsWith(`${n}-`));
+    await eventually(() => (bound(2) && bound(3) ? Promise.resolve() : Promise.reject(new Error('not bound'))));
+    const held = await Promise.all(Array.from({ length: 12 }, begin));
+    failing.kill('SIGTERM');
+    old.child.kill('SIGCONT');
+    await eventually(() => Promise.resolve(expect(old.logs('take-over failed: this process goes on')).toHaveLength(1)));
+    await socketIsThere();
+    const next = await start(['--workers', '2']);
+    expect(next.ready).toMatchObject({ tookOverFrom: old.child.pid });
+    expect(alive(failing.pid)).toBe(true);
+    await Promise.all(held.map((h) => h.finish()));
+    expect((await failing.exited).code).toBe(0);
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    const load = new Load(2, 2);
+    await load.more(50);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+  }, 120_000);
+
   test('one that is killed on its way, and strangers, change nothing', async () => {
     const old = await start(['--workers', '1']);
     const load = new Load(2, 1);

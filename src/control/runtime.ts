@@ -3,7 +3,7 @@
  * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
 
@@ -15,6 +15,9 @@ const LIFE = 'tree-';
 const UNBORN = 'born-';
 /** What is made in one: marks of life, sockets of workers, and files that name ports, also half written ones. */
 const CONTENT = /^((tree|born)-[0-9a-f]{8}|\d{1,3}-[0-9a-f]{16}(\.udp(\.\d+)?)?)$/;
+/** What others find a worker by: its socket, or a file that names a port and, last, its process. */
+const WORKER = /^(\d{1,3})-[0-9a-f]{16}(?:\.udp)?$/;
+const PORT_FILE = '.udp';
 /** The longest name that anything in it has: a worker's number and a listener. */
 const LONGEST = '/255-0123456789abcdef';
 /** What fits into `sun_path`, with its NUL. */
@@ -58,6 +61,18 @@ export class RuntimeFolder {
     for (const name of names(this.path)) if (name.startsWith(`${worker}-`)) remove(join(this.path, name));
   }
 
+  /** The numbers of workers that can be found in it, of whatever tree. */
+  async workers(): Promise<number[]> {
+    const found = new Set<number>();
+    for (const name of names(this.path)) {
+      const number = Number(WORKER.exec(name)?.[1] ?? -1);
+      if (number < 0 || found.has(number)) continue;
+      const path = join(this.path, name);
+      if (name.endsWith(PORT_FILE) ? isOfTheLiving(path) : await answers(path)) found.add(number);
+    }
+    return [...found];
+  }
+
   /** The last one takes the folder along. */
   async leave(): Promise<void> {
     remove(this.life.mark);
@@ -86,7 +101,7 @@ async function inhabited(path: string): Promise<boolean> {
   return false;
 }
 
-/** Whether anybody takes the connection; a full queue means that somebody is there. */
+/** Whether anybody takes the connection; a full queue means that somebody is there, and so does a socket of datagrams. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -99,6 +114,15 @@ function answers(path: string): Promise<boolean> {
     socket.once('connect', () => end(true));
     socket.once('error', (e: NodeJS.ErrnoException) => end(e.code !== 'ECONNREFUSED' && e.code !== 'ENOENT'));
   });
+}
+
+function isOfTheLiving(portFile: string): boolean {
+  try {
+    const pid = Number(/ ([1-9]\d{0,9})\n$/.exec(readFileSync(portFile, 'latin1'))?.[1]);
+    return Number.isInteger(pid) && process.kill(pid, 0);
+  } catch (e) {
+    return (e as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 interface Life {

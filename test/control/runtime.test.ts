@@ -75,6 +75,23 @@ async function bind(path: string): Promise<void> {
   await new Promise((done) => socket.close(done));
 }
 
+test('whose workers are in it, and live, can be told', async () => {
+  const folder = await RuntimeFolder.create(parent);
+  const bind = `
+    require('node:net').createServer().listen(process.argv[1] + '/7-0123456789abcdef', () => console.log('up'));`;
+  const child = new Child(process.execPath, ['-e', bind, folder.path]);
+  await child.waitFor('stdout', (line) => (line === 'up' ? line : undefined));
+  linkSync(join(folder.path, '7-0123456789abcdef'), join(folder.path, '7-1123456789abcdef'));
+  writeFileSync(join(folder.path, '8-0123456789abcdef.udp'), `127.0.0.1 1000 ${child.pid}\n`);
+  for (const [i, text] of ['', 'x', '127.0.0.1 1000 0\n'].entries()) writeFileSync(join(folder.path, `${i}-0123456789abcdef.udp`), text);
+  writeFileSync(join(folder.path, '9-0123456789abcdef.udp.12'), `127.0.0.1 1000 ${child.pid}\n`);
+  expect((await folder.workers()).sort()).toEqual([7, 8]);
+  child.kill('SIGKILL');
+  await child.exited;
+  expect(await folder.workers()).toEqual([]);
+  await folder.leave();
+});
+
 test('another start does not take one for dead that has bound its socket and does not listen yet', async () => {
   type Listen = (this: Server, path: string, done: () => void) => Server;
   const listen = Server.prototype.listen as Listen;

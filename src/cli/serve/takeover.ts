@@ -54,6 +54,8 @@ export class Succession implements TakeoverHost {
   private taken: Takeover | null = null;
   private identity: Identity | null = null;
   private engine = '';
+  /** That of the tree before. */
+  private folder: RuntimeFolder | null = null;
   private service: Service | null = null;
   private over = false;
 
@@ -110,6 +112,8 @@ export class Succession implements TakeoverHost {
       log.warn('this node has another name than for the running process, whose number stays', { from: offer.pid });
     try {
       const folder = await RuntimeFolder.join(offer.folder);
+      this.folder = folder;
+      await this.reserve();
       return ok({ installationKey: offer.installationKey, nodeId: offer.nodeId, engine: offer.engine as ServeSettings['engine'], folder });
     } catch (e) {
       return err(`--takeover: ${messageOf(e)}`);
@@ -187,8 +191,19 @@ export class Succession implements TakeoverHost {
 
   private alone(): void {
     this.predecessor = null;
-    this.o.numbers.reserve([]);
     this.o.claims.inherit([]);
+    this.reserve().catch((error: unknown) => this.o.log.error('internal error', { where: 'takeover', error }));
+  }
+
+  /**
+   * What the process before this one has, and what is in its folder beside that: one that has tried to take over, and could not, may have clients
+   * whom it sends away still. Of those the process before knows nothing.
+   */
+  private async reserve(): Promise<void> {
+    const found = (await this.folder?.workers()) ?? [];
+    const own = new Set(this.o.numbers.inUse());
+    const theirs = this.predecessor?.offer.numbers ?? [];
+    this.o.numbers.reserve([...theirs, ...found.filter((number) => !own.has(number))]);
   }
 
   // From this process to the next

@@ -9,7 +9,7 @@ import { ENGINE } from './kit/engine.ts';
 import { Cut, H3Client, type ClientExchange } from './kit/h3client.ts';
 import { Child, eventually, freeTcpPort, freeUdpPort, parseLine } from './kit/process.ts';
 import { Site } from './kit/site.ts';
-import { alive, BIN, Spooky, startSpooky, temporaryFolder } from './kit/spooky.ts';
+import { alive, BIN, Spooky, startSpooky, temporaryFolder, type WorkerRow } from './kit/spooky.ts';
 
 const MIB = 1 << 20;
 const BIG = 24 * MIB;
@@ -357,6 +357,24 @@ describe(`taking over on ${ENGINE.name}`, () => {
     await load.more(100);
     await load.stop();
     expect(load.failures).toEqual([]);
+  }, 120_000);
+
+  test('a worker of the old process that dies in that moment turns nobody away when it is back', async () => {
+    const old = await start(['--workers', '2', '--drain-timeout', '2m']);
+    const workers = await old.workers();
+    const next = await start(['--workers', '1']);
+    process.kill((workers[0] as WorkerRow).pid, 'SIGKILL');
+    // Whoever comes to it stays, and so does it.
+    const held: Awaited<ReturnType<typeof begin>>[] = [];
+    while (old.logs('draining').length === 0) held.push(await begin());
+    // Of so many the kernel brings some to each worker.
+    const load = new Load(0, 4);
+    await load.more(300);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    await Promise.all(held.map((h) => h.finish()));
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    expect(await next.stop()).toEqual({ code: 0, signal: null });
   }, 120_000);
 
   test('again, while one that could not still drains', async () => {

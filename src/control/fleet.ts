@@ -209,8 +209,10 @@ export class Fleet {
     });
   }
 
-  /** Workers of another process tree take new connections from now on. */
+  /** Workers of another process tree take new connections from now on. The dead stay dead: one that came back would know nothing of that. */
   succeed(workers: readonly number[]): void {
+    this.stopping = true;
+    this.supervisor.stop();
     this.supervisor.broadcast({ type: 'succeed', workers });
   }
 

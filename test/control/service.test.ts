@@ -522,6 +522,28 @@ describe('workers', () => {
     expect(said('worker ended')).toEqual([]);
   });
 
+  test('once another process tree takes newcomers, one that dies stays dead, and nobody relieves another one', async () => {
+    const limits = { soft: 100, hard: 200, relievable: true, why: 'a test' };
+    const { clock, live, workers, service, start, next } = setUp({ workers: 2, memory: limits });
+    await start(setTo('192.0.2.1:80'));
+    const [first, second] = workers as [FakeWorker, FakeWorker];
+    next.silentAtLoad = true;
+    for (let i = 0; i < 8 && workers.length === 2; i++) {
+      first.beat(110);
+      second.beat(50);
+      clock.advance(250);
+      await settle();
+    }
+    const replacement = workers[2] as FakeWorker;
+    const { version } = replacement.sent.findLast((m) => m.type === 'load') as { version: number };
+    service.fleet.succeed([7]);
+    second.exit(null, 'SIGKILL');
+    replacement.events.onMessage({ type: 'loaded', version, bound: [], problems: [] });
+    await live(500);
+    expect(workers.length).toBe(3);
+    expect(first.sent.filter((m) => m.type === 'succeed' || m.type === 'drain')).toEqual([{ type: 'succeed', workers: [7] }]);
+  });
+
   test('a replacement that cannot bind what its forerunner serves does not take over', async () => {
     const limits = { soft: 100, hard: 200, relievable: true, why: 'a test' };
     const { clock, live, workers, service, start, said, next } = setUp({ workers: 1, memory: limits });

@@ -107,6 +107,8 @@ class WorkerEdge implements Edge {
   private cancelRotation: () => void;
   private stopLooking = (): void => {};
   private closed = false;
+  /** Who takes newcomers, also those of listeners that a switch is still to bring. */
+  private successors: readonly number[] = [];
   /** New ticket keys, on their way. */
   private renewing: Promise<void> = Promise.resolve();
 
@@ -167,6 +169,7 @@ class WorkerEdge implements Edge {
     const before = this.active;
     this.active = next;
     for (const [listener, view] of next.views) this.guarded('apply', () => listener.apply(view));
+    if (this.successors.length > 0) this.succeed(this.successors);
     for (const listener of before.views.keys()) if (!next.views.has(listener)) this.retire(listener);
     this.guarded('sweep', () => this.letting('sweep', this.activator.serve([...next.views.values()])));
     if (next.period !== this.period()) this.renew();
@@ -190,6 +193,7 @@ class WorkerEdge implements Edge {
   }
 
   succeed(workers: readonly number[]): void {
+    this.successors = workers;
     for (const listener of this.active.views.keys()) this.guarded('succeed', () => listener.succeed(workers));
   }
 

@@ -73,3 +73,17 @@ test('an idle edge drains at once and twice', async () => {
   await Promise.all([g.edge.drain(5_000), g.edge.drain(5_000)]);
   await g.edge.close();
 });
+
+test('who succeeds takes the newcomers of listeners that a switch brings, too', async () => {
+  const told: (readonly number[])[] = [];
+  const engine = new MemoryEngine();
+  const listen = engine.listen.bind(engine);
+  engine.listen = async (...args) => Object.assign(await listen(...args), { succeed: (workers: readonly number[]) => told.push(workers) });
+  const b = keep(await named('x'));
+  const g = keep(gateway({ engine }).route('/', b));
+  await g.load();
+  g.edge.succeed([7]);
+  expect(told).toEqual([]);
+  g.switch();
+  expect(told).toEqual([[7]]);
+});

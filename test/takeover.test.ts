@@ -1,5 +1,5 @@
 /** `spooky serve --takeover` as a whole: real processes, real sockets, clients that notice everything. Needs `make build`. */
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -131,6 +131,8 @@ class Load {
     throw e;
   }
 }
+
+const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 const exited = (spooky: Spooky): Promise<unknown> => spooky.child.exited;
 
@@ -376,6 +378,28 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(await exited(old)).toEqual({ code: 0, signal: null });
     expect(await next.stop()).toEqual({ code: 0, signal: null });
   }, 120_000);
+
+  test('from one that had lost a worker in the moment in which it took over', async () => {
+    const first = await start(['--workers', '1']);
+    const starting = start(['--workers', '2']);
+    await eventually(() => Promise.resolve(expect(first.logs('take-over begins')).toHaveLength(1)));
+    // Its workers come up, and it hears that it may go on when the first of them has just died.
+    first.child.kill('SIGSTOP');
+    const folder = join(node.runtime, readdirSync(node.runtime)[0] as string);
+    await eventually(async () => {
+      for (const n of [1, 2]) expect(readdirSync(folder).some((name) => name.startsWith(`${n}-`))).toBe(true);
+    });
+    await pause(200);
+    const { by } = first.logs('take-over begins')[0] as { by: number };
+    const [worker] = readFileSync(`/proc/${by}/task/${by}/children`, 'latin1').split(' ');
+    process.kill(Number(worker), 'SIGKILL');
+    await pause(30);
+    first.child.kill('SIGCONT');
+    const second = await starting;
+    const third = await start(['--workers', '1']);
+    expect(third.ready).toMatchObject({ tookOverFrom: second.child.pid });
+    for (const old of [first, second]) expect(await exited(old)).toEqual({ code: 0, signal: null });
+  }, 60_000);
 
   test('again, while one that could not still drains', async () => {
     const old = await start(['--workers', '2']);

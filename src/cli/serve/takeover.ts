@@ -53,7 +53,6 @@ export class Succession implements TakeoverHost {
   /** The same, also when nothing is left of it: it may have said something at its end. */
   private taken: Takeover | null = null;
   private identity: Identity | null = null;
-  private engine = '';
   /** That of the tree before. */
   private folder: RuntimeFolder | null = null;
   private service: Service | null = null;
@@ -140,7 +139,6 @@ export class Succession implements TakeoverHost {
     if (handed?.ok === false) return `--takeover: ${handed.error}`;
     this.service = service;
     this.identity = identity;
-    this.engine = service.fleet.facts()[0]?.engine ?? '';
     this.resolveEstablished();
     return null;
   }
@@ -218,7 +216,7 @@ export class Succession implements TakeoverHost {
       installationKey: identity.installationKey,
       nodeId: identity.nodeId,
       folder: identity.folder.path,
-      engine: this.engine,
+      engine: service.fleet.engine,
       numbers: [...this.o.numbers.inUse(), ...(this.predecessor?.offer.numbers ?? [])],
       own: this.o.numbers.inUse(),
       ports: this.o.claims.ports(),

@@ -134,6 +134,9 @@ class Load {
 
 const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
+/** Its processes, in order: with neither metrics nor admin API nobody says which. */
+const workersOf = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').map(Number);
+
 const exited = (spooky: Spooky): Promise<unknown> => spooky.child.exited;
 
 /** A download that has begun, and stands still until it is told to go on. */
@@ -379,6 +382,24 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(await next.stop()).toEqual({ code: 0, signal: null });
   }, 120_000);
 
+  test('a worker of the old process that hangs while it drains keeps nobody from the new one', async () => {
+    const old = await start(['--workers', '1', '--drain-timeout', '2m']);
+    const held = await begin();
+    const next = await start(['--workers', '1']);
+    await held.client.warned;
+    // It has half of the newcomers to bring to the new one.
+    process.kill(workersOf(old.child.pid)[0] as number, 'SIGSTOP');
+    const load = new Load(0, 4);
+    await load.more(100);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    held.exchange.answer.catch(() => {});
+    held.client.close();
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    expect(old.logs('worker ended')).toMatchObject([{ worker: 0, reason: 'hung', restartInMs: -1 }]);
+    expect(await next.stop()).toEqual({ code: 0, signal: null });
+  }, 60_000);
+
   test('from one that had lost a worker in the moment in which it took over', async () => {
     const first = await start(['--workers', '1']);
     const starting = start(['--workers', '2']);
@@ -391,8 +412,7 @@ describe(`taking over on ${ENGINE.name}`, () => {
     });
     await pause(200);
     const { by } = first.logs('take-over begins')[0] as { by: number };
-    const [worker] = readFileSync(`/proc/${by}/task/${by}/children`, 'latin1').split(' ');
-    process.kill(Number(worker), 'SIGKILL');
+    process.kill(workersOf(by)[0] as number, 'SIGKILL');
     await pause(30);
     first.child.kill('SIGCONT');
     const second = await starting;

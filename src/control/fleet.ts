@@ -260,8 +260,9 @@ export class Fleet {
     this.unbound.delete(number);
     if (end.role === 'serving') this.slotLost(end.worker);
     this.drained(number);
-    if (this.stopping) return;
-    families.add('worker_restarts_total', [reason]);
+    // Others end then as they should.
+    if (this.stopping && reason !== 'hung') return;
+    if (!this.stopping) families.add('worker_restarts_total', [reason]);
     sayEnd(this.o.log, number, reason, end, this.unready().length < this.count);
   }
 

@@ -58,7 +58,6 @@ export class Supervisor {
   private readonly lives = new Map<number, Life>();
   private readonly memory: MemoryWatch;
   private stopping = false;
-  private cancelTick: (() => void) | null = null;
   private tickedAt = 0;
 
   constructor(o: SupervisorOptions) {
@@ -157,10 +156,12 @@ export class Supervisor {
     life.cancelDeadline = this.o.clock.after(EXIT_MS, () => life.process?.kill());
   }
 
-  /** From now on the dead stay dead. Who is not up yet is ended: its sockets would take clients, and nobody would tell it to send them away. */
+  /**
+   * From now on the dead stay dead. Who is not up yet is ended: its sockets would take clients, and nobody would tell it to send them away. Who
+   * hangs is still ended, so that it keeps no clients from those who serve, and so is who has too much memory.
+   */
   stop(): void {
     this.stopping = true;
-    this.cancelTick?.();
     for (const slot of this.slots) {
       slot.cancelPause?.();
       slot.cancelPause = null;
@@ -301,14 +302,14 @@ export class Supervisor {
   }
 
   private tick(): void {
-    this.cancelTick = this.o.clock.after(HEARTBEAT_MS, () => {
+    this.o.clock.after(HEARTBEAT_MS, () => {
       const now = this.o.clock.now();
       // When this process itself was held up, heartbeats lie unread: nobody is judged by them.
       const late = now - this.tickedAt > 2 * HEARTBEAT_MS;
       this.tickedAt = now;
       for (const life of this.lives.values()) this.judge(life, now, late);
       this.watchMemory(now);
-      this.tick();
+      if (!this.stopping || this.lives.size > 0) this.tick();
     });
   }
 
@@ -320,7 +321,7 @@ export class Supervisor {
 
   private watchMemory(now: number): void {
     const all = [...this.lives.values()].filter((life) => life.reason === '').map(watched);
-    const free = all.every((w) => w.settled);
+    const free = !this.stopping && all.every((w) => w.settled);
     const judgement = this.memory.judge(now, all, free);
     if (judgement.kind === 'keep') return;
     const life = this.lives.get(judgement.number);

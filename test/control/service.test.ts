@@ -874,17 +874,33 @@ describe('a drain', () => {
   });
 
   test('does not wait for a worker that does not answer for longer than the time-out and two seconds', async () => {
-    const { clock, workers, service, start } = setUp();
+    const { clock, live, workers, service, start } = setUp();
     await start(setTo('192.0.2.1:80'));
     (workers[0] as FakeWorker).send = () => {};
     let done = false;
     void service.drain(5000).then(() => (done = true));
-    clock.advance(6999);
-    await settle();
+    // It lives.
+    await live(6999);
     expect(done).toBe(false);
     clock.advance(1);
     await settle();
     expect(done).toBe(true);
+  });
+
+  test('nor for one that hangs, which is said', async () => {
+    const { live, workers, service, start, said } = setUp({ workers: 2 });
+    await start(setTo('192.0.2.1:80'));
+    const [hung, well] = workers as [FakeWorker, FakeWorker];
+    hung.beat = () => {};
+    hung.drainsLater = true;
+    let done = false;
+    void service.drain(60_000).then(() => (done = true));
+    await live(1500);
+    expect(done).toBe(false);
+    await live(1500);
+    expect([done, hung.ended, well.ended, workers.length]).toEqual([true, true, false, 2]);
+    expect(said('worker ended')).toMatchObject([{ worker: 0, reason: 'hung', restartInMs: -1 }]);
+    expect([...service.families.rows('worker_restarts_total')]).toEqual([]);
   });
 });
 

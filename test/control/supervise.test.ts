@@ -271,6 +271,26 @@ test('a process that is not up when all stop will not be: it would take clients 
   expect(supervisor.facts().map((f) => f.state)).toEqual(['stopped', 'up']);
 });
 
+test('who hangs or has too much memory when all stop is ended, and nothing comes in its place', () => {
+  const { clock, processes, downs, events, supervisor, live } = setUp(3, { soft: 100, hard: 200, relievable: true });
+  for (const p of processes) p.hello();
+  const [hung, large, well] = processes as [FakeProcess, FakeProcess, FakeProcess];
+  well.memory = 110;
+  supervisor.stop();
+  live(1000, large, well);
+  large.memory = 201;
+  live(3000, large, well);
+  expect([hung.killed, large.killed, well.killed]).toEqual([true, true, false]);
+  expect(downs).toMatchObject([
+    [1, 'memory_hard', { pauseMs: -1 }],
+    [0, 'hung', { pauseMs: -1 }],
+  ]);
+  expect(events.map((e) => e.kind)).toEqual(['kill']);
+  well.events.onExit(0, null);
+  clock.advance(60_000);
+  expect([processes.length, clock.pending()]).toEqual([3, 0]);
+});
+
 test('the end of a process tells what it said last, how much it had, and how often that happened', () => {
   const { clock, processes, downs, last } = setUp();
   for (let i = 0; i < 3; i++) {

@@ -68,7 +68,10 @@ export class TakeoverServer {
     try {
       server = await this.bind();
     } catch (e) {
-      if ((e as NodeJS.ErrnoException).code !== 'EADDRINUSE' || !(await isDead(this.o.path))) throw e;
+      if ((e as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw e;
+      const found = identityOf(this.o.path);
+      // Another one may have replaced it meanwhile.
+      if (!(await isDead(this.o.path)) || identityOf(this.o.path) !== found) throw e;
       unlinkSync(this.o.path);
       server = await this.bind();
     }
@@ -198,6 +201,12 @@ export class TakeoverServer {
       return `--takeover: ${this.o.path}: ${e instanceof Error ? e.message : String(e)}`;
     }
   }
+}
+
+/** An inode may be used again at once: its time is another one then. */
+function identityOf(path: string): string {
+  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats === undefined ? '' : `${stats.dev} ${stats.ino} ${stats.ctimeNs}`;
 }
 
 /** Whether the path is a socket of a process that is gone. */

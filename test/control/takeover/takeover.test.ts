@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, linkSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -185,6 +185,19 @@ describe('nobody is there', () => {
     const { server } = await serve();
     server.stopListening();
     expect(await askForTakeover(path, WHO, systemClock)).toEqual({ ok: true, value: null });
+  });
+
+  test('of several that find the socket of a dead process one gets the path, and keeps it', async () => {
+    const dead = createServer();
+    const other = join(dir, 'other');
+    await new Promise<void>((done) => dead.listen(other, done));
+    linkSync(other, path);
+    await new Promise((done) => dead.close(done));
+    const all = await Promise.allSettled([serve(), serve(), serve()]);
+    const won = all.flatMap((r) => (r.status === 'fulfilled' ? [r.value] : []));
+    expect([won.length, won[0]?.server.listening]).toEqual([1, true]);
+    for (const r of all) if (r.status === 'rejected') expect(r.reason).toMatchObject({ code: 'EADDRINUSE' });
+    expect((await ask()).offer.pid).toBe(77);
   });
 
   test('what is no socket is neither asked nor replaced', async () => {

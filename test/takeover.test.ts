@@ -132,8 +132,6 @@ class Load {
   }
 }
 
-const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
-
 /** Its processes, in order: with neither metrics nor admin API nobody says which. */
 const workersOf = (pid: number): number[] => readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').map(Number);
 
@@ -371,7 +369,7 @@ describe(`taking over on ${ENGINE.name}`, () => {
     process.kill((workers[0] as WorkerRow).pid, 'SIGKILL');
     // Whoever comes to it stays, and so does it.
     const held: Awaited<ReturnType<typeof begin>>[] = [];
-    while (old.logs('draining').length === 0) held.push(await begin());
+    for (let i = 0; i < 2000 && old.logs('draining').length === 0; i++) held.push(await begin());
     // Of so many the kernel brings some to each worker.
     const load = new Load(0, 4);
     await load.more(300);
@@ -398,27 +396,6 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(await exited(old)).toEqual({ code: 0, signal: null });
     expect(old.logs('worker ended')).toMatchObject([{ worker: 0, reason: 'hung', restartInMs: -1 }]);
     expect(await next.stop()).toEqual({ code: 0, signal: null });
-  }, 60_000);
-
-  test('from one that had lost a worker in the moment in which it took over', async () => {
-    const first = await start(['--workers', '1']);
-    const starting = start(['--workers', '2']);
-    await eventually(() => Promise.resolve(expect(first.logs('take-over begins')).toHaveLength(1)));
-    // Its workers come up, and it hears that it may go on when the first of them has just died.
-    first.child.kill('SIGSTOP');
-    const folder = join(node.runtime, readdirSync(node.runtime)[0] as string);
-    await eventually(async () => {
-      for (const n of [1, 2]) expect(readdirSync(folder).some((name) => name.startsWith(`${n}-`))).toBe(true);
-    });
-    await pause(200);
-    const { by } = first.logs('take-over begins')[0] as { by: number };
-    process.kill(workersOf(by)[0] as number, 'SIGKILL');
-    await pause(30);
-    first.child.kill('SIGCONT');
-    const second = await starting;
-    const third = await start(['--workers', '1']);
-    expect(third.ready).toMatchObject({ tookOverFrom: second.child.pid });
-    for (const old of [first, second]) expect(await exited(old)).toEqual({ code: 0, signal: null });
   }, 60_000);
 
   test('again, while one that could not still drains', async () => {

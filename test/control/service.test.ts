@@ -522,6 +522,15 @@ describe('workers', () => {
     expect(said('worker ended')).toEqual([]);
   });
 
+  test('what they run on is known whatever worker is missing', async () => {
+    const { workers, service, start } = setUp({ workers: 2 });
+    expect(service.fleet.engine).toBe('');
+    await start(setTo('192.0.2.1:80'));
+    for (const worker of workers) worker.exit(null, 'SIGKILL');
+    await settle();
+    expect(service.fleet.engine).toBe('fake');
+  });
+
   test('once another process tree takes newcomers, one that dies stays dead, and nobody relieves another one', async () => {
     const limits = { soft: 100, hard: 200, relievable: true, why: 'a test' };
     const { clock, live, workers, service, start, next } = setUp({ workers: 2, memory: limits });

@@ -21,6 +21,7 @@ import {
   UPSTREAMS,
 } from './kinds.ts';
 import { fieldsOf, textOf, type Identity } from './meta.ts';
+import { fewer, PAGE } from './pages.ts';
 import { scopesOf, secretScopes } from './scopes.ts';
 import type { Read, Table } from './table.ts';
 import { View } from './view.ts';
@@ -59,7 +60,6 @@ export interface Once {
 
 /** For a list the server wants the name of the list. */
 const METADATA_OF_LISTS = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
-const PAGE = 500;
 const MAX_PAGES = 2000;
 const MAX_LEFT_OUT = 100;
 /** Without a server, or without being known to it, nothing is answered. */
@@ -145,6 +145,11 @@ async function list(api: KubeApi, task: Task): Promise<ApiError | null> {
     const path = `${collectionPath(task.kind, task.scope)}${query === '' ? '' : `?${query}`}`;
     const answer = await api.request({ method: 'GET', path, ...(task.accept === undefined ? {} : { accept: task.accept }) });
     if (!answer.ok) {
+      const less: number | null = answer.error.kind === 'too_large' ? fewer(limit) : null;
+      if (less !== null) {
+        limit = less;
+        continue;
+      }
       if (answer.error.kind !== 'gone' || next === '') return answer.error;
       // What the token stands for has been compacted: all at once cannot expire.
       [items, limit, next] = [[], 0, ''];

@@ -4,10 +4,13 @@ import type { ApiError } from './api.ts';
 import { SLICE_MS, turn } from './bodies.ts';
 import { Listing, type Page } from './listing.ts';
 
-const PAGE = '500';
+export const PAGE = 500;
 const MAX_PAGES = 10_000;
 
 type Parameters = Readonly<Record<string, string>>;
+
+/** How many to ask for where so many were more than a body may hold; null: it was one object alone. */
+export const fewer = (limit: number): number | null => (limit > 1 ? Math.max(1, Math.floor(limit / 4)) : null);
 
 export interface PageReader<T> {
   page(parameters: Parameters): Promise<Page | ApiError>;
@@ -26,8 +29,16 @@ export const readPages = async <T>(parameters: Parameters, reader: PageReader<T>
   const listing = new Listing<T>();
   let version: string | null = null;
   let next = '';
+  let limit = PAGE;
   for (let n = 0; n < MAX_PAGES; n++) {
-    const page = await reader.page(next === '' ? { limit: PAGE, ...parameters } : { limit: PAGE, continue: next });
+    const asked: Parameters = next === '' ? { limit: String(limit), ...parameters } : { limit: String(limit), continue: next };
+    const page = await reader.page(asked);
+    // The watch cache's list has no pages.
+    const less = 'kind' in page && page.kind === 'too_large' && asked['resourceVersion'] === undefined ? fewer(limit) : null;
+    if (less !== null) {
+      limit = less;
+      continue;
+    }
     // What the token stands for has been compacted: all at once cannot expire.
     if ('kind' in page) return page.kind === 'gone' && next !== '' ? readAll(reader) : page;
     // Of a list whose later pages are newer, the first version misses nothing.

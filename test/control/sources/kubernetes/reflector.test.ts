@@ -207,6 +207,40 @@ describe('a server that does not list by watch', () => {
     expect(Object.fromEntries(api.lastRequest.query)).toEqual({ limit: '500' });
   });
 
+  test('a page that is more than a body may hold is asked for again with fewer objects, and the list goes on from there', async () => {
+    const { api, clock, seen, reflector } = setUp();
+    await api.last.end(refused);
+    await api.lastRequest.fail(failure('too_large', 200));
+    clock.advance(200);
+    await settle();
+    const asked = (): unknown => Object.fromEntries(api.lastRequest.query);
+    await api.lastRequest.page('10', [object('a', '5')], 'token');
+    await api.lastRequest.fail(failure('too_large', 200));
+    expect(asked()).toEqual({ limit: '125', continue: 'token' });
+    await api.lastRequest.fail(failure('too_large', 200));
+    expect(asked()).toEqual({ limit: '31', continue: 'token' });
+    await api.lastRequest.page('11', [object('large', '6')], 'more');
+    expect(asked()).toEqual({ limit: '31', continue: 'more' });
+    await api.lastRequest.page('12', [object('c', '7')]);
+    expect(seen).toEqual(['= a@5 c@7 large@6']);
+    expect(reflector.state()).toMatchObject({ synced: true, problem: null });
+  });
+
+  test('one object alone that is more than a body may hold is an error', async () => {
+    const { api, clock, counts, reflector } = setUp();
+    await api.last.end(refused);
+    await api.lastRequest.fail(failure('too_large', 200));
+    clock.advance(200);
+    await settle();
+    const limits: (string | null)[] = [];
+    while (counts.get('too_large') === 1) {
+      limits.push(api.lastRequest.query.get('limit'));
+      await api.lastRequest.fail(failure('too_large', 200));
+    }
+    expect(limits).toEqual(['500', '125', '31', '7', '1']);
+    expect(reflector.state()).toMatchObject({ synced: false, problem: 'Upstreams cannot be listed: too large: scripted too_large' });
+  });
+
   test('pages without end are given up', async () => {
     const { api, counts } = setUp();
     await api.last.end(refused);

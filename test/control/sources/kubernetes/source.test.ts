@@ -2,6 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
+import { apiError } from '../../../../src/control/sources/kubernetes/answers.ts';
+import type { KubeApi } from '../../../../src/control/sources/kubernetes/api.ts';
 import type { KubernetesSourceOptions } from '../../../../src/control/sources/kubernetes/source.ts';
 import { secretScopes, scopesOf } from '../../../../src/control/sources/kubernetes/scopes.ts';
 import { readOnce } from '../../../../src/control/sources/kubernetes/once.ts';
@@ -607,5 +609,28 @@ describe('once', () => {
     // The second page was refused before it was counted.
     expect(pages() - before).toBe(1);
     expect(fake.calls.filter((c) => c.resource === 'services' && c.verb === 'list').at(-1)?.path).not.toContain('limit');
+  });
+
+  test('by smaller pages where one is more than a body may hold', async () => {
+    for (let i = 0; i < 40; i++) fake.create(service(`s${i}`));
+    const api = await apiOf(fake, fake.token);
+    const asked: string[] = [];
+    const narrow: KubeApi = {
+      request: (request) => {
+        const { pathname, searchParams } = new URL(request.path, 'https://api.test');
+        if (!pathname.endsWith('/services')) return api.request(request);
+        asked.push(searchParams.get('limit') ?? '');
+        if (Number(searchParams.get('limit')) < 40) return api.request(request);
+        return Promise.resolve({ ok: false, error: apiError('too_large', 'more than may be', 200) });
+      },
+      stream: () => Promise.resolve(null),
+      close: () => api.close(),
+    };
+    const found = await readOnce({ api: narrow, installation: installation(), namespaces: null, secrets: true });
+    narrow.close();
+    if (!found.ok) throw new Error(found.error);
+    expect(found.value.state.set.cluster?.services.size).toBe(fake.list('services').length);
+    expect(found.value.skipped).toEqual([]);
+    expect(asked).toEqual(['500', '125', '31', '31']);
   });
 });

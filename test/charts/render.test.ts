@@ -91,6 +91,30 @@ const suite = (helm: string): void => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  test('a label that several values have is there once: the nearest one, and never instead of what the chart chooses by', () => {
+    const set = [
+      'commonLabels.team=all',
+      'commonLabels.app\\.kubernetes\\.io/component=all',
+      'podLabels.team=pods',
+      'podLabels.app\\.kubernetes\\.io/name=other',
+      'exposure.labels.team=service',
+      'metrics.podMonitor.enabled=true',
+      'metrics.podMonitor.labels.team=monitor',
+      'controller.mode=deployment',
+    ];
+    const text = execFileSync(helm, args('default', set.flatMap((s) => ['--set', s])), { encoding: 'utf8' });
+    expect(parseAllDocuments(text).flatMap((d) => d.errors.map((e) => e.message))).toEqual([]);
+    const documents = read(text);
+    expect(one(documents, 'Service', 'spooky').metadata.labels).toMatchObject({ team: 'service', 'app.kubernetes.io/component': 'edge' });
+    expect(one(documents, 'PodMonitor', 'spooky').metadata.labels).toMatchObject({ team: 'monitor' });
+    expect(one(documents, 'ClusterRole', 'spooky-reader').metadata.labels).toMatchObject({ team: 'all' });
+    for (const [kind, name, component] of [['DaemonSet', 'spooky', 'edge'], ['Deployment', 'spooky-controller', 'controller']] as const) {
+      const { metadata, spec } = one(documents, kind, name);
+      expect(metadata.labels).toMatchObject({ team: 'all', 'app.kubernetes.io/component': component });
+      expect(at(spec, 'template', 'metadata', 'labels')).toMatchObject({ ...(at(spec, 'selector', 'matchLabels') as Json), team: 'pods' });
+    }
+  });
+
   test.each(NAMES)('%s: serve understands its flags', (name) => {
     const pods = render(name).filter((d) => d.kind === 'DaemonSet' || d.kind === 'Deployment');
     for (const d of pods) {

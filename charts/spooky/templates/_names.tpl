@@ -24,15 +24,24 @@ app.kubernetes.io/component: edge
 {{- define "spooky.podLabels" -}}
 {{ include "spooky.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{- define "spooky.labels" -}}
 {{ include "spooky.podLabels" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* What stands behind those, each once: (list $ LABELS...). The first that has a label has it, before commonLabels; those of the chart stay. */}}
+{{- define "spooky.otherLabels" -}}
+{{- $root := index . 0 -}}
+{{- $labels := dict -}}
+{{- range rest . -}}{{- $labels = merge $labels . -}}{{- end -}}
+{{- $labels = merge $labels $root.Values.commonLabels -}}
+{{- range $name, $_ := include "spooky.labels" $root | fromYaml -}}{{- $labels = omit $labels $name -}}{{- end -}}
+{{- with $labels -}}
+{{- toYaml . -}}
+{{- end -}}
 {{- end -}}
 
 {{/* metadata of an object: (list $ NAME NAMESPACE-or-empty [labels] [annotations]) */}}
@@ -46,8 +55,8 @@ namespace: {{ . }}
 {{- end }}
 labels:
   {{- include "spooky.labels" $root | nindent 2 }}
-  {{- with $labels }}
-  {{- toYaml . | nindent 2 }}
+  {{- with include "spooky.otherLabels" (list $root $labels) }}
+  {{- . | nindent 2 }}
   {{- end }}
 {{- with mustMerge (deepCopy $annotations) $root.Values.commonAnnotations }}
 annotations:

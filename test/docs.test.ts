@@ -184,7 +184,7 @@ describe('names', () => {
         '--read-only --tmpfs --omit --locked --no-default-features --target --build-arg --tag --max-old-space-size --max-semi-space-size --no-warnings',
       'node under perf': '--perf-basic-prof --interpreted-frames-native-stack --trace-gc',
       'kubectl, ctr': '--server-side --namespace --all-namespaces --as --subresource --tail --previous --cert --key --ignore-daemonsets',
-      helm: '--create-namespace --set --wait --reset-values --reset-then-reuse-values --take-ownership',
+      helm: '--create-namespace --no-hooks --set --wait --reset-values --reset-then-reuse-values --take-ownership',
     };
     const foreign = new Set(Object.values(FOREIGN).flatMap((flags) => flags.split(' ')));
     const ours = new Set(['--help', '--version']);
@@ -249,6 +249,13 @@ describe('a cluster', () => {
     expect(values.length).toBeGreaterThan(20);
     const isKnown = (name: string): boolean => known.has(name) || [...known].some((k) => k.startsWith(`${name}.`));
     expect(values.filter(({ name }) => !isKnown(name))).toEqual([]);
+  });
+
+  test('what Helm renders for others to apply is without its hooks: the pod of `helm test`, and what deletes the Lease', () => {
+    const pages = [...PAGES, join(ROOT, 'charts/spooky/README.md')];
+    const rendered = pages.flatMap((page) => readFileSync(page, 'utf8').match(/helm template spooky [^`\n|]*/g) ?? []);
+    expect(rendered.length).toBeGreaterThan(1);
+    expect(rendered.filter((command) => !command.includes('--no-hooks'))).toEqual([]);
   });
 
   test('files that command lines name are there', () => {

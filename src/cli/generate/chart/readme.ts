@@ -73,7 +73,7 @@ Connection ids, address tokens, resets and session tickets derive from one key, 
 \`\`\`sh
 openssl rand -out key 48
 kubectl create secret generic spooky-key --namespace spooky-system --from-file=key
-helm template spooky charts/spooky --namespace spooky-system --set key.existingSecret=spooky-key
+helm template spooky charts/spooky --namespace spooky-system --no-hooks --set key.existingSecret=spooky-key
 \`\`\`
 
 Whoever installs needs the right to read the Namespace \`default\` and, in the release's namespace, that Secret.

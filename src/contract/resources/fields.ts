@@ -32,6 +32,12 @@ export interface LeafFacts {
 /** Why a member of a later step is refused: `access` ones stand in the CRD so that they cannot be dropped in silence. */
 export type Later = 'access' | 'plain';
 
+export interface MapNames {
+  readonly pattern: PatternName;
+  readonly max: number;
+  readonly what: string;
+}
+
 export interface FieldInfo {
   readonly help: string;
   readonly leaf: LeafFacts | null;
@@ -45,6 +51,8 @@ export interface FieldInfo {
   readonly bounds: readonly [number, number] | null;
   /** What makes an item of a list-map unique. */
   readonly keys: readonly string[];
+  /** What the keys of a map are; null for what is none. */
+  readonly names: MapNames | null;
   /** Not in a cluster. */
   readonly standalone: boolean;
   /** Has a default in files only: a cluster's author must write it. */
@@ -62,6 +70,7 @@ const NONE: FieldInfo = {
   later: new Map(),
   bounds: null,
   keys: [],
+  names: null,
   standalone: false,
   clusterRequired: false,
 };
@@ -337,11 +346,12 @@ export function object<S extends z.core.$ZodLooseShape>(help: string, shape: S, 
   return withRules(schema, o.rules ?? []);
 }
 
-export function textMap(help: string, value: z.ZodString, max: number) {
+/** Keys are judged as they were written, by the walker: zod loses `__proto__`. */
+export function textMap(help: string, names: MapNames, value: z.ZodString, max: number) {
   const schema = judged(z.record(z.string(), value, { error: wrongType('a map of strings') }), (v) =>
     Object.keys(v).length > max ? `must have at most ${max} entries` : null,
   );
-  return note(schema, { help, bounds: [0, max], range: `at most ${max} entries` });
+  return note(schema, { help, names, bounds: [0, max], range: `at most ${max} entries` });
 }
 
 export const standaloneOnly = <S extends z.ZodType>(schema: S): S => note(schema, { ...NONE, ...INFO.get(schema), standalone: true });

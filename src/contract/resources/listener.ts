@@ -123,10 +123,11 @@ const limits = object('What one client, and all of them together, may use.', {
 });
 
 const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
-const labelKey = (help: string) => text(help, { max: 317, pattern: 'labelKey', what: 'a label key' });
+const LABEL_KEY = { max: 317, pattern: 'labelKey', what: 'a label key' } as const;
+const labelKey = (help: string) => text(help, LABEL_KEY);
 
 const selector = object('Labels of the namespaces.', {
-  matchLabels: textMap('Labels that a namespace must have.', labelText('The value.'), 64).optional(),
+  matchLabels: textMap('Labels that a namespace must have.', LABEL_KEY, labelText('The value.'), 64).optional(),
   matchExpressions: list(
     'Conditions that must all hold.',
     object(

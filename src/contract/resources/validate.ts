@@ -1,8 +1,9 @@
 /** From what was written to a trusted value: every fault at once, each with its path and what would be right. */
 import type { z } from 'zod';
 import { closest } from '../../lib/closest.ts';
-import { show } from './fields.ts';
+import { show, type FieldInfo } from './fields.ts';
 import { listenerSpec, type Listener } from './listener.ts';
+import { matchesPattern } from './names.ts';
 import { shapeOf, type Shape } from './shape.ts';
 import { listenerStatus, upstreamStatus } from './status.ts';
 import { upstreamSpec, type Upstream } from './upstream.ts';
@@ -59,12 +60,22 @@ class Walker {
     this.options = options;
   }
 
-  /** Reports fields that the schema does not have: zod drops them in silence. */
+  /** Reports fields that the schema does not have, and keys that a map cannot have: zod drops them in silence. */
   walk(value: unknown, shape: Shape, path: readonly PathStep[]): void {
     if (this.faults.length >= MAX_FAULTS) return;
     if (Array.isArray(value)) {
       if (shape.kind === 'list') value.forEach((item: unknown, i) => this.walk(item, shape.item, [...path, i]));
-    } else if (typeof value === 'object' && value !== null && shape.kind === 'object') this.fields(value, shape, path);
+    } else if (typeof value === 'object' && value !== null) {
+      if (shape.kind === 'object') this.fields(value, shape, path);
+      else if (shape.kind === 'map') this.names(value, shape.info, path);
+    }
+  }
+
+  private names(value: object, { names }: FieldInfo, path: readonly PathStep[]): void {
+    if (names === null) return;
+    const { pattern, max, what } = names;
+    for (const name of Object.keys(value))
+      if (name.length > max || !matchesPattern(pattern, name)) this.add([...path, name], `must be ${what}, not ${show(name)}`);
   }
 
   private fields(value: object, shape: Shape & { kind: 'object' }, path: readonly PathStep[]): void {

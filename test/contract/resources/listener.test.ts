@@ -196,6 +196,24 @@ describe('a file and a cluster', () => {
     expect(pathsOf(spec, CLUSTER)).toEqual(faults.map((f) => `spec.allowedNamespaces.selector.matchExpressions[0]${f}`));
   });
 
+  test.each<[string, string[]]>([
+    ['team', []],
+    ['example.com/team', []],
+    ['constructor', []],
+    // A map that is made by assignment has no such key, and a selector without a label selects every namespace.
+    ['__proto__', ['.__proto__']],
+    ['a b', ['["a b"]']],
+    ['', ['[""]']],
+    ['a/b/c', ['["a/b/c"]']],
+    ['a'.repeat(318), [`.${'a'.repeat(318)}`]],
+  ])('a selector with the label %j', (key, faults) => {
+    const matchLabels: unknown = JSON.parse(`{${JSON.stringify(key)}: "a"}`);
+    const spec = withField(listener(), 'allowedNamespaces', { from: 'Selector', selector: { matchLabels } });
+    const { value } = validateListener(spec, { standalone: false, unknown: 'ignore' });
+    expect(value?.allowedNamespaces.selector).toEqual(faults.length === 0 ? { matchLabels } : undefined);
+    expect(pathsOf(spec, CLUSTER)).toEqual(faults.map((f) => `spec.allowedNamespaces.selector.matchLabels${f}`));
+  });
+
   test('port 0 is any free port of a file only', () => {
     expect(pathsOf(withField(listener(), 'port', 0), CLUSTER)).toEqual(['spec.port']);
   });

@@ -495,6 +495,7 @@ const suite = (helm: string): void => {
     ['no missing pod where there is no room', ['exposure.type=hostNetwork,updateStrategy.maxUnavailable=0'], /updateStrategy\.maxUnavailable: with exposure\.type hostNetwork a pod goes before its successor comes: 1 or more/],
     ['a policy that cannot hold', ['exposure.type=hostNetwork,networkPolicy.enabled=true'], /networkPolicy\.enabled: policies do not hold/],
     ['Listeners that are not watched', ['watchNamespaces={web},listenerNamespaces={shop}'], /listenerNamespaces: shop is not among watchNamespaces/],
+    ['Secrets that are not watched', ['watchNamespaces={web},secrets.namespaces={web,certs}'], /secrets\.namespaces: certs is not among watchNamespaces/],
     ['too little memory', ['resources.limits.memory=200Mi'], /resources\.limits\.memory: 200Mi is too little for 1 worker\(s\), which need 256Mi at least/],
     ['metrics that no probe reaches', ['metrics.address=127.0.0.1'], /metrics\.address: probes reach a loopback address with exposure\.type hostNetwork alone/],
   ])('%s is refused by name', (_title, set, message) => {

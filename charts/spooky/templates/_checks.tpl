@@ -63,6 +63,11 @@
 {{- $faults = append $faults (printf "listenerNamespaces: %s is not among watchNamespaces" .) -}}
 {{- end -}}
 {{- end -}}
+{{- range ternary $values.secrets.namespaces list (eq $values.secrets.mode "namespaces") -}}
+{{- if not (has . (append $values.watchNamespaces $.Release.Namespace)) -}}
+{{- $faults = append $faults (printf "secrets.namespaces: %s is not among watchNamespaces" .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\n  %s\n" (join "\n  " $faults)) -}}

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../../src/lib/message.ts';
 import { startBackend } from '../proxy/backend.ts';
-import { Program, stopAll, wait } from '../proxy/program.ts';
+import { endBySignals, Program, stopAll, wait } from '../proxy/program.ts';
 import { PATHS } from '../proxy/rows.ts';
 import { CPU, makeSetting, type Setting } from '../proxy/setting.ts';
 import { figuresOf, recoveryOf, type Answer } from './answers.ts';
@@ -182,7 +182,7 @@ async function main(): Promise<number> {
   return short > 0 ? 1 : 0;
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stopAll().then(() => process.exit(130)));
+endBySignals();
 main().then(
   (code) => process.exit(code),
   (e: unknown) => {

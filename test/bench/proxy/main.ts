@@ -1,7 +1,7 @@
 /** What the commands of the benchmark have in common: output, an end that leaves nothing behind. */
 import { availableParallelism } from 'node:os';
 import { messageOf } from '../../../src/lib/message.ts';
-import { stopAll } from './program.ts';
+import { endBySignals, stopAll } from './program.ts';
 import { makeSetting, type Setting } from './setting.ts';
 
 export const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -27,7 +27,7 @@ async function inSetting(work: (s: Setting) => Promise<number>): Promise<number>
 
 /** Runs `work` in a folder of its own, and ends the process with what it returns. */
 export function runMain(name: string, work: (s: Setting) => Promise<number>): void {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stopAll().then(() => process.exit(130)));
+  endBySignals();
   inSetting(work).then(
     (code) => process.exit(code),
     (e: unknown) => {

@@ -6,6 +6,9 @@ import { createServer, type AddressInfo } from 'node:net';
 
 const KEPT_LINES = 2_000;
 const running = new Set<Program>();
+/** The run is cut short: nothing more is begun, and whoever waits for a program waits for ever, so that nothing is made of what was cut off. */
+let cut = false;
+const NEVER = new Promise<never>(() => undefined);
 
 export interface ProgramOptions {
   /** One, or a list or range as taskset reads it. */
@@ -20,32 +23,40 @@ export class Program {
   readonly pid: number;
   readonly lines: string[] = [];
   readonly ended: Promise<number>;
-  #process: ChildProcess;
+  #gone: Promise<number>;
+  #process: ChildProcess | null = null;
   #over = false;
   #listeners = new Set<Take>();
 
   constructor(command: string, args: readonly string[], options: ProgramOptions) {
     this.name = command;
+    this.#gone = this.#begin(command, args, options);
+    this.ended = this.#gone.then((code) => (cut ? NEVER : code));
+    this.pid = this.#process?.pid ?? 0;
+  }
+
+  #begin(command: string, args: readonly string[], options: ProgramOptions): Promise<number> {
+    if (cut) return NEVER;
     // taskset becomes the command: the pid is that of the program.
-    this.#process = spawn('taskset', ['-c', String(options.cpu), command, ...args], {
+    const child = spawn('taskset', ['-c', String(options.cpu), command, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
     });
-    this.pid = this.#process.pid ?? 0;
+    this.#process = child;
     running.add(this);
-    this.#read(this.#process.stdout);
-    this.#read(this.#process.stderr);
-    this.ended = new Promise((resolve) => {
+    this.#read(child.stdout);
+    this.#read(child.stderr);
+    return new Promise((resolve) => {
       const end = (code: number): void => {
         this.#over = true;
         running.delete(this);
         resolve(code);
       };
-      this.#process.once('error', (e) => {
+      child.once('error', (e) => {
         this.lines.push(e.message);
         end(127);
       });
-      this.#process.once('close', (code) => end(code ?? 1));
+      child.once('close', (code) => end(code ?? 1));
     });
   }
 
@@ -73,13 +84,13 @@ export class Program {
   }
 
   signal(name: NodeJS.Signals): void {
-    if (!this.#over) this.#process.kill(name);
+    if (!this.#over) this.#process?.kill(name);
   }
 
   async stop(): Promise<void> {
     this.signal('SIGTERM');
     const timer = setTimeout(() => this.signal('SIGKILL'), 5_000);
-    await this.ended;
+    await this.#gone;
     clearTimeout(timer);
   }
 
@@ -113,6 +124,15 @@ export async function runProgram(command: string, args: readonly string[], optio
 
 export function stopAll(): Promise<unknown> {
   return Promise.all([...running].map((program) => program.stop()));
+}
+
+/** Told to end, this process ends with all that it has begun. */
+export function endBySignals(): void {
+  const end = (): void => {
+    cut = true;
+    void stopAll().then(() => process.exit(130));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
 }
 
 process.on('exit', () => {

@@ -22,6 +22,7 @@ export interface Setting {
   readonly body: string;
   /** For what is written while something is measured. Spooky watches the folder of its certificate: not one where a load generator writes a log. */
   readonly scratch: string;
+  /** Also when the process ends before. */
   remove(): void;
 }
 
@@ -31,6 +32,11 @@ export function makeSetting(): Setting {
     writeFileSync(join(dir, name), content);
     return join(dir, name);
   };
+  const remove = (): void => {
+    process.off('exit', remove);
+    rmSync(dir, { recursive: true, force: true });
+  };
+  process.once('exit', remove);
   const leaf = makeLeaf(makeCa('bench'), { names: [HOST, `*.${HOST}`] });
   const scratch = join(dir, 'scratch');
   for (const folder of [join(dir, 'files'), scratch]) mkdirSync(folder);
@@ -42,7 +48,7 @@ export function makeSetting(): Setting {
     // Bytes of no pattern: nothing on the way can make less of them.
     body: file('files/large', Buffer.from(Array.from({ length: BODY_BYTES }, (_, i) => (Math.imul(i, 2654435761) >>> 13) & 255))),
     scratch,
-    remove: () => rmSync(dir, { recursive: true, force: true }),
+    remove,
   };
 }
 

@@ -1,6 +1,6 @@
 /** `make soak [MINUTES=20] [STEPS=soak,burst,idle] [ENGINE=native] [WORKERS=2] [CONNECTIONS=n]`: memory over time, and whether it stays. */
 import { startBackend } from '../proxy/backend.ts';
-import { freeUdpPort, stopAll } from '../proxy/program.ts';
+import { endBySignals, freeUdpPort, stopAll } from '../proxy/program.ts';
 import { makeSetting, type Setting } from '../proxy/setting.ts';
 import { readOptions, type Options, type Step } from './options.ts';
 import { burst, idle, soak, type Arena, type Outcome } from './steps.ts';
@@ -47,4 +47,5 @@ async function main(): Promise<number> {
   return code;
 }
 
+endBySignals();
 process.exitCode = await main();

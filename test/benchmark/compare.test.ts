@@ -62,6 +62,11 @@ describe('what is said of rows', () => {
     expect([costsOf({ skipped: 'x' }), costsOf(undefined)]).toEqual([[], []]);
   });
 
+  test('of an even number of rounds the median is between the two in the middle', () => {
+    const even: RowResult = { name: 'm1', title: 'small', results: { here: figures(8, 1, 4, 2), there: figures(9, 5, 7, 30) } };
+    expect(compared([even], 'here', 'there')).toMatchObject([{ here: 3, there: 8 }]);
+  });
+
   test('a table', () => {
     expect(comparedTable(rows, 'here', 'v1 old').split('\n')).toEqual([
       'row        here  v1 old             gain  rounds',

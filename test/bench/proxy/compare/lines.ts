@@ -1,4 +1,5 @@
 /** What `make bench-compare` says of each row. */
+import { median } from '../figures.ts';
 import { aligned, type Result, type RowResult } from '../table.ts';
 import { costsOf, judge, type Judged } from './verdict.ts';
 
@@ -9,7 +10,6 @@ export interface Compared extends Judged {
   readonly there: number;
 }
 
-const middle = (costs: readonly number[]): number => [...costs].sort((a, b) => a - b)[costs.length >> 1] ?? NaN;
 const unitOf = (result: Result | undefined): string => {
   if (result === undefined || 'figures' in result) return 'us CPU';
   return 'latency' in result ? 'us p99' : 'bytes';
@@ -23,7 +23,7 @@ export function compared(rows: readonly RowResult[], here: string, there: string
       .map((label) => {
         const [ours, theirs] = [row.results[label], row.results[there + label.slice(here.length)]];
         const [a, b] = [costsOf(ours), costsOf(theirs)];
-        return { title: row.title, label, unit: unitOf(ours), here: middle(a), there: middle(b), ...judge(a, b) };
+        return { title: row.title, label, unit: unitOf(ours), here: median(a), there: median(b), ...judge(a, b) };
       }),
   );
 }

@@ -1,7 +1,7 @@
 /** What `make soak` makes of what it saw, and of what it was asked. */
 import { describe, expect, test } from '@jest/globals';
 import { askTimes, DIALS_PER_SECOND, split } from './bench/soak/clients.ts';
-import { trendOf, trendRow, type Sample } from './bench/soak/memory.ts';
+import { trendOf, trendRow, Watch, type Sample } from './bench/soak/memory.ts';
 import { readOptions, type Options } from './bench/soak/options.ts';
 import { judgeSoak } from './bench/soak/steps.ts';
 
@@ -68,6 +68,22 @@ describe('the trend of memory', () => {
       ),
     ).toBeNull();
   });
+});
+
+test('a process that is gone while it is watched fails the step, and is looked for no more', async () => {
+  const [sample] = samples(1, () => 200) as [Sample];
+  let looks = 0;
+  const watch = await new Promise<Watch>((resolve) => {
+    const made = new Watch(() => {
+      if (++looks === 1) return sample;
+      setImmediate(resolve, made);
+      throw new Error('no such process');
+    }, 1);
+    expect(() => made.check()).not.toThrow();
+  });
+  expect(() => watch.check()).toThrow('a process is gone: no such process');
+  expect(watch.samples).toEqual([sample]);
+  watch.stop();
 });
 
 describe('the verdict', () => {

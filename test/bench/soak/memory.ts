@@ -1,4 +1,5 @@
 /** The arithmetic of memory over time. */
+import { messageOf } from '../../../src/lib/message.ts';
 import { median } from '../proxy/figures.ts';
 
 /** Resident bytes of the processes at a moment. */
@@ -6,6 +7,33 @@ export interface Sample {
   readonly seconds: number;
   readonly main: number;
   readonly workers: readonly number[];
+}
+
+/** Looks again and again, until it sees nothing: a process that is gone is the end of the run, and not of ours. */
+export class Watch {
+  readonly samples: Sample[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #fault: string | null = null;
+
+  constructor(look: () => Sample, everyMs: number) {
+    this.#timer = setInterval(() => {
+      try {
+        this.samples.push(look());
+      } catch (e) {
+        this.#fault = messageOf(e);
+        this.stop();
+      }
+    }, everyMs);
+  }
+
+  /** Throws once it has seen nothing. */
+  check(): void {
+    if (this.#fault !== null) throw new Error(`a process is gone: ${this.#fault}`);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
 }
 
 export interface Trend {

@@ -2,7 +2,7 @@
 import { wait } from '../proxy/program.ts';
 import type { Setting } from '../proxy/setting.ts';
 import { dialSeconds, helping, holdIdle, openAndClose, split } from './clients.ts';
-import { mib, percent, sum, trendHead, trendOf, trendRow, type Sample } from './memory.ts';
+import { mib, percent, sum, trendHead, trendOf, trendRow, Watch, type Sample } from './memory.ts';
 import type { Options } from './options.ts';
 import type { Subject } from './subject.ts';
 
@@ -32,14 +32,14 @@ const SWAP = 10;
 export async function soak({ s, o, subject, progress }: Arena): Promise<Outcome> {
   const seconds = o.minutes * 60;
   const warmUp = Math.max(20, seconds / 4);
-  const samples: Sample[] = [];
   const began = performance.now();
   const elapsed = (): number => (performance.now() - began) / 1000;
-  const watch = setInterval(() => samples.push({ ...subject.sample(), seconds: elapsed() }), Math.min(EVERY_MS, (seconds * 1000) / 60));
+  const watch = new Watch(() => ({ ...subject.sample(), seconds: elapsed() }), Math.min(EVERY_MS, (seconds * 1000) / 60));
   let [turn, said, changes] = [0, 0, 0];
   try {
     for (; elapsed() < seconds; turn++) {
       await helping(s, subject.port, turn);
+      watch.check();
       if (turn % RECONFIGURE === 0) changes++;
       if (turn % RECONFIGURE === 0) subject.reconfigure();
       if (turn % SWAP === 0) subject.swapCertificate();
@@ -50,10 +50,16 @@ export async function soak({ s, o, subject, progress }: Arena): Promise<Outcome>
       }
     }
   } finally {
-    clearInterval(watch);
+    watch.stop();
   }
   const applied = await subject.metric('spooky_config_apply_total', 'result="applied"');
-  return judgeSoak(o, samples, warmUp, [`${turn} turns, ${changes} configurations written, ${applied} applied`], await subject.whole());
+  return judgeSoak(
+    o,
+    watch.samples,
+    warmUp,
+    [`${turn} turns, ${changes} configurations written, ${applied} applied`],
+    await subject.whole(),
+  );
 }
 
 export function judgeSoak(o: Options, samples: readonly Sample[], warmUp: number, facts: readonly string[], whole: boolean): Outcome {

@@ -1,14 +1,18 @@
 /** What `make bench-config` is asked, what it writes, and how it counts. */
 import { afterAll, expect, test } from '@jest/globals';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { loadPaths } from '../src/control/sources/load.ts';
 import { compile } from '../src/control/compile/index.ts';
 import { Cluster } from './bench/config/cluster.ts';
 import { Documents } from './bench/config/documents.ts';
 import { quantile, spreadOf, tableOf } from './bench/config/figures.ts';
 import { readOptions, shapeOf, type Options } from './bench/config/options.ts';
+import { childrenOf } from './bench/proxy/stat.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'spooky-bench-config-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -84,3 +88,25 @@ test('cluster: the same as objects, and changes change them', async () => {
     await cluster.stop();
   }
 });
+
+test('told to end, it leaves neither a process nor a folder', async () => {
+  const temporary = join(root, 'told-to-end');
+  mkdirSync(temporary);
+  const child = spawn(process.execPath, ['--no-warnings', join(import.meta.dirname, 'bench/config/run.ts')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, TMPDIR: temporary, LAYOUTS: 'one-file', UPSTREAMS: '10', HOSTS: '10', CHANGES: '10000' },
+  });
+  try {
+    const ended = once(child, 'exit');
+    const lines = createInterface({ input: child.stderr });
+    await once(lines, 'line');
+    const begun = childrenOf(child.pid as number);
+    expect(begun).toHaveLength(1);
+    expect(readdirSync(temporary).some((name) => name.startsWith('spooky-config-'))).toBe(true);
+    child.kill('SIGTERM');
+    expect((await ended)[0]).toBe(130);
+    expect([begun.map((pid) => existsSync(`/proc/${pid}`)), readdirSync(temporary)]).toEqual([[false], []]);
+  } finally {
+    child.kill('SIGKILL');
+  }
+}, 60_000);

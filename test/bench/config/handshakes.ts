@@ -1,6 +1,5 @@
 /** What a full handshake costs a worker beside one certificate and beside many: two instances with the same hosts, in turn. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Fields } from '../../../src/edge/http/fields.ts';
 import { fetchOnce } from '../../../src/edge/http/h3/client.ts';
@@ -11,6 +10,7 @@ import { Documents } from './documents.ts';
 import { quantile } from './figures.ts';
 import { Instance } from './instance.ts';
 import { shapeOf, type Options } from './options.ts';
+import { makeScratch } from './scratch.ts';
 
 const ROUNDS = 7;
 /** Of each instance, in a round. */
@@ -92,7 +92,7 @@ class Served {
 }
 
 export async function measureHandshakes(o: Options): Promise<Handshakes> {
-  const root = mkdtempSync(join(tmpdir(), 'spooky-config-'));
+  const { folder: root, remove } = makeScratch();
   const { engine } = await chooseEngine('auto', {});
   const one = new Served(root, 1, o, engine);
   const many = new Served(root, o.certificates, o, engine);
@@ -102,6 +102,6 @@ export async function measureHandshakes(o: Options): Promise<Handshakes> {
     return { certificates: o.certificates, oneMs: quantile(one.costs, 0.5), manyMs: quantile(many.costs, 0.5) };
   } finally {
     await Promise.all([one.stop(), many.stop()]);
-    rmSync(root, { recursive: true, force: true });
+    remove();
   }
 }

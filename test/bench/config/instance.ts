@@ -27,6 +27,14 @@ const parse = (line: string): Fields | null => {
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+const running = new Set<Instance>();
+
+/** Told to end, this process ends with all that it has begun. */
+export function endBySignals(): void {
+  const end = (): void => void Promise.all([...running].map((instance) => instance.stop())).then(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
+}
+
 export class Instance {
   readonly main: number;
   private readonly child: ChildProcess;
@@ -50,10 +58,12 @@ export class Instance {
       },
     });
     this.main = this.child.pid ?? 0;
+    running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) this.read(stream);
     this.ended = new Promise((resolve) => {
       this.child.once('close', () => {
         this.over = true;
+        running.delete(this);
         resolve();
       });
     });

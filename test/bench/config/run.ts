@@ -3,15 +3,15 @@
  * what configuration of that size costs the real `serve`, from files, or objects of a cluster, to the acknowledgement of all workers; where a change is one
  * of endpoints alone, which workers do not acknowledge, until all of them have taken it up.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cluster } from './cluster.ts';
 import { Documents, type Shape } from './documents.ts';
 import { spreadsOf, tableOf, type Change, type LayoutResult, type Start } from './figures.ts';
 import { measureHandshakes } from './handshakes.ts';
-import { Instance } from './instance.ts';
+import { endBySignals, Instance } from './instance.ts';
 import { readOptions, shapeOf, type Layout, type Options } from './options.ts';
+import { makeScratch } from './scratch.ts';
 
 const MIB = 1024 * 1024;
 /** Between two changes: what the first left to be done is done. */
@@ -91,7 +91,7 @@ async function written(layout: Layout, root: string, shape: Shape): Promise<Writ
 }
 
 async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
-  const root = mkdtempSync(join(tmpdir(), 'spooky-config-'));
+  const { folder: root, remove } = makeScratch();
   const { source, kinds, stop } = await written(layout, root, shapeOf(layout, o));
   const probes = join(root, 'probes');
   mkdirSync(probes);
@@ -117,7 +117,7 @@ async function measure(layout: Layout, o: Options): Promise<LayoutResult> {
   } finally {
     await instance.stop();
     await stop();
-    rmSync(root, { recursive: true, force: true });
+    remove();
   }
 }
 
@@ -126,6 +126,7 @@ if (typeof options === 'string') {
   process.stderr.write(`${options}\n`);
   process.exit(2);
 }
+endBySignals();
 const results: LayoutResult[] = [];
 for (const layout of options.layouts) results.push(await measure(layout, options));
 say(tableOf(results));

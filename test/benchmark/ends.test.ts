@@ -1,7 +1,8 @@
 /** A benchmark that is told to end. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, watch } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -43,5 +44,26 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s: its programs, its folder, and wha
     expect(lines).toHaveLength(1);
   } finally {
     child.kill('SIGKILL');
+  }
+});
+
+test('the measurement of hand-overs leaves no folder', async () => {
+  const temporary = mkdtempSync(join(tmpdir(), 'spooky-ends-'));
+  const begun = watch(temporary);
+  const child = spawn(process.execPath, ['--no-warnings', join(PROXY, '../handover/run.ts')], {
+    stdio: 'ignore',
+    env: { ...process.env, TMPDIR: temporary },
+  });
+  try {
+    const ended = once(child, 'exit');
+    await once(begun, 'change');
+    expect(readdirSync(temporary)).toHaveLength(1);
+    child.kill('SIGTERM');
+    expect((await ended)[0]).toBe(130);
+    expect(readdirSync(temporary)).toEqual([]);
+  } finally {
+    begun.close();
+    child.kill('SIGKILL');
+    rmSync(temporary, { recursive: true });
   }
 });

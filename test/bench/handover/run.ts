@@ -113,6 +113,7 @@ function floor(folder: string): string {
 
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'spooky-handover-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const [owner, other] = [new Worker(), new Worker()];
   const { port } = await owner.tell({ do: 'open', number: 3, host: '0.0.0.0', port: 0, folder });
   const addon = engineEnvironment(process.env).addon;
@@ -143,8 +144,9 @@ async function main(): Promise<void> {
   owner.end();
   other.end();
   process.stdout.write(`bare programs, a datagram at a time: ${floor(folder)}\n`);
-  rmSync(folder, { recursive: true });
   process.exit(0);
 }
 
+// The workers end with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 await main();

@@ -1,7 +1,7 @@
 /** How much of a row is enough, and how delays are read from a log. */
 import { describe, expect, test } from '@jest/globals';
 import { absence, entrantsOf, takesPart, workersOf } from '../bench/proxy/contest.ts';
-import { delaysOf, mostOpen, parseLog } from '../bench/proxy/measure/latency.ts';
+import { delaysOf, mostOpen, parseLog, slowest } from '../bench/proxy/measure/latency.ts';
 import { countFor, Counts, leastRequests, partsOf } from '../bench/proxy/measure/load.ts';
 import { ROWS, type LoadRow, type Row } from '../bench/proxy/rows.ts';
 
@@ -98,6 +98,17 @@ describe('delays', () => {
   /** A request each millisecond. */
   const steady = (count: number, micros: (i: number) => number) =>
     Array.from({ length: count }, (_, i) => ({ start: i * 1000, micros: micros(i) }));
+
+  test('the pace is that of the slowest; one that fails is told of and ends nothing', async () => {
+    const failed: string[] = [];
+    const can = { nginx: 30_000, haproxy: 20_000, caddy: 0 };
+    const capacity = (name: keyof typeof can): Promise<number> =>
+      can[name] > 0 ? Promise.resolve(can[name]) : Promise.reject(new Error('3 of 512 requests failed'));
+    const of = (...names: (keyof typeof can)[]): Promise<number> => slowest(names, capacity, (name, why) => failed.push(`${name}: ${why}`));
+    expect(await of('nginx', 'caddy', 'haproxy')).toBe(20_000);
+    expect(failed).toEqual(['caddy: 3 of 512 requests failed']);
+    expect([await of('caddy'), await of()]).toEqual([NaN, NaN]);
+  });
 
   test('percentiles, the beginning and the end left out', () => {
     const lines = steady(1001, (i) => (i < 200 || i >= 900 ? 90_000 : i % 50 === 0 ? 5_000 : 300));

@@ -6,7 +6,7 @@ import { absence, entrantsOf, takesPart, workersOf, type Entrant } from './conte
 import { figuresOf, largestShare, latencyOf, total, type Delays, type Sample } from './figures.ts';
 import { measureHandshakes } from './measure/handshake.ts';
 import { measureIdle } from './measure/idle.ts';
-import { measureLatency, slowest } from './measure/latency.ts';
+import { capacityOf, measureLatency, slowest } from './measure/latency.ts';
 import { countFor, Counts, leastRequests, load, measureLoad } from './measure/load.ts';
 import { runStorm, stormLoad } from './measure/rebind.ts';
 import type { SpookySubject } from './peers/spooky.ts';
@@ -122,7 +122,7 @@ export class Bench {
     for (let round = 0; round < this.#o.rounds; round++) {
       const turned = started.map((_, i) => started[(i + round) % started.length] as Started);
       for (const row of rows) {
-        if (row.kind === 'latency' && this.#offered === 0) await this.#calibrate(started);
+        if (row.kind === 'latency' && this.#offered === 0) await this.#calibrate(started, row);
         for (let turn = 0; turn < (row.kind === 'latency' ? row.turns : 1); turn++)
           for (const one of turned) if (takesPart(row, one.entrant)) await this.#sample(one, row, round);
       }
@@ -130,12 +130,18 @@ export class Bench {
     for (const { subject } of started) await subject.stop();
   }
 
-  async #calibrate(started: readonly Started[]): Promise<void> {
+  async #calibrate(started: readonly Started[], row: Row): Promise<void> {
     const single = started.filter(({ entrant }) => entrant.workers === 1);
     const peers = single.filter(({ entrant }) => !entrant.contestant.ours);
-    const asked = (peers.length > 0 ? peers : single).map(({ subject }) => subject);
-    this.#offered = (await slowest(this.#s, asked)) / 2;
-    this.#o.progress(`latency: ${this.#offered.toFixed(0)} requests a second are offered`);
+    const failed = ({ entrant }: Started, why: string): void => {
+      this.#o.progress(`latency, ${entrant.label}: FAILED: ${why}`);
+      this.#of(row, entrant.label).over ??= { failed: why };
+    };
+    const capacity = ({ subject }: Started): Promise<number> => capacityOf(this.#s, subject);
+    this.#offered = (await slowest(peers.length > 0 ? peers : single, capacity, failed)) / 2;
+    if (Number.isNaN(this.#offered))
+      for (const one of single) failed(one, 'there is no pace to offer: nobody could be measured of whose it is half');
+    else this.#o.progress(`latency: ${this.#offered.toFixed(0)} requests a second are offered`);
   }
 
   async #sample({ entrant, subject }: Started, row: Row, round: number): Promise<void> {

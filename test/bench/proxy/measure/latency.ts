@@ -1,6 +1,7 @@
 /** How long answers take when requests come at their own pace. */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { messageOf } from '../../../../src/lib/message.ts';
 import { percentile, type Delays } from '../figures.ts';
 import { faultOf, latencyArguments, OPEN_STREAMS } from '../h2load.ts';
 import { PATHS, SMALL_BYTES, type LatencyRow, type LoadRow } from '../rows.ts';
@@ -24,15 +25,28 @@ const CAPACITY: LoadRow = {
   workers: null,
 };
 
-/** Requests per second of the slowest of these, in a closed loop of 32 x 8. */
-export async function slowest(s: Setting, subjects: readonly Subject[]): Promise<number> {
-  let least = Infinity;
-  for (const { port } of subjects) {
-    // Of the clock here: what it can do with what the machine leaves it.
-    const count = await countFor(CAPACITY, (n) => load(s, port, CAPACITY, n));
-    least = Math.min(least, count / (await load(s, port, CAPACITY, count)));
+/** Requests per second in a closed loop of 32 x 8. */
+export async function capacityOf(s: Setting, { port }: Subject): Promise<number> {
+  // Of the clock here: what it can do with what the machine leaves it.
+  const count = await countFor(CAPACITY, (n) => load(s, port, CAPACITY, n));
+  return count / (await load(s, port, CAPACITY, count));
+}
+
+/** The least of what these can do; NaN when none of them can. One that cannot is told of, and does not count. */
+export async function slowest<T>(
+  all: readonly T[],
+  capacity: (one: T) => Promise<number>,
+  failed: (one: T, why: string) => void,
+): Promise<number> {
+  const found: number[] = [];
+  for (const one of all) {
+    try {
+      found.push(await capacity(one));
+    } catch (e) {
+      failed(one, messageOf(e));
+    }
   }
-  return least;
+  return found.length > 0 ? Math.min(...found) : NaN;
 }
 
 interface Line {

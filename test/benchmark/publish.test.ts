@@ -50,6 +50,13 @@ describe('a run to show', () => {
     const [first, ...rest] = saved.rows as [Saved['rows'][number], ...Saved['rows'][number][]];
     const { caddy: _, ...results } = first.results;
     expect(incomplete({ ...saved, rows: [{ ...first, results }, ...rest] })).toBe('proxies are missing: caddy');
+    const { caddy: __, ...versions } = saved.versions;
+    expect(incomplete({ ...saved, versions })).toBe('proxies did not start: caddy');
+  });
+
+  test('is one of make bench: other results lie in the same folder', () => {
+    const other = { options: {}, results: [], handshakes: null };
+    expect(incomplete(other as unknown as Saved)).toBe('it is no result of make bench');
   });
 
   test('medians stay, with where they come from', () => {

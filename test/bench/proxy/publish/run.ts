@@ -1,15 +1,22 @@
 /** `make bench-publish [RESULT=file]`: the last whole run becomes the one that the README shows. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { messageOf } from '../../../../src/lib/message.ts';
 import { RESULTS, type Saved } from '../save.ts';
 import { ROOT } from '../setting.ts';
 import { incomplete, summaryOf } from './summary.ts';
 
-const read = (file: string): Saved => JSON.parse(readFileSync(file, 'utf8')) as Saved;
-
 function fail(why: string): never {
   process.stderr.write(`bench-publish: ${why}\n`);
   process.exit(1);
+}
+
+function read(file: string): Saved {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Saved;
+  } catch (e) {
+    return fail(`${relative(ROOT, file)}: ${messageOf(e)}`);
+  }
 }
 
 /** The latest that has everything. */

@@ -50,12 +50,15 @@ function short(result: Result): Short {
 
 /** Why a run is not one to show; null when every row has every proxy. */
 export function incomplete(saved: Saved): string | null {
+  if (!Array.isArray(saved.rows) || typeof saved.when !== 'string') return 'it is no result of make bench';
   if (saved.profile) return 'it was a run with PROFILE=1';
   const missing = ROWS.filter((row) => !saved.rows.some((r) => r.name === row.name)).map((row) => row.name);
   if (missing.length > 0) return `rows are missing: ${missing.join(', ')}`;
   const first = saved.rows.find((r) => r.name === ROWS[0]?.name);
   const absent = [...ENGINES, ...PEERS].filter((name) => first?.results[name] === undefined);
-  return absent.length > 0 ? `proxies are missing: ${absent.join(', ')}` : null;
+  if (absent.length > 0) return `proxies are missing: ${absent.join(', ')}`;
+  const never = [...ENGINES, ...PEERS].filter((name) => saved.versions[name] === undefined);
+  return never.length > 0 ? `proxies did not start: ${never.join(', ')}` : null;
 }
 
 export const machineClass = ({ cpu, cores, gib, kernel }: Saved['machine']): string =>

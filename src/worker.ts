@@ -92,8 +92,8 @@ const faulted = (message: string): void => {
 };
 
 /** Switches for debugging, which nobody should leave on: said by one worker for all. */
-const warnOfDebugging = (workerId: number, debugging: ReturnType<typeof engineEnvironment>): void => {
-  if (workerId !== 0) return;
+const warnOfDebugging = (speaks: boolean, debugging: ReturnType<typeof engineEnvironment>): void => {
+  if (!speaks) return;
   const { keylog, qlog } = debugging;
   if (keylog !== undefined)
     log('warn', 'TLS secrets are written to a file', {
@@ -121,7 +121,7 @@ const start = async (options: WorkerStart): Promise<void> => {
   threshold = parseLevel(options.logLevel) ?? threshold;
   const environment = engineEnvironment(process.env);
   const chosen = await chooseEngine(options.engine, { onInternalError: defect, ...environment });
-  warnOfDebugging(options.workerId, environment);
+  warnOfDebugging(options.speaks, environment);
   keepPace(options.workers);
   edge = createEdge({
     engine: chosen.engine,

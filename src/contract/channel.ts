@@ -27,6 +27,8 @@ export interface WorkerStart {
   /** Standalone may reach loopback endpoints. */
   readonly allowLoopbackEndpoints: boolean;
   readonly logLevel: string;
+  /** It says what is to be said once for all workers. */
+  readonly speaks: boolean;
 }
 
 /** Connections of a socket, by its `socketName`. */

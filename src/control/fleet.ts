@@ -30,7 +30,7 @@ export interface FleetOptions {
   readonly memory: MemoryLimits;
   /** How long open requests may take once a worker drains. */
   readonly drainTimeout: () => number;
-  readonly start: Omit<WorkerStart, 'workerId'>;
+  readonly start: Omit<WorkerStart, 'workerId' | 'speaks'>;
   readonly maxConnections: number;
   readonly spawn: Spawn;
   readonly access: (lines: string) => void;
@@ -85,7 +85,13 @@ export class Fleet {
       numbers: o.numbers,
       memory: o.memory,
       spawn: o.spawn,
-      start: (workerId) => ({ ...o.start, workerId, logLevel: o.log.level() }),
+      start: (workerId) => ({
+        ...o.start,
+        workerId,
+        logLevel: o.log.level(),
+        // After a take-over there need not be a worker with the number 0.
+        speaks: this.supervisor.slotOf(workerId) === 0,
+      }),
       busy: (worker) => this.publisher.loading(worker),
       onUp: (worker, send) => this.up(worker, send),
       onGone: o.onGone,

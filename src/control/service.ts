@@ -46,7 +46,7 @@ export interface ServiceOptions {
   readonly onGone: (number: number) => void;
   /** New connections are for workers with other numbers than before. */
   readonly onNumbers: (numbers: readonly number[]) => void;
-  readonly start: Omit<WorkerStart, 'workerId'>;
+  readonly start: Omit<WorkerStart, 'workerId' | 'speaks'>;
   readonly maxConnections: number;
   /** CIDRs that no endpoint may have. */
   readonly deny: readonly string[];

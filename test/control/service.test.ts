@@ -673,6 +673,21 @@ test.each([
   expect(said('a listener with port 0: each worker has a port of its own')).toHaveLength(times);
 });
 
+test('one worker says what is to be said once, also of a process tree that takes over and has other numbers', async () => {
+  const numbers = new Numbers();
+  numbers.reserve([0, 1]);
+  const { workers, start, live } = setUp({ workers: 2, numbers });
+  const speakers = () => workers.flatMap((w) => w.sent.flatMap((m) => (m.type === 'start' ? [[m.start.workerId, m.start.speaks]] : [])));
+  await start(setTo('192.0.2.1:80'));
+  expect(speakers()).toEqual([
+    [2, true],
+    [3, false],
+  ]);
+  workers[1]?.exit(1, null);
+  await live(250);
+  expect(speakers().slice(2)).toEqual([[3, false]]);
+});
+
 test('a receive buffer of which the kernel grants less than half is said once per listener, with what to set', async () => {
   const { said, start, change } = setUp({ workers: 2, start: { udpReceiveBuffer: 201 } as Omit<WorkerStart, 'workerId'> });
   await start(setTo('192.0.2.1:80'));

@@ -177,6 +177,7 @@ export class Gateway {
         endpointDeny: [],
         allowLoopbackEndpoints: true,
         logLevel: 'debug',
+        speaks: true,
         ...options.start,
       },
       watchOverload: options.watchOverload === true,

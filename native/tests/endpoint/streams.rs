@@ -578,6 +578,24 @@ fn an_end_that_is_lost_is_sent_again_though_all_bytes_are_acknowledged() {
 }
 
 #[test]
+fn an_end_that_comes_with_bytes_that_were_read_before_is_the_end() {
+    let mut s = server(|_| {});
+    let (mut raw, who) = Raw::handshake(&mut s, 4);
+    raw.q.stream_send(2, b"x", false).unwrap();
+    for (p, _) in raw.packets() {
+        raw.send_from(0, &p);
+    }
+    drive_with(&mut [&mut s], "the byte", &[], |x, _| x[0].seen(who, 2).bytes == b"x");
+    // The end is lost, and its client has heard nothing when it sends everything once more.
+    raw.q.stream_send(2, b"", true).unwrap();
+    assert_eq!(raw.packets().len(), 1);
+    std::thread::sleep(raw.q.timeout().expect("a probe timeout"));
+    raw.q.on_timeout();
+    raw.drive(&mut s, "the end", |s, _| s.seen(who, 2).fin);
+    assert_eq!(s.seen(who, 2).bytes, b"x");
+}
+
+#[test]
 fn a_stream_is_complete_when_its_end_is_acknowledged() {
     let mut s = server(|_| {}).reacting(echo);
     let (mut raw, _) = Raw::handshake(&mut s, 4);

@@ -473,6 +473,7 @@ export class Conn implements QuicConn {
   private onPoll(q: Connection): void {
     if (this.state !== OPEN) return;
     this.outbound.pollStops(q);
+    this.inbound.pollEnds(q);
     if (this.state !== OPEN) return;
     const resets = this.inbound.forgetResets(q);
     if (resets) this.turn.want(this);

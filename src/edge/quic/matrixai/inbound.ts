@@ -140,6 +140,23 @@ export class Inbound {
     if (name === 'StreamReset' && (s.id & 2) === 0 && !this.isForgotten(q, s.id)) this.resets.push(s.id);
   }
 
+  /**
+   * quiche 0.18 says nothing of an end that came with bytes that were read already, as in a packet that is sent again and takes the
+   * end along, nor of a reset behind an end that had come before other bytes. They look the same: a request that may be cut short is not
+   * whole. Servers do not reset what they have ended.
+   */
+  pollEnds(q: Connection): void {
+    for (let i = this.bodies.length - 1; i >= 0 && this.conn.state === OPEN; i--) {
+      const s = this.bodies[i];
+      if (s === undefined || !s.begun || !q.streamFinished(s.id) || q.streamReadable(s.id)) continue;
+      s.readDone = true;
+      this.conn.unpause(s);
+      if (this.server) this.handler.onReset(this.conn, s.id, 0);
+      else this.handler.onData(this.conn, s.id, this.buffer, 0, 0, true);
+      if (this.conn.state === OPEN) this.ended(s);
+    }
+  }
+
   /** True when there were any: quiche may have something to say about them. */
   forgetResets(q: Connection): boolean {
     const n = Math.min(this.resets.length, RESETS_PER_LOOK);

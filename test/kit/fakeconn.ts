@@ -30,6 +30,7 @@ export class FakeConn implements QuicConn {
   readonly full = new Set<number>();
   /** Makes it the connection of an engine that says which streams the peer has had no room for. */
   stuck?: (ms: number) => readonly number[];
+  losesBareEnds?: boolean;
   private nextUni = 3;
   private readonly handler: QuicHandler;
 

@@ -182,6 +182,8 @@ export interface QuicConn {
    * cannot tell, and whoever waits for `onWritable` has to measure that.
    */
   stuck?(ms: number): readonly number[];
+  /** An end that is written without bytes may get lost for good: whoever has bytes that mean nothing lets it go with them. */
+  readonly losesBareEnds?: boolean;
   close(app: boolean, code: number, reason: string): void;
 }
 

@@ -3,6 +3,7 @@ import type { RequestHandler } from '../message.ts';
 import type { QuicConn } from '../../quic/engine.ts';
 import { fieldRoom, sectionRoom, writeFields, writeSectionPrefix, writeStatus } from '../qpack/encode.ts';
 import type { Connection } from './connection.ts';
+import { FRAME } from './frames.ts';
 import { dataRoom, HEADERS_HEAD_ROOM, type OutboxOwner } from './outbox.ts';
 
 /** The final head has not been sent yet. */
@@ -17,6 +18,8 @@ const COPY_BYTES = 16 * 1024;
 const HELD_BYTES = 4 * 1024;
 
 const EMPTY = new Uint8Array(0);
+/** A DATA frame of no bytes. */
+const EMPTY_DATA = Uint8Array.of(FRAME.DATA, 0);
 const STATUS_ROOM = fieldRoom(':status', '000');
 
 /** The answer's half of a request stream. */
@@ -121,6 +124,7 @@ export abstract class SendSide implements OutboxOwner {
     const { shared } = this.connection;
     this.finNext = true;
     if (shared.outbox.isOwnedBy(this)) shared.outbox.flush();
+    else if (this.quic.losesBareEnds === true) this.put(EMPTY_DATA, 0, EMPTY_DATA.length, true);
     else this.put(EMPTY, 0, 0, true);
     this.sendState = DONE;
     shared.sent(this);

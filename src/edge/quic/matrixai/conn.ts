@@ -74,6 +74,11 @@ const NO_STATS: ConnStats = { rttMs: 0, lost: 0, sent: 0, received: 0 };
 export class Conn implements QuicConn {
   readonly key: number;
   readonly early = false;
+  /**
+   * quiche 0.18 forgets a stream when its bytes are acknowledged and its end is known, although the packet with the end has not left
+   * yet or was lost.
+   */
+  readonly losesBareEnds = true;
   readonly remote: Address;
   readonly local: Address;
   readonly server: boolean;

@@ -15,12 +15,13 @@ import { systemClock } from '../../../../src/lib/clock.ts';
 import { TimerWheel } from '../../../../src/lib/wheel.ts';
 import { bytes, concat, data, frame, request, varint } from '../../../kit/h3bytes.ts';
 import { Cut, H3Client } from '../../../kit/h3client.ts';
+import { Nat } from '../../../kit/nat.ts';
 import { connectOptions, listenOptions } from '../../quic/kit.ts';
 import { fields, LIMITS } from './world.ts';
 import { onRealEngines } from '../../quic/native/built.ts';
 
 /**
- * Paths: `/` two bytes, `/bytes/N`, `/echo` body and trailers back, `/hang` no answer, `/trailers`, `/slow` writes as long as it may.
+ * Paths: `/` two bytes, `/bytes/N`, `/echo` body and trailers back, `/hang` no answer, `/trailers`, `/open` two bytes without an end.
  */
 class Echo implements RequestHandler {
   readonly stream: ServerStream;
@@ -72,6 +73,10 @@ class Echo implements RequestHandler {
       this.stream.respond(200, fields(['content-type', 'text/plain']), false);
       this.stream.write(Buffer.from('ok'), 0, 2);
       this.stream.end(path === '/' ? null : fields(['grpc-status', '0'], ['grpc-message', 'fine']));
+    }
+    if (path === '/open') {
+      this.stream.respond(200, new Fields(), false);
+      this.stream.write(Buffer.from('ok'), 0, 2);
     }
     if (path === '/inform') {
       this.stream.inform(103, fields(['link', '</a>']));
@@ -218,6 +223,26 @@ const suite = (name: string, make: () => QuicEngine): void =>
       expect(createHash('sha256').update(answer.body).digest('hex')).toBe(createHash('sha256').update(body).digest('hex'));
       expect(answer.trailers?.get('x-sum')).toBe('yes');
       client.close();
+    });
+
+    test('the end of an answer that is lost behind its bytes arrives all the same', async () => {
+      if (engine.name === 'memory') return;
+      const nat = await Nat.open({ host: '127.0.0.1', port }, '127.0.0.2');
+      try {
+        const client = await H3Client.connect(engine, connectOptions(Number(nat.address.split(':')[1])));
+        const before = app.requests.length;
+        const exchange = client.request('/open');
+        await exchange.bodyOf(2);
+        // The client has not acknowledged these bytes yet; the next packet is lost.
+        let lost = 0;
+        nat.judge = (_datagram, direction) => (direction === 'down' && lost++ === 0 ? 'drop' : 'pass');
+        app.requests[before]?.stream.end(null);
+        const answer = await exchange.answer;
+        expect([answer.body.toString(), lost > 0]).toEqual(['ok', true]);
+        client.close();
+      } finally {
+        nat.close();
+      }
     });
 
     test('a reader that stops makes the writer stop', async () => {

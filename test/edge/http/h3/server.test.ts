@@ -599,6 +599,33 @@ describe('an answer', () => {
     expect(framesOf(c.bytesOn(0)).map((f) => f.type)).toEqual([1]);
   });
 
+  test('ends with empty DATA where an end without bytes may get lost, and only when it would be one', async () => {
+    const [, c, seen] = waiting();
+    c.losesBareEnds = true;
+    seen.stream.respond(200, new Fields(), false);
+    seen.stream.write(BODY, 0, 5);
+    await turn();
+    seen.stream.end(null);
+    expect(writesOn(c, 0).at(-1)).toEqual([2, true]);
+    expect(framesOf(c.bytesOn(0)).map((f) => [f.type, f.payload.length])).toEqual([
+      [1, 3],
+      [0, 5],
+      [0, 0],
+    ]);
+    const [, whole, other] = waiting();
+    whole.losesBareEnds = true;
+    other.stream.respond(200, new Fields(), false);
+    other.stream.write(BODY, 0, 5);
+    other.stream.end(null);
+    expect(framesOf(whole.bytesOn(0)).map((f) => f.type)).toEqual([1, 0]);
+    const [, trailed, last] = waiting();
+    trailed.losesBareEnds = true;
+    last.stream.respond(200, new Fields(), false);
+    await turn();
+    last.stream.end(fields(['x-t', 'v']));
+    expect(framesOf(trailed.bytesOn(0)).map((f) => f.type)).toEqual([1, 1]);
+  });
+
   test('of two streams in turns keeps to itself', () => {
     const world = new World();
     world.onEnd = () => {};

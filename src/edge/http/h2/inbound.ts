@@ -234,7 +234,7 @@ export class Inbound implements FrameSink {
       else this.spend(1, 'RST_STREAM');
       return;
     }
-    session.forget(stream);
+    this.leave(stream);
     if (code !== ErrorCode.NO_ERROR || !stream.endedByReset()) {
       const unseen = code === ErrorCode.REFUSED_STREAM && !stream.answered;
       stream.fail({ reason: 'backend_reset', unseen, detail: `RST_STREAM ${errorName(code)}` });
@@ -263,7 +263,7 @@ export class Inbound implements FrameSink {
     const detail = `GOAWAY ${errorName(code)}`;
     for (const stream of unseen) {
       if (stream.closed) continue;
-      session.forget(stream);
+      this.leave(stream);
       stream.fail({ reason: 'backend_closed', unseen: !stream.answered, detail });
     }
     session.closeWhenEmpty();
@@ -278,10 +278,16 @@ export class Inbound implements FrameSink {
     session.failStream(stream, ErrorCode.FRAME_SIZE_ERROR, 'backend_protocol_error', 'PRIORITY not of 5 bytes (s6.3)');
   }
 
+  /** The peer says that it is done with it. What comes on it all the same is no error of the connection (s5.1, s6.8), nor anybody's. */
+  private leave(stream: H2Stream): void {
+    this.session.forget(stream);
+    this.session.resets.add(stream.id, false, 0);
+  }
+
   /** HEADERS or DATA on a stream that has ended. */
   private onGone(id: number, what: string, cost: number): void {
     if (this.session.resets.has(id)) this.spend(cost, `${what} on streams that were reset`);
-    else this.session.connectionError(ErrorCode.STREAM_CLOSED, `${what} behind END_STREAM or RST_STREAM on stream ${id} (s5.1)`);
+    else this.session.connectionError(ErrorCode.STREAM_CLOSED, `${what} behind END_STREAM on stream ${id} (s5.1)`);
   }
 
   /** Takes flow-controlled bytes into the connection's window, and gives it back in large pieces. */

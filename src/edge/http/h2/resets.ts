@@ -2,7 +2,7 @@
 const REMEMBERED = 4096;
 
 /**
- * Streams that we have reset. What the peer sent before it saw the reset must be ignored (RFC 9113 s5.4.2), and its
+ * Streams that were reset, or never taken (GOAWAY). What the peer sent before it saw our reset must be ignored (RFC 9113 s5.4.2), and its
  * work on them goes on until then: they count as open until the peer is known to have read the reset, because it has
  * answered a PING or begun the response of a stream that was opened later.
  */

@@ -673,6 +673,25 @@ describe('GOAWAY', () => {
     expect([all[2].failure?.unseen, c.closed]).toEqual([false, 0]);
   });
 
+  test('B11: then frames on streams above it: nobody’s, and the others finish', async () => {
+    const { server, c, peer, all } = await threeAndGoaway(3);
+    peer.headers(
+      5,
+      [
+        [':status', '200'],
+        ['x-late', 'one'],
+      ],
+      false,
+    );
+    peer.data(5, 'late', true);
+    server.requests[0]?.answer(200, 'one', [['x-late', 'one']]);
+    server.requests[1]?.answer(200, 'two');
+    await c.untilClosed();
+    expect(all.map((r) => r.body.toString())).toEqual(['one', 'two', '']);
+    expect(all[0].fields).toContainEqual(['x-late', 'one']);
+    expect([c.failure, c.errors, all[2].ends, all[2].late]).toEqual([null, [], 1, 0]);
+  });
+
   test('B11: then the connection breaks: what was below may have been seen', async () => {
     const { c, peer, all } = await threeAndGoaway(3);
     peer.socket.destroy();
@@ -717,13 +736,70 @@ describe('streams that end oddly', () => {
   test.each<[string, Act]>([
     ['HEADERS behind END_STREAM', (c, id) => (c.headers(id, [[':status', '200']], true), c.headers(id, [['x', 'y']], true))],
     ['DATA behind trailers', (c, id) => (c.headers(id, [[':status', '200']], false), c.headers(id, [['x', 'y']], true), c.data(id, 'x'))],
-    ['DATA behind the server’s own RST_STREAM', (c, id) => (c.rst(id, ErrorCode.CANCEL), c.data(id, 'x'))],
   ])('B13: %s: STREAM_CLOSED', async (_name, act) => {
     const a = await attack(act);
     await a.c.untilClosed();
     await a.peer.untilClosed();
     expect(a.peer.goaway?.code).toBe(ErrorCode.STREAM_CLOSED);
     expect([a.evil.ends, a.evil.late]).toEqual([1, 0]);
+  });
+
+  test.each<[string, Act, number]>([
+    ['its own RST_STREAM', (c, id) => c.rst(id, ErrorCode.CANCEL), 1],
+    [
+      'RST_STREAM in the place of END_STREAM',
+      (c, id) => (
+        c.headers(
+          id,
+          [
+            [':status', '200'],
+            ['content-length', '0'],
+          ],
+          false,
+        ),
+        c.rst(id, ErrorCode.NO_ERROR)
+      ),
+      0,
+    ],
+  ])('B13: frames behind %s are nobody’s (s5.1), and the tables stay in step', async (_name, act, failures) => {
+    const a = await attack((c, id) => {
+      if (id > 1)
+        return c.headers(
+          id,
+          [
+            [':status', '200'],
+            ['x-late', 'one'],
+          ],
+          true,
+        );
+      act(c, id);
+      c.headers(
+        id,
+        [
+          [':status', '200'],
+          ['x-late', 'one'],
+        ],
+        false,
+      );
+      c.data(id, 'late');
+      c.rst(id, ErrorCode.CANCEL);
+    });
+    await a.evil.untilOver();
+    const next = a.c.send({ path: '/evil' });
+    await next.untilOver();
+    expect(next.fields).toContainEqual(['x-late', 'one']);
+    expect([a.evil.ends, a.evil.late, a.evil.failure === null ? 0 : 1, a.c.errors, a.c.closed]).toEqual([1, 0, failures, [], 0]);
+  });
+
+  test('B13: frames behind its own RST_STREAM without end are a flood', async () => {
+    const a = await attack((c, id) => {
+      c.rst(id, ErrorCode.CANCEL);
+      times(3000, () => c.data(id, 'x'.repeat(1024)));
+    });
+    await a.c.untilClosed();
+    await a.peer.untilClosed();
+    expect(errorName(a.peer.goaway?.code ?? -1)).toBe('ENHANCE_YOUR_CALM');
+    expect([a.evil.ends, a.evil.late, a.evil.bytes]).toEqual([1, 0, 0]);
   });
 
   test('B13: frames that crossed our RST_STREAM are nobody’s', async () => {

@@ -50,6 +50,7 @@ export class Fleet {
   readonly count: number;
   /** What the workers run on, whether any is there just now or not; '' before the first one. */
   engine = '';
+  engineVersion = '';
   private readonly o: FleetOptions;
   private readonly supervisor: Supervisor;
   private readonly publisher: Publisher;
@@ -360,6 +361,7 @@ export class Fleet {
   private greeted(hello: Extract<FromWorker, { type: 'hello' }>): void {
     const { build, families, log } = this.o;
     this.engine = hello.engine;
+    this.engineVersion = hello.engineVersion;
     families.set('build_info', [build.version, hello.engine, hello.engineVersion, build.node], 1);
     if (hello.fallback && !this.fallbackSaid) {
       log.warn('the preferred QUIC engine cannot be used', {

@@ -524,11 +524,11 @@ describe('workers', () => {
 
   test('what they run on is known whatever worker is missing', async () => {
     const { workers, service, start } = setUp({ workers: 2 });
-    expect(service.fleet.engine).toBe('');
+    expect([service.fleet.engine, service.fleet.engineVersion]).toEqual(['', '']);
     await start(setTo('192.0.2.1:80'));
     for (const worker of workers) worker.exit(null, 'SIGKILL');
     await settle();
-    expect(service.fleet.engine).toBe('fake');
+    expect([service.fleet.engine, service.fleet.engineVersion]).toEqual(['fake', '1']);
   });
 
   test('once another process tree takes newcomers, one that dies stays dead, and nobody relieves another one', async () => {

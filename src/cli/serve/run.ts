@@ -301,15 +301,14 @@ class Run {
   }
 
   private ready(service: Service, from: number | null): void {
-    const facts = service.fleet.facts()[0];
     this.log.always('ready', {
       listeners: service.model.addresses(),
       metrics: this.servers.bound.metrics,
       admin: this.servers.bound.admin,
       workers: service.fleet.count,
       workersWhy: service.workersWhy,
-      engine: facts?.engine ?? '',
-      engineVersion: facts?.engineVersion ?? '',
+      engine: service.fleet.engine,
+      engineVersion: service.fleet.engineVersion,
       version: packageVersion(),
       pid: process.pid,
       ...(from === null ? {} : { tookOverFrom: from }),

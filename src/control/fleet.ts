@@ -146,6 +146,11 @@ export class Fleet {
     return this.supervisor.relieves(number) !== null;
   }
 
+  /** The numbers of those who take new connections: neither of who drains, nor of a replacement that starts. */
+  takers(): number[] {
+    return this.supervisor.own();
+  }
+
   /** Client connections that a process had open when it was asked last. */
   connections(number: number): number {
     const source = this.processes.get(number);

@@ -486,6 +486,7 @@ describe('workers', () => {
     }
     await live(500);
     expect(workers.map((w) => w.workerId)).toEqual([0, 1, 255]);
+    expect(service.fleet.takers()).toEqual([1, 255]);
     expect(first.sent.filter((m) => m.type !== 'shares').slice(-2)).toEqual([
       { type: 'succeed', workers: [255] },
       { type: 'drain', timeoutMs: 30_000 },
@@ -545,6 +546,7 @@ describe('workers', () => {
     }
     const replacement = workers[2] as FakeWorker;
     const { version } = replacement.sent.findLast((m) => m.type === 'load') as { version: number };
+    expect(service.fleet.takers()).toEqual([0, 1]);
     service.fleet.succeed([7]);
     second.exit(null, 'SIGKILL');
     replacement.events.onMessage({ type: 'loaded', version, bound: [], problems: [] });

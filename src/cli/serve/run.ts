@@ -222,7 +222,7 @@ class Run {
   }
 
   private async takeAddresses(succession: Succession, service: Service, identity: Identity, fromAnother: boolean): Promise<number | null> {
-    const free = await succession.takeAddresses();
+    const free = await succession.takeAddresses(service);
     // Told to end meanwhile: the one before takes again what it has released.
     if (succession.isOver) return EXIT.ok;
     if (!free.ok) return this.refusal.because(EXIT.invalid, free.error);

@@ -120,9 +120,9 @@ export class Succession implements TakeoverHost {
   }
 
   /** All workers serve. Resolves when what only one process can have is free for us. */
-  async takeAddresses(): Promise<Result<null, string>> {
+  async takeAddresses(service: Service): Promise<Result<null, string>> {
     if (this.predecessor === null) return ok(null);
-    const released = await this.predecessor.serving(this.o.numbers.inUse());
+    const released = await this.predecessor.serving(service.fleet.takers());
     return released.ok ? released : err(`--takeover: ${released.error}`);
   }
 
@@ -218,7 +218,7 @@ export class Succession implements TakeoverHost {
       folder: identity.folder.path,
       engine: service.fleet.engine,
       numbers: [...this.o.numbers.inUse(), ...(this.predecessor?.offer.numbers ?? [])],
-      own: this.o.numbers.inUse(),
+      own: service.fleet.takers(),
       ports: this.o.claims.ports(),
     };
   }

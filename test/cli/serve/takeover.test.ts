@@ -1,0 +1,67 @@
+/** What one process says to another when it takes over, and what it does while nobody answers. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { Succession, type Identity } from '../../../src/cli/serve/takeover.ts';
+import type { Servers } from '../../../src/cli/serve/servers.ts';
+import { Claims } from '../../../src/control/claims.ts';
+import { Numbers } from '../../../src/control/numbers.ts';
+import type { RuntimeFolder } from '../../../src/control/runtime.ts';
+import type { Service } from '../../../src/control/service.ts';
+import { ManualClock } from '../../../src/lib/clock.ts';
+import { createLog } from '../../../src/lib/log.ts';
+import { eventually } from '../../kit/process.ts';
+
+let dir: string;
+let path: string;
+const open: { close: () => unknown }[] = [];
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sc-'));
+  path = join(dir, 'takeover');
+});
+afterEach(() => {
+  for (const o of open.splice(0)) o.close();
+  rmSync(dir, { recursive: true });
+});
+
+interface Process {
+  readonly succession: Succession;
+  readonly service: Service;
+  /** Whom its workers bring newcomers to. */
+  readonly succeeded: (readonly number[])[];
+  establish(): Promise<string | null>;
+}
+
+/** A process whose workers have the numbers `own`, among others in `used` that take nobody. */
+function processWith(used: number, own: readonly number[], clock = new ManualClock()): Process {
+  const numbers = new Numbers();
+  for (let i = 0; i < used; i++) numbers.take();
+  const succeeded: (readonly number[])[] = [];
+  const fleet = { engine: 'native', takers: () => own, succeed: (list: readonly number[]) => succeeded.push(list) };
+  const service = { fleet, beginDrain: () => {} } as unknown as Service;
+  const succession = new Succession({
+    path,
+    clock,
+    log: createLog({ level: 'trace', format: 'json', write: () => {}, wall: Date.now }),
+    version: '1.2.3',
+    numbers,
+    claims: new Claims(clock),
+    servers: { close: () => Promise.resolve(), start: () => Promise.resolve(null) } as unknown as Servers,
+  });
+  open.push(succession);
+  const folder = { path: join(dir, 'folder') } as unknown as RuntimeFolder;
+  const identity: Identity = { installationKey: new Uint8Array(32), nodeId: 1, engine: 'native', folder };
+  return { succession, service, succeeded, establish: () => succession.establish(service, identity) };
+}
+
+test('newcomers are brought to workers that take them, not to those that drain or are about to begin', async () => {
+  const old = processWith(3, [1, 2]);
+  expect(await old.succession.ask(2)).toEqual({ ok: true, value: null });
+  await old.establish();
+  const next = processWith(4, [0, 3]);
+  expect(await next.succession.ask(2)).toMatchObject({ ok: true, value: { numbers: [0, 1, 2], own: [1, 2] } });
+  expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
+  expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
+  await eventually(() => Promise.resolve(expect(old.succeeded).toEqual([[0, 3]])));
+});

@@ -18,8 +18,11 @@ import type { Servers } from './servers.ts';
 /** How long handshakes whose client had a Retry from us may still begin here: their ids name our workers. */
 const GRACE_MS = 1000;
 
-/** Whoever is there may end, and another one come, while we ask. */
-const ATTEMPTS = 5;
+/**
+ * Between attempts: whoever is there may end, and another one come, while we ask; or hang up because of too many connections, of which the silent
+ * ones are over before the last attempt.
+ */
+const PAUSES_MS = [200, 800, 1600, 4000] as const;
 
 /** What this process is, whether it has made that up or was told. */
 export interface Identity {
@@ -70,15 +73,17 @@ export class Succession implements TakeoverHost {
   /** What a running process gives us. null when there is none: then the socket is ours, so that of two that start at once one waits for the other. */
   async ask(workers: number): Promise<Result<Offer | null, string>> {
     const { path, version, clock } = this.o;
-    for (let i = 0; i < ATTEMPTS; i++) {
+    for (let i = 0; i <= PAUSES_MS.length; i++) {
       const asked = await askForTakeover(path, { pid: process.pid, version }, clock);
       if (!asked.ok) return err(`--takeover: ${asked.error}`);
       if (asked.value !== null && asked.value !== 'gone') return this.begin(asked.value, workers);
       const fault = asked.value === null ? await this.listen() : 'EADDRINUSE';
       if (fault === null) return ok(null);
       if (fault !== 'EADDRINUSE') return err(fault);
+      const ms = PAUSES_MS[i];
+      if (ms !== undefined) await new Promise<void>((resolve) => clock.after(ms, resolve));
     }
-    return err(`--takeover: ${path}: whoever listens there ends again and again, or is no spooky`);
+    return err(`--takeover: ${path}: whoever listens there hangs up again and again: it ends, has too many connections, or is no spooky`);
   }
 
   private begin(takeover: Takeover, workers: number): Result<Offer, string> {

@@ -1,5 +1,6 @@
 /** What one process says to another when it takes over, and what it does while nobody answers. */
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -64,4 +65,53 @@ test('newcomers are brought to workers that take them, not to those that drain o
   expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
   expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
   await eventually(() => Promise.resolve(expect(old.succeeded).toEqual([[0, 3]])));
+});
+
+/** Time goes on until it is settled. */
+async function inTime<T>(clock: ManualClock, asked: Promise<T>): Promise<T> {
+  let over = false;
+  const settled = asked.finally(() => (over = true));
+  await eventually(
+    () => {
+      clock.advance(100);
+      return over ? Promise.resolve() : Promise.reject(new Error('not yet'));
+    },
+    30_000,
+    1,
+  );
+  return settled;
+}
+
+test('as many silent connections as there may be hold up nobody for longer than silence is borne', async () => {
+  const clock = new ManualClock();
+  const old = processWith(1, [0], clock);
+  expect(await old.succession.ask(1)).toEqual({ ok: true, value: null });
+  await old.establish();
+  const silent = await Promise.all(
+    Array.from({ length: 16 }, () => {
+      const { promise, resolve } = Promise.withResolvers<null>();
+      const socket = connect(path, () => resolve(null));
+      socket.on('error', () => {});
+      open.push({ close: () => socket.destroy() });
+      return promise;
+    }),
+  );
+  expect(silent.length).toBe(16);
+  const next = processWith(2, [1], clock);
+  expect(await inTime(clock, next.succession.ask(1))).toMatchObject({ ok: true, value: { own: [0] } });
+});
+
+test('who hangs up again and again is asked a few times, with pauses', async () => {
+  const asked: number[] = [];
+  const clock = new ManualClock();
+  const server = createServer((socket) => {
+    asked.push(clock.now());
+    socket.destroy();
+  });
+  await new Promise<void>((done) => server.listen(path, done));
+  open.push(server);
+  const next = processWith(1, [0], clock);
+  expect(await inTime(clock, next.succession.ask(1))).toMatchObject({ ok: false, error: expect.stringContaining('is no spooky') });
+  expect(asked.length).toBe(5);
+  expect((asked[4] as number) - (asked[0] as number)).toBeGreaterThan(5000);
 });

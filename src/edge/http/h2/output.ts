@@ -33,7 +33,8 @@ function flushPlanned(): void {
  *
  *     append -> current chunk -> full -> write -> in flight -> spare
  *
- * A chunk belongs to the socket until all that was written has left for the kernel (`writableLength` 0).
+ * What the socket was given of a chunk is the socket's until all that was written has left for the kernel (`writableLength` 0). Until then the chunk
+ * is filled behind that.
  */
 export class Output {
   private readonly socket: Socket;
@@ -41,6 +42,8 @@ export class Output {
   private readonly onError: (e: unknown) => void;
   private chunk: Buffer | null = null;
   private used = 0;
+  /** How much of the oldest chunk, `full[0]` or the current one, the socket was given already. */
+  private from = 0;
   /** Chunks that are full, and how far. */
   private full: Buffer[] = [];
   private fullUsed: number[] = [];
@@ -137,26 +140,28 @@ export class Output {
     this.gathered = 0;
     this.flushes++;
     const several = this.full.length > 0;
+    let { from } = this;
     if (several) socket.cork();
     for (let i = 0; i < this.full.length; i++) {
       const part = this.full[i] as Buffer;
-      socket.write(part.subarray(0, this.fullUsed[i]));
+      const end = this.fullUsed[i] as number;
+      if (end > from) socket.write(part.subarray(from, end));
+      from = 0;
       this.flying.push(part);
     }
     this.full.length = 0;
     this.fullUsed.length = 0;
-    const taken = socket.write(this.used === chunk.length ? chunk : chunk.subarray(0, this.used));
+    const taken = socket.write(this.used - from === chunk.length ? chunk : chunk.subarray(from, this.used));
     if (several) socket.uncork();
     if (socket.writableLength === 0) {
       // All of it is with the kernel: the chunk is ours again.
       this.used = 0;
+      this.from = 0;
       this.recycle();
       return;
     }
     this.blocked = !taken;
-    this.flying.push(chunk);
-    this.chunk = null;
-    this.used = 0;
+    this.from = this.used;
   }
 
   private recycle(): void {

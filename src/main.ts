@@ -2,6 +2,7 @@
 import { EXIT, type CommandIo } from './cli/command.ts';
 import { COMMAND_NAMES, help, loadCommand } from './cli/commands.ts';
 import { unknownCommand } from './cli/help.ts';
+import { holdHup } from './cli/signals.ts';
 
 const io: CommandIo = {
   stdout: (text) => void process.stdout.write(text),
@@ -16,6 +17,7 @@ const dispatch = async (args: readonly string[]): Promise<number> => {
   // `spooky --config FILE`, as Spooky's users know it.
   const bare = first.startsWith('-') && first !== '--version';
   const name = bare ? 'serve' : first === '--version' ? 'version' : first;
+  if (name === 'serve') holdHup();
   const command = await loadCommand(name);
   return command === null ? unknownCommand(name, COMMAND_NAMES, io) : command.run(bare ? args : rest, io);
 };

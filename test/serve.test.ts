@@ -463,6 +463,28 @@ describe('lines', () => {
     expect(child.stderr).toEqual([]);
   });
 
+  test('HUP while the program itself is still being loaded is one that comes before the start', async () => {
+    const port = await freeUdpPort();
+    const dir = site.folder({
+      'c.yaml': documents(port),
+      'early.mjs': `import { registerHooks } from 'node:module';
+        const load = (url, context, next) => {
+          if (url.endsWith('/cli/serve.js')) process.kill(process.pid, 'SIGHUP');
+          return next(url, context);
+        };
+        registerHooks({ load });`,
+    });
+    const env = { NODE_OPTIONS: `--import ${join(dir, 'early.mjs')}` };
+    const child = new Child(BIN, ['serve', '--log-format', 'json', '--config', 'c.yaml', '--metrics', 'off', '--admin', 'off'], {
+      cwd: dir,
+      env,
+    });
+    const ready = child.waitFor('stderr', (line) => (parseLine(line)?.['msg'] === 'ready' ? 'ready' : undefined));
+    expect(await Promise.race([ready, child.exited])).toBe('ready');
+    expect(child.stderr.map((line) => parseLine(line)?.['msg'])).toContain('reading the configuration again');
+    expect(await child.stop()).toEqual({ code: 0, signal: null });
+  });
+
   test('a reader of the access log that stalls costs lines, counted, and never traffic', async () => {
     const port = await freeUdpPort();
     const dir = folderWith(documents(port));

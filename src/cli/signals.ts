@@ -10,7 +10,13 @@ export const untilSignal = (): Promise<NodeJS.Signals> =>
     process.on('SIGINT', done);
   });
 
-/** The first TERM or INT, the second one, and every HUP. */
+let held = false;
+const hold = (): void => void (held = true);
+
+/** For `serve`, before what it needs is loaded: a HUP would end the process until then. */
+export const holdHup = (): void => void process.on('SIGHUP', hold);
+
+/** The first TERM or INT, the second one, and every HUP; also one that came before. */
 export function serveSignals(onHup: () => void): { readonly first: Promise<null>; readonly second: Promise<null> } {
   const [first, second] = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
   let count = 0;
@@ -18,5 +24,7 @@ export function serveSignals(onHup: () => void): { readonly first: Promise<null>
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   process.on('SIGHUP', onHup);
+  process.off('SIGHUP', hold);
+  if (held) onHup();
   return { first: first.promise, second: second.promise };
 }

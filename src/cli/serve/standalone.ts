@@ -7,12 +7,12 @@ import type { Feed, Mode } from './mode.ts';
 export const filesMode = (path: string, cwd: string): Mode => {
   const source = createSource(path, { cwd });
   const memo = new Memo();
-  let first: SourceState | null = null;
+  let latest: SourceState | null = null;
   let onChange: (state: SourceState) => void = () => {};
   const feed: Feed = {
     start(listener) {
       onChange = listener;
-      return Promise.resolve(first as SourceState);
+      return Promise.resolve(latest as SourceState);
     },
     compile: (set) => compile(set, { standalone: true, memo }),
     endpoints: null,
@@ -31,7 +31,12 @@ export const filesMode = (path: string, cwd: string): Mode => {
     deny: [],
     allowLoopback: true,
     async early() {
-      return (first = await source.start((state) => onChange(state)));
+      latest = await source.start((state) => {
+        // It may take long until somebody listens: another process is asked first what it serves with.
+        latest = state;
+        onChange(state);
+      });
+      return latest;
     },
     open: () => feed,
     close: () => source.stop(),

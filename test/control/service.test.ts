@@ -702,6 +702,24 @@ test('a receive buffer of which the kernel grants less than half is said once pe
   expect(half.said('the kernel grants less than half of the UDP receive buffer')).toEqual([]);
 });
 
+test('a Listener that another one keeps from being served is shown with what it is told, and the other serves', async () => {
+  const { service, read } = setUp();
+  const one = setTo('192.0.2.1:80');
+  const first = one.listeners.get('default/public');
+  if (first === undefined) throw new Error('no Listener');
+  const second = { ...first, meta: { ...first.meta, name: 'second' } };
+  const compiled = compile({ ...one, listeners: new Map([...one.listeners, ['default/second', second]]) }, { standalone: true });
+  void service.start(compiled, compiled.problems);
+  await settle();
+  const { listeners } = (await read(service.listeners())) as { listeners: Record<string, unknown>[] };
+  expect(listeners).toMatchObject([
+    { listener: 'default/public', port: 8443, addresses: ['127.0.0.1:8443'] },
+    { listener: 'default/second', port: null, hostnames: [], addresses: [], receiveBufferBytes: null, problems: [] },
+  ]);
+  expect(Object.keys(listeners[1] ?? {})).toEqual(Object.keys(listeners[0] ?? {}));
+  expect(listeners[1]?.['conditions']).toContainEqual(expect.objectContaining({ type: 'Accepted', reason: 'PortConflict' }));
+});
+
 test('changes are counted from zero, so that the first refusal is an increase', () => {
   const { service } = setUp();
   const rows = [...service.families.rows('config_apply_total')].map((row) => [row.labels, row.values]);

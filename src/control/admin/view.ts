@@ -66,17 +66,23 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
     const buffers = new Map(model.bound().map((b) => [nameOf(b), b.receiveBuffer]));
     const problems = model.loadProblems();
     const statuses = new Map(model.statuses('Listener').map((status) => [nameOf(status), status.conditions]));
+    const parts = new Map(model.listenerParts().map((part) => [nameOf(part), part]));
+    // What is not served has no part; why not is in its conditions.
+    const names = [...parts.keys(), ...[...statuses.keys()].filter((name) => !parts.has(name))];
     return {
-      listeners: model.listenerParts().map((part) => ({
-        listener: nameOf(part),
-        port: part.port,
-        advertisedPort: part.advertisedPort,
-        hostnames: part.hostnames,
-        addresses: bound.get(nameOf(part)) ?? [],
-        receiveBufferBytes: buffers.get(nameOf(part)) ?? null,
-        conditions: statuses.get(nameOf(part)) ?? [],
-        problems: problems.filter((p) => p.listener === nameOf(part)),
-      })),
+      listeners: names.map((name) => {
+        const part = parts.get(name);
+        return {
+          listener: name,
+          port: part?.port ?? null,
+          advertisedPort: part?.advertisedPort ?? null,
+          hostnames: part?.hostnames ?? [],
+          addresses: bound.get(name) ?? [],
+          receiveBufferBytes: buffers.get(name) ?? null,
+          conditions: statuses.get(name) ?? [],
+          problems: problems.filter((p) => p.listener === name),
+        };
+      }),
     };
   },
   certificates: () => {

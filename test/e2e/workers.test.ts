@@ -162,18 +162,18 @@ describeDriven((client) => {
       // What this engine takes here under this load, newcomers and all.
       const first = await serve([...workers, '--worker-memory', 'off']);
       const trial = await client().driver.load(first.dial, small, shape);
-      await newcomers(first.dial, (come) => come === 50);
-      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 5000, 90_000);
+      await newcomers(first.dial, (come) => come === 200);
+      await first.spooky.metricAbove('spooky_requests_total', { code: '200' }, 20_000, 90_000);
       const taken = await most(first.spooky);
       await trial.halt();
       expect(await first.spooky.stop()).toEqual({ code: 0, signal: null });
 
-      // The hard limit, a quarter above, is to be out of reach.
-      const limit = Math.round(taken * 0.95);
+      // What it takes differs by some percent each time: the hard limit, a quarter above, is to be as far from it as this one.
+      const limit = Math.round(taken * 0.9);
       const { spooky, dial } = await serve([...workers, '--worker-memory', String(limit)]);
       const before = (await spooky.workers()).map((w) => w.pid);
       const load = await client().driver.load(dial, small, shape);
-      const relieved = spooky.metricAbove('spooky_worker_restarts_total', { reason: 'memory_soft' }, 0, 90_000);
+      const relieved = spooky.metricAbove('spooky_worker_restarts_total', { reason: 'memory_soft' }, 0, 150_000);
       const watch = { over: false };
       const coming = newcomers(dial, () => watch.over);
       await relieved.finally(() => (watch.over = true));
@@ -192,7 +192,7 @@ describeDriven((client) => {
       expect(await spooky.metric('spooky_worker_restarts_total')).toBe(1);
       expect(await spooky.stop()).toEqual({ code: 0, signal: null });
     },
-    240_000,
+    300_000,
   );
 });
 

@@ -341,7 +341,7 @@ describe('a plugin', () => {
   });
 
   test('that does not answer within 30 s is an error', async () => {
-    const kubeconfig = file('config', config({}, plugin(`while [ ! -e ${folder}/go ]; do sleep 0.05; done`)));
+    const kubeconfig = file('config', config({}, plugin(`while [ -d ${folder} ] && [ ! -e ${folder}/go ]; do sleep 0.05; done`)));
     const result = load({ kubeconfig });
     for (let i = 0; i < 5000 && clock.pending() === 0; i++) await new Promise((resolve) => setTimeout(resolve, 2));
     clock.advance(30_000);

@@ -1,7 +1,8 @@
 /** Everything that is wrong with a configuration, without serving it. */
 import { SETTINGS, type Problem, type ResourceSet } from '../contract/resources/index.ts';
 import { compile } from '../control/compile/index.ts';
-import { expiredCertificates, ownProblems } from '../control/problems.ts';
+import { expiredCertificates } from '../control/expired.ts';
+import { ownProblems } from '../control/problems.ts';
 import { loadPaths, type LoadResult } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
 import type { Target } from '../control/sources/manifests.ts';

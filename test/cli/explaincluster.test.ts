@@ -242,7 +242,7 @@ describe('with few rights', () => {
     expect(code).toBe(0);
     expect(out).toContain('  goes to     Upstream web/api');
     expect(out).toContain('    default, weight 1 (100 %), H2, verified\n      Service shop/far\n');
-    expect(out).not.toContain('500');
+    expect(out).not.toContain('answers 500');
     expect(out.match(/ cannot be listed: forbidden: /g)).toHaveLength(6);
     expect(out).toContain(
       '\nUpstream web/api needs a ReferenceGrant in shop (from: group spooky.dev, kind Upstream, namespace web; to: group "", kind Service).\n',

@@ -57,6 +57,7 @@ export class FakeApiServer {
   readonly faults: Faults;
   /** Every request, in the order of their arrival. */
   readonly calls: Call[] = [];
+  #users = 0;
   /** Of an administrator. */
   token: string;
   /** Off: `sendInitialEvents` is refused, as servers without the feature do. */
@@ -140,7 +141,7 @@ export class FakeApiServer {
   }
 
   /** A token of a user who may do this and nothing else. */
-  rules(allow: readonly Rule[], user = `user-${this.calls.length}-${Math.random()}`): string {
+  rules(allow: readonly Rule[], user = `user-${this.#users++}`): string {
     this.access.allow(user, allow);
     return this.access.issue({ name: user, groups: ['system:authenticated'] });
   }

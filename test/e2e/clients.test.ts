@@ -8,6 +8,7 @@ import { aioquic, Curl, quicgo, type Client, type DriverClient } from '../kit/cl
 import { Nat } from '../kit/nat.ts';
 import type { Dial } from '../kit/peers.ts';
 import { temporaryFolder } from '../kit/spooky.ts';
+import { bodyBeforeTrailers } from './scenarios.ts';
 import { fingerprint, makeAuthority, makeLeaves } from './world.ts';
 
 const HOST = 'go.a.test';
@@ -46,7 +47,7 @@ describe.each(CLIENTS)('%s', (_, make) => {
     const echo = await session.request({ authority: HOST, path: '/echo', method: 'POST', body: 300_000 });
     expect(echo).toMatchObject({ status: 200, size: 300_000, sha256: echo.sent });
     expect(await session.request({ authority: HOST, path: '/bytes/777', method: 'HEAD' })).toMatchObject({ status: 200, size: 0 });
-    const { trailers, text } = await session.request({ authority: HOST, path: '/trailers' });
+    const { trailers, text } = await bodyBeforeTrailers(session, { authority: HOST, path: '/trailers' });
     expect(text).toBe('body before trailers\n');
     expect(trailers.length).toBe(client.can.has('trailers') ? 2 : 0);
     expect((await session.request({ authority: HOST, path: '/hints' })).interim).toEqual(client.can.has('interim') ? [103] : []);

@@ -63,6 +63,19 @@ async function answered(ask: () => Promise<Answer>, tries: number): Promise<Answ
   return ask();
 }
 
+/**
+ * A whole answer that has trailers, from a client that keeps them to itself. Chromium now and then (one of 80 here) ends a body by
+ * ERR_CONNECTION_CLOSED when trailers come, and may lose what its script has not read by then, whoever the server is: quic-go's gets the same.
+ */
+export async function bodyBeforeTrailers(session: Session, request: RequestSpec): Promise<Answer> {
+  for (let left = 9; left > 0; left--) {
+    const answer = await session.attempt(request);
+    if (answer.error === undefined) return answer;
+    expect(answer).toMatchObject({ status: 200, error: { text: 'TypeError: network error' } });
+  }
+  return session.request(request);
+}
+
 export interface Subject {
   readonly client: Client;
   readonly world: World;
@@ -148,10 +161,8 @@ export function scenarios(name: string, make: (world: World) => Client): () => S
 
     test('trailers of the answer', async () => {
       const body = { status: 200, size: 'body before trailers\n'.length };
-      // Chromium keeps trailers from scripts. Those that come when all of the body has been read end the body with ERR_CONNECTION_CLOSED there,
-      // whoever the server is: quic-go's gets the same.
       if (!is('trailers')) {
-        expect(await once(dial, (s) => s.attempt({ authority: HOSTS.go, path: '/trailers' }))).toMatchObject(body);
+        expect(await once(dial, (s) => bodyBeforeTrailers(s, { authority: HOSTS.go, path: '/trailers' }))).toMatchObject(body);
         return;
       }
       const answer = await go({ path: '/trailers', headers: [['te', 'trailers']] });

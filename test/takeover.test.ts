@@ -141,7 +141,9 @@ const exited = (spooky: Spooky): Promise<unknown> => spooky.child.exited;
 const begin = async (): Promise<{ client: H3Client; exchange: ClientExchange; finish: () => Promise<void> }> => {
   const client = await dial();
   const exchange = client.request(`/bytes/${BIG}`, { discards: true });
-  await exchange.bodyOf(MIB);
+  await exchange.bodyOf(MIB).catch((e: unknown) => {
+    throw new Error(`${exchange.status} ${JSON.stringify(exchange.pairs)} ${exchange.body.toString()}`, { cause: e });
+  });
   exchange.pause();
   const finish = async (): Promise<void> => {
     exchange.resume();

@@ -11,11 +11,13 @@ use crate::ids::{CID_LENGTH, Random, SlotPool};
 use crate::listener::{Begun, Listener};
 use crate::memory::{self, Tide};
 use crate::options::DialOptions;
+use crate::packet::is_long;
 use crate::population::Population;
 use crate::port::{Port, port_of};
 use crate::records::{Events, Record, command, event};
 use crate::report;
 use crate::socket::{MAX_DATAGRAM, first_hop};
+use crate::steering::{Heard, is_message};
 use crate::timers::Timers;
 use crate::tls;
 use crate::transport::LARGEST_PACKET;
@@ -260,6 +262,21 @@ impl Engine {
         if self.flights.is_answered(datagram, from) {
             return Reached::Nothing;
         }
+        if is_message(datagram)
+            && let Some(s) = &mut port.steering
+        {
+            match s.hear(datagram, forwarded) {
+                Heard::Nothing => {}
+                // It has reached whom it was for.
+                Heard::Answer => return Reached::Later,
+                Heard::Question(worker, answer) => {
+                    if let Some(h) = &mut l.handover {
+                        h.push(worker, &answer, &from, &to, times.now);
+                    }
+                    return Reached::Nothing;
+                }
+            }
+        }
         let out = port.outbox.room().unwrap_or(&mut self.scratch);
         let Times { now, wall_ms } = times;
         l.gate.set_leaving(port.refuses);
@@ -288,7 +305,12 @@ impl Engine {
                 self.flights.answered(datagram, from);
             }
             Verdict::Foreign { worker } => match &mut l.handover {
-                Some(h) => h.push(worker, datagram, &from, &to, now),
+                Some(h) => {
+                    if let Some(s) = port.steering.as_mut().filter(|_| !is_long(datagram[0])) {
+                        s.astray();
+                    }
+                    h.push(worker, datagram, &from, &to, now);
+                }
                 None => self.tell_foreign(worker, datagram, from, to),
             },
             Verdict::Drop => {}

@@ -1,7 +1,7 @@
 //! Connection ids of 17 bytes, stateless reset tokens, and the slots that ids name.
 //!
 //! ```text
-//! octet 0        3 bits key rotation, 5 bits worker mod 32, in clear: a classic BPF program can steer by it
+//! octet 0        3 bits key rotation, 5 bits worker mod 32, in clear: `steering` goes by it
 //! octets 1..16   AES-128-ECB( node u32 | worker u8 | slot u24 | generation u24 | sequence u8 | random u32 )
 //! ```
 //!

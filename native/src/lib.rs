@@ -32,6 +32,7 @@ pub mod port;
 pub mod records;
 pub mod report;
 pub mod socket;
+pub mod steering;
 pub mod timers;
 pub mod tls;
 pub mod tokens;

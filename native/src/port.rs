@@ -1,8 +1,10 @@
 //! A socket and what waits to leave through it.
 
 use crate::socket::{BindOptions, Outbox, Socket};
+use crate::steering::{Message, Program, Steering, Step};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 pub struct Port {
     pub socket: Socket,
@@ -15,11 +17,21 @@ pub struct Port {
     pub leaving: bool,
     /// Newcomers are refused here.
     pub refuses: bool,
+    /// Where the workers of this port meet.
+    pub steering: Option<Box<Steering>>,
 }
 
 impl Port {
     pub fn open(o: &BindOptions, outbox: usize) -> io::Result<Self> {
-        Ok(Port { socket: Socket::bind(o)?, outbox: Outbox::new(outbox), blocked: false, behind: false, leaving: false, refuses: false })
+        Ok(Port {
+            socket: Socket::bind(o)?,
+            outbox: Outbox::new(outbox),
+            blocked: false,
+            behind: false,
+            leaving: false,
+            refuses: false,
+            steering: None,
+        })
     }
 
     /// Sends what waits. Err: the socket is dead.
@@ -28,10 +40,48 @@ impl Port {
         Ok(())
     }
 
+    /// What there is to do so that others' datagrams do not come here. Err: the socket is dead.
+    pub fn steer(&mut self, now: Instant) -> Result<(), String> {
+        match self.steering.as_mut().and_then(|s| s.step(now)) {
+            None => Ok(()),
+            Some(Step::Steer(program)) => {
+                self.choose(program);
+                Ok(())
+            }
+            Some(Step::Ask(program, questions)) => {
+                self.choose(program);
+                questions.iter().try_for_each(|q| self.ask(q))
+            }
+        }
+    }
+
+    /// A system without such programs, or one that forbids them: the hash it is, for good.
+    fn choose(&mut self, mut program: Program) {
+        if self.socket.steer(&mut program).is_err() {
+            self.steering = None;
+        }
+    }
+
+    fn ask(&mut self, question: &Message) -> Result<(), String> {
+        let (Some(s), Some(room)) = (&self.steering, self.outbox.room()) else { return Ok(()) };
+        room[..question.len()].copy_from_slice(question);
+        self.outbox.commit(question.len(), s.address(), s.address());
+        self.push()
+    }
+
     /// Whether datagrams to this address come here.
     fn serves(&self, address: SocketAddr) -> bool {
         let local = self.socket.local();
         local == address || (local.ip().is_unspecified() && local.is_ipv6() == address.is_ipv6() && local.port() == address.port())
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // With this socket the places of others change; and who comes after us may not know how to ask.
+        if self.steering.is_some() {
+            let _ = self.socket.unsteer();
+        }
     }
 }
 

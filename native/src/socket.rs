@@ -10,7 +10,7 @@ pub use inbox::Inbox;
 pub use outbox::Outbox;
 
 use layout::{Control, Name};
-use libc::{c_int, c_uint};
+use libc::{c_int, c_uint, c_ushort};
 use outbox::Part;
 use std::cell::Cell;
 use std::io;
@@ -24,6 +24,9 @@ pub const MAX_DATAGRAM: usize = 1500;
 
 /// Messages of one sendmmsg.
 const MAX_MESSAGES: usize = 64;
+
+/// Linux 5.3; the crate does not have it.
+const SO_DETACH_REUSEPORT_BPF: c_int = 68;
 
 /// How often in a row a call is made again that a signal, or the ICMP error of a peer, has cut short.
 const ATTEMPTS: usize = 16;
@@ -84,6 +87,20 @@ impl Socket {
     /// Whether others may be bound to the same port.
     pub fn share_port(&self, shared: bool) -> io::Result<()> {
         set_option(&self.socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, c_int::from(shared))
+    }
+
+    /// By what the kernel chooses among the sockets that share this port from now on: the places that `program` returns.
+    pub fn steer(&self, program: &mut [libc::sock_filter]) -> io::Result<()> {
+        let length = c_ushort::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+        let (value, size) = (&raw const program, size_of::<libc::sock_fprog>() as libc::socklen_t);
+        // SAFETY: `program` and what it points at outlive the call, with their true lengths; the kernel only reads them.
+        check(unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, value.cast(), size) })
+    }
+
+    /// By a hash of the addresses again.
+    pub fn unsteer(&self) -> io::Result<()> {
+        set_option(&self.socket, libc::SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
     }
 
     /// As bound: the address may be a wildcard.

@@ -15,6 +15,7 @@ use crate::port::{Port, port_of, sort};
 use crate::records::{Events, RECORD_BYTES, Record};
 use crate::report;
 use crate::socket::{BindOptions, Inbox};
+use crate::steering::Steering;
 use crate::{tls, transport};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,6 +51,8 @@ pub struct Endpoint {
     /// A message of another worker: empty where there is no hand-over.
     handed: Box<[u8]>,
     handover: Option<RawFd>,
+    /// Where the kernel is told of workers: the key that they share, and our number.
+    steered: Option<(Key, u8)>,
     engine: Engine,
 }
 
@@ -132,15 +135,27 @@ impl Endpoint {
         if let Some(h) = &mut handover {
             h.serve(locals(&ports)).map_err(|e| OpenError::system("handover", &e))?;
         }
+        let steered = (handover.is_some() && o.reuse_port).then(|| (o.cid.key.clone(), o.cid.worker_id));
         let fd = handover.as_ref().map(|h| h.fd());
         let handed = vec![0; if fd.is_some() { MESSAGE } else { 0 }].into();
         listener.handover = handover;
         let engine = Engine::new(Role::Listener(Box::new(listener)));
-        Ok(Endpoint::new(ports, bind, handed, fd, engine))
+        let mut e = Endpoint::new(ports, bind, handed, fd, engine);
+        e.steered = steered;
+        e.steer();
+        Ok(e)
+    }
+
+    /// Ports that workers share have their steering.
+    fn steer(&mut self) {
+        let Some((key, worker)) = &self.steered else { return };
+        for port in self.ports.iter_mut().filter(|p| p.steering.is_none()) {
+            port.steering = Some(Box::new(Steering::new(&key.0, *worker, port.socket.local())));
+        }
     }
 
     fn new(ports: Vec<Port>, bind: BindOptions, handed: Box<[u8]>, handover: Option<RawFd>, engine: Engine) -> Self {
-        Endpoint { ports, bind, look: None, gone: Vec::new(), past: [0; 3], inbox: Inbox::new(), handed, handover, engine }
+        Endpoint { ports, bind, look: None, gone: Vec::new(), past: [0; 3], inbox: Inbox::new(), handed, handover, steered: None, engine }
     }
 
     pub fn dial(o: DialOptions) -> Result<Self, OpenError> {
@@ -173,6 +188,7 @@ impl Endpoint {
         }
         self.ports.append(&mut fresh);
         sort(&mut self.ports);
+        self.steer();
         Ok(w.hosts.iter().map(|host| SocketAddr::new(*host, self.bind.port)).collect())
     }
 
@@ -290,6 +306,7 @@ impl Endpoint {
         }
         engine.set_behind(ports.iter().any(|p| p.behind));
         engine.hand_over(ports, now);
+        ports.iter_mut().try_for_each(|p| p.steer(now))?;
         engine.settle_all(now);
         let (came, left) = engine.traffic();
         Ok(came == before.0 || came - before.0 > left - before.1)

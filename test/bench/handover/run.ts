@@ -1,7 +1,7 @@
 /**
  * What it costs when the kernel brings a worker the datagrams of another one's connections: CPU of both workers, hand-over and event
- * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns. At the end floor.rs, where there is a
- * compiler for it.
+ * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns. Then the same of two that share the port,
+ * where the kernel is told whose they are. At the end floor.rs, where there is a compiler for it.
  *
  *     node --no-warnings test/bench/handover/run.ts
  */
@@ -138,6 +138,15 @@ async function main(): Promise<void> {
       `${row.connections} x ${row.streams}: ${median(alone).toFixed(1)} us of CPU per request at the owner, ${median(astray).toFixed(1)} at both when all is astray; ` +
         `${median(share).toFixed(2)} hand-overs per request, ${median(each).toFixed(1)} us each (${each.map((n) => n.toFixed(1)).join(' ')})\n`,
     );
+    if (row.connections > 1) {
+      // Bound to all addresses as well: one group with the owner's, among which the kernel chooses.
+      await other.tell({ do: 'open', number: 4, host: '0.0.0.0', port, folder });
+      const group = await measure(row, [owner, other], asking, conns);
+      await other.tell({ do: 'close' });
+      process.stdout.write(
+        `  sharing the port: ${(group.handed / row.requests).toFixed(2)} hand-overs per request, ${(group.cpu / row.requests).toFixed(1)} us of CPU per request at both\n`,
+      );
+    }
     asking.onClose = () => {};
     for (const c of conns) c.close(true, 0x100, '');
   }

@@ -427,6 +427,49 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(load.failures).toEqual([]);
   }, 120_000);
 
+  test('one that could not, and drains, brings newcomers to whoever serves by then', async () => {
+    const old = await start(['--workers', '1', '--drain-timeout', '2m']);
+    const heldByOld = await begin();
+    const args = argumentsOf('--workers', '3', '--drain-timeout', '2m');
+    const failing = new Child(BIN, ['serve', '--log-format', 'json', '--config', join(node.dir, 'spooky.yaml'), ...args]);
+    await failing.waitFor('stderr', (line) => (parseLine(line)?.['msg'] === `taking over from pid ${old.child.pid}` ? line : undefined));
+    old.child.kill('SIGSTOP');
+    const folder = join(node.runtime, readdirSync(node.runtime)[0] as string);
+    const bound = (n: number): boolean => readdirSync(folder).some((name) => name.startsWith(`${n}-`));
+    await eventually(() => ([1, 2, 3].every(bound) ? Promise.resolve() : Promise.reject(new Error('not bound'))));
+    const held = await Promise.all(Array.from({ length: 12 }, begin));
+    failing.kill('SIGTERM');
+    old.child.kill('SIGCONT');
+    await eventually(() => Promise.resolve(expect(old.logs('take-over failed: this process goes on')).toHaveLength(1)));
+    // It asks its own clients to go: at least one stays with it, and nobody else's.
+    await Promise.race(held.map((h) => h.client.warned));
+    const its = held.filter((h) => h.client.goaway !== Infinity);
+    await Promise.all(held.filter((h) => !its.includes(h)).map((h) => h.finish()));
+    const load = new Load(0, 3);
+    await load.more(50);
+    await socketIsThere();
+    const second = await start(['--workers', '1']);
+    // From now on the old one refuses whoever is brought to it.
+    await eventually(() => Promise.resolve(expect(old.logs('draining')).toHaveLength(1)));
+    await load.more(50);
+    expect(load.failures).toEqual([]);
+    // It has told of the second one, and of a third it never hears.
+    await heldByOld.finish();
+    expect(await exited(old)).toEqual({ code: 0, signal: null });
+    await load.more(50);
+    await socketIsThere();
+    const third = await start(['--workers', '1']);
+    expect(await exited(second)).toEqual({ code: 0, signal: null });
+    await load.more(50);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    expect(alive(failing.pid)).toBe(true);
+    await Promise.all(its.map((h) => h.finish()));
+    expect((await failing.exited).code).toBe(0);
+    expect(await third.stop()).toEqual({ code: 0, signal: null });
+    expect(readdirSync(node.runtime)).toEqual([]);
+  }, 120_000);
+
   test('one that is killed on its way, and strangers, change nothing', async () => {
     const old = await start(['--workers', '1']);
     const load = new Load(2, 1);

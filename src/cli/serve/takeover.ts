@@ -6,6 +6,7 @@ import { MAX_NUMBERS, type Numbers } from '../../control/numbers.ts';
 import { RuntimeFolder } from '../../control/runtime.ts';
 import type { Service } from '../../control/service.ts';
 import { askForTakeover, type Takeover } from '../../control/takeover/client.ts';
+import { follow } from '../../control/takeover/follow.ts';
 import type { Offer } from '../../control/takeover/messages.ts';
 import { TakeoverServer, type TakeoverHost } from '../../control/takeover/server.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -59,6 +60,8 @@ export class Succession implements TakeoverHost {
   /** That of the tree before. */
   private folder: RuntimeFolder | null = null;
   private service: Service | null = null;
+  /** Who takes new connections: workers of ours, or of whoever has succeeded us. As was heard last. */
+  private newest: readonly number[] = [];
   private over = false;
 
   constructor(o: SuccessionOptions) {
@@ -185,11 +188,19 @@ export class Succession implements TakeoverHost {
   async retreat(service: Service, drainMs: number): Promise<void> {
     const { predecessor } = this;
     if (predecessor === null) return;
-    service.fleet.succeed(predecessor.offer.own);
-    await this.o.servers.close();
+    const { own, folder } = predecessor.offer;
+    const { path, clock, log, servers } = this.o;
+    service.fleet.succeed(own);
+    await servers.close();
     this.close();
-    await new Promise<void>((resolve) => this.o.clock.after(GRACE_MS, resolve));
+    const drained = new AbortController();
+    // That one may be succeeded in its turn, long before the last client here is gone.
+    follow({ path, folder, clock, hear: (numbers) => service.fleet.succeed(numbers) }, drained.signal).catch((error: unknown) =>
+      log.error('internal error', { where: 'takeover', error }),
+    );
+    await new Promise<void>((resolve) => clock.after(GRACE_MS, resolve));
     await service.drain(drainMs);
+    drained.abort();
   }
 
   private alone(): void {
@@ -245,12 +256,23 @@ export class Succession implements TakeoverHost {
 
   succeeded(numbers: readonly number[]): void {
     this.service?.fleet.succeed(numbers);
-    this.predecessor?.succeed(numbers);
+    this.tell(numbers);
   }
 
-  /** A worker of ours was relieved by another one: whoever drains before us brings newcomers to that. */
+  takers(folder: string): readonly number[] | null {
+    return this.identity?.folder?.path === folder ? this.newest : null;
+  }
+
+  /** A worker of ours was relieved by another one: whoever brings newcomers to us brings them to that. */
   renumbered(numbers: readonly number[]): void {
-    if (this.service !== null && !this.over) this.predecessor?.succeed(numbers);
+    if (!this.over) this.tell(numbers);
+  }
+
+  private tell(numbers: readonly number[]): void {
+    this.newest = numbers;
+    if (this.service === null) return;
+    this.predecessor?.succeed(numbers);
+    this.server.tell(numbers);
   }
 
   close(): void {

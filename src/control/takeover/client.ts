@@ -18,10 +18,9 @@ export interface Who {
 
 /** What there is to take over; null when nobody listens at the socket, `gone` when somebody did and has ended. */
 export async function askForTakeover(path: string, who: Who, clock: Clock): Promise<Result<Takeover | 'gone' | null, string>> {
-  const obstacle = obstacleAt(path);
-  if (obstacle !== null) return err(`${path} is ${obstacle}`);
   const socket = await reach(path, clock);
-  if (!socket.ok || socket.value === null) return socket.ok ? ok(null) : err(`${path}: ${socket.error}`);
+  if (!socket.ok) return socket;
+  if (socket.value === null) return ok(null);
   const lines = new Lines(socket.value, clock, fromOld);
   lines.send({ type: 'take', protocol: PROTOCOL, ...who });
   const said = await lines.next(OFFER_MS);
@@ -109,12 +108,15 @@ function obstacleAt(path: string): string | null {
   }
 }
 
-function reach(path: string, clock: Clock): Promise<Result<Socket | null, string>> {
+/** Whoever listens at the path; null when nobody does. */
+export function reach(path: string, clock: Clock): Promise<Result<Socket | null, string>> {
+  const obstacle = obstacleAt(path);
+  if (obstacle !== null) return Promise.resolve(err(`${path} is ${obstacle}`));
   return new Promise((resolve) => {
     const socket = connect(path);
     const cancel = clock.after(CONNECT_MS, () => {
       socket.destroy();
-      resolve(err('nobody answers'));
+      resolve(err(`${path}: nobody answers`));
     });
     socket.once('connect', () => {
       cancel();
@@ -123,7 +125,7 @@ function reach(path: string, clock: Clock): Promise<Result<Socket | null, string
     socket.once('error', (e: NodeJS.ErrnoException) => {
       cancel();
       // The path of a process that was killed stays.
-      resolve(e.code === 'ENOENT' || e.code === 'ECONNREFUSED' ? ok(null) : err(e.message));
+      resolve(e.code === 'ENOENT' || e.code === 'ECONNREFUSED' ? ok(null) : err(`${path}: ${e.message}`));
     });
   });
 }

@@ -14,6 +14,13 @@
  *
  * `refuse` instead of an answer says why not. The old one decides, once: what ends before it has read `ready`, or comes too late, leaves it as it
  * was, and the new one, which waits for as long as that takes, hears which of the two it is. So there are never two that serve for good, nor none.
+ *
+ * One that could not take over, and drains, asks whoever listens at the socket by then, on a connection of its own:
+ *
+ *     follow    in which folder      -->
+ *                                    <--        succeed    numbers of those who take newcomers, and again whenever that are others
+ *
+ * To a process of a version without `follow` it is a stranger, whose connection is closed.
  */
 import { isAbsolute } from 'node:path';
 
@@ -45,9 +52,21 @@ export interface Offer {
   readonly ports: readonly number[];
 }
 
-export type FromNew = Take | { readonly type: 'serving' | 'succeed'; readonly numbers: readonly number[] } | { readonly type: 'ready' };
+export interface Follow {
+  readonly type: 'follow';
+  readonly protocol: number;
+  /** Whose workers are meant: numbers of another folder are others'. */
+  readonly folder: string;
+}
 
-export type FromOld = Offer | { readonly type: 'refuse'; readonly why: string } | { readonly type: 'released' | 'handed' };
+export type FromNew =
+  Take | Follow | { readonly type: 'serving' | 'succeed'; readonly numbers: readonly number[] } | { readonly type: 'ready' };
+
+export type FromOld =
+  | Offer
+  | { readonly type: 'refuse'; readonly why: string }
+  | { readonly type: 'released' | 'handed' }
+  | { readonly type: 'succeed'; readonly numbers: readonly number[] };
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -67,11 +86,13 @@ export function fromNew(json: Json): FromNew | null {
         ? { type: 'take', protocol, pid, version }
         : null;
     }
-    case 'serving':
-    case 'succeed': {
-      const { numbers } = json;
-      return isList(numbers, 255) && numbers.length > 0 ? { type: json['type'], numbers } : null;
+    case 'follow': {
+      const { protocol, folder } = json;
+      return isWhole(protocol, 1, 1e6) && isFolder(folder) ? { type: 'follow', protocol, folder } : null;
     }
+    case 'serving':
+    case 'succeed':
+      return numbersOf(json['type'], json['numbers']);
     case 'ready':
       return { type: 'ready' };
     default:
@@ -89,15 +110,21 @@ export function fromOld(json: Json): FromOld | null {
     case 'released':
     case 'handed':
       return { type: json['type'] };
+    case 'succeed':
+      return numbersOf('succeed', json['numbers']);
     default:
       return null;
   }
 }
 
+function numbersOf<T extends string>(type: T, numbers: unknown): { readonly type: T; readonly numbers: readonly number[] } | null {
+  return isList(numbers, 255) && numbers.length > 0 ? { type, numbers } : null;
+}
+
 function offerOf(json: Json): Offer | null {
   const { pid, version, installationKey: key, nodeId, folder, engine, numbers, own, ports } = json;
   if (!isWhole(pid, 1, 2 ** 31) || !isText(version, 100) || !isWhole(nodeId, 0, 2 ** 32 - 1)) return null;
-  if (!isText(folder, 4096) || !isAbsolute(folder) || !isText(engine, 100)) return null;
+  if (!isFolder(folder) || !isText(engine, 100)) return null;
   if (!isList(numbers, 255) || !isList(own, 255) || !isList(ports, 65_535)) return null;
   if (!isText(key, 8192)) return null;
   const installationKey = new Uint8Array(Buffer.from(key, 'base64'));
@@ -111,6 +138,10 @@ function isWhole(value: unknown, low: number, high: number): value is number {
 
 function isText(value: unknown, most: number): value is string {
   return typeof value === 'string' && value.length > 0 && value.length <= most && !value.includes('\0');
+}
+
+function isFolder(value: unknown): value is string {
+  return isText(value, 4096) && isAbsolute(value);
 }
 
 function isList(value: unknown, high: number): value is number[] {

@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
 import { Lines, unreadFirst, type Silence } from './lines.ts';
-import { fromNew, PROTOCOL, type FromNew, type Offer, type Take } from './messages.ts';
+import { fromNew, PROTOCOL, type Follow, type FromNew, type Offer, type Take } from './messages.ts';
 
 /** For the first word. */
 const HELLO_MS = 5000;
@@ -31,6 +31,8 @@ export interface TakeoverHost {
   handedOver(pid: number, numbers: readonly number[]): void;
   /** Another one has taken over from it. */
   succeeded(numbers: readonly number[]): void;
+  /** Who takes new connections, among the workers in that folder; null when it is not this process's. */
+  takers(folder: string): readonly number[] | null;
 }
 
 export interface TakeoverServerOptions {
@@ -52,6 +54,8 @@ export class TakeoverServer {
   /** The process that is about to take over. */
   private taker: Take | null = null;
   private readonly open = new Set<Lines<FromNew>>();
+  /** Who could not take over, and drain. */
+  private readonly followers = new Set<Lines<FromNew>>();
   private closed = false;
 
   constructor(o: TakeoverServerOptions) {
@@ -92,6 +96,11 @@ export class TakeoverServer {
     for (const lines of this.open) lines.close();
   }
 
+  /** New connections are for these from now on. */
+  tell(numbers: readonly number[]): void {
+    for (const lines of this.followers) lines.send({ type: 'succeed', numbers });
+  }
+
   private async bind(): Promise<Server> {
     const server = createServer((socket) => this.attend(socket));
     server.maxConnections = MAX_CONNECTIONS;
@@ -113,7 +122,9 @@ export class TakeoverServer {
   private async serve(lines: Lines<FromNew>): Promise<void> {
     const first = await lines.next(HELLO_MS);
     // Whoever does not know the first word is a stranger: nothing is said to it, and nobody hears of it.
-    if (typeof first === 'string' || first.type !== 'take') return;
+    if (typeof first === 'string') return;
+    if (first.type === 'follow') return this.lead(lines, first);
+    if (first.type !== 'take') return;
     const why = this.refusal(first);
     if (why !== null) {
       this.o.log.warn('take-over refused', { by: first.pid, version: first.version, why });
@@ -126,6 +137,19 @@ export class TakeoverServer {
     } finally {
       this.taker = null;
     }
+  }
+
+  /** Until its end, or ours. One that only begins itself knows it when it serves. */
+  private async lead(lines: Lines<FromNew>, { protocol, folder }: Follow): Promise<void> {
+    const { host } = this.o;
+    await Promise.race([host.established, lines.closed]);
+    if (lines.isOver) return;
+    const numbers = protocol === PROTOCOL ? host.takers(folder) : null;
+    if (numbers === null) return lines.send({ type: 'refuse', why: 'the running process has nothing to do with that folder' });
+    lines.send({ type: 'succeed', numbers });
+    this.followers.add(lines);
+    await lines.closed;
+    this.followers.delete(lines);
   }
 
   private refusal(take: Take): string | null {

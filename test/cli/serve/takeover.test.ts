@@ -40,7 +40,9 @@ function processWith(used: number, own: readonly number[], clock = new ManualClo
   for (let i = 0; i < used; i++) numbers.take();
   const succeeded: (readonly number[])[] = [];
   const fleet = { engine: 'native', takers: () => own, succeed: (list: readonly number[]) => succeeded.push(list) };
-  const service = { fleet, beginDrain: () => {} } as unknown as Service;
+  const drained = Promise.withResolvers<void>();
+  open.push({ close: () => drained.resolve() });
+  const service = { fleet, beginDrain: () => {}, drain: () => drained.promise } as unknown as Service;
   const succession = new Succession({
     path,
     clock,
@@ -65,6 +67,47 @@ test('newcomers are brought to workers that take them, not to those that drain o
   expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
   expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
   await eventually(() => Promise.resolve(expect(old.succeeded).toEqual([[0, 3]])));
+});
+
+test('who could not take over, and drains, brings newcomers to whoever takes them by then', async () => {
+  const clock = new ManualClock();
+  const until = (check: () => void): Promise<void> =>
+    eventually(() => {
+      clock.advance(100);
+      return Promise.resolve(check());
+    });
+  const old = processWith(2, [0, 1], clock);
+  expect(await old.succession.ask(2)).toEqual({ ok: true, value: null });
+  old.succession.renumbered([0, 1]);
+  await old.establish();
+  const failing = processWith(3, [2], clock);
+  expect(await failing.succession.ask(1)).toMatchObject({ ok: true, value: { own: [0, 1] } });
+  // Meanwhile one that it was told of is relieved.
+  old.succession.renumbered([0, 255]);
+  void failing.succession.retreat(failing.service, 60_000);
+  await until(() =>
+    expect(failing.succeeded).toEqual([
+      [0, 1],
+      [0, 255],
+    ]),
+  );
+  old.succession.renumbered([1, 255]);
+  await until(() => expect(failing.succeeded.at(-1)).toEqual([1, 255]));
+
+  const next = processWith(4, [3], clock);
+  expect(await inTime(clock, next.succession.ask(1))).toMatchObject({ ok: true });
+  expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
+  expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
+  await until(() => expect(failing.succeeded.at(-1)).toEqual([3]));
+  next.succession.renumbered([254]);
+  await until(() => expect([failing.succeeded.at(-1), old.succeeded.at(-1)]).toEqual([[254], [254]]));
+  // Of those that follow it hears though nothing is left of the one that it was to take over from.
+  old.succession.close();
+  const last = processWith(5, [4], clock);
+  expect(await inTime(clock, last.succession.ask(1))).toMatchObject({ ok: true, value: { pid: process.pid } });
+  expect(await last.succession.takeAddresses(last.service)).toEqual({ ok: true, value: null });
+  expect([await last.succession.claim(), await last.establish()]).toEqual([null, null]);
+  await until(() => expect(failing.succeeded.at(-1)).toEqual([4]));
 });
 
 /** Time goes on until it is settled. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { askForTakeover, type Takeover } from '../../../src/control/takeover/client.ts';
+import { follow } from '../../../src/control/takeover/follow.ts';
 import { encode, fromNew, fromOld, MAX_LINE, type Offer } from '../../../src/control/takeover/messages.ts';
 import { TakeoverServer, type TakeoverHost } from '../../../src/control/takeover/server.ts';
 import { ManualClock, systemClock } from '../../../src/lib/clock.ts';
@@ -65,6 +66,10 @@ class Host implements TakeoverHost {
 
   succeeded(numbers: readonly number[]): void {
     this.said.push(`succeeded by ${numbers.join()}`);
+  }
+
+  takers(folder: string): readonly number[] | null {
+    return folder === OFFER.folder ? OFFER.own : null;
   }
 }
 
@@ -469,7 +474,124 @@ test('the old one dies meanwhile: the new one goes on by itself', async () => {
   expect(await takeover.serving([1])).toEqual({ ok: true, value: null });
 });
 
+describe('one that could not take over, and drains', () => {
+  const following = (
+    clock = new ManualClock(),
+    folder = OFFER.folder,
+  ): { heard: (readonly number[])[]; over: () => boolean; clock: ManualClock; stop: () => void } => {
+    const heard: (readonly number[])[] = [];
+    const stop = new AbortController();
+    let over = false;
+    void follow({ path, folder, clock, hear: (numbers) => heard.push(numbers) }, stop.signal).then(() => (over = true));
+    open.push({ close: () => stop.abort() });
+    return { heard, over: () => over, clock, stop: () => stop.abort() };
+  };
+  const heardInTime = ({ heard, clock }: { heard: unknown[]; clock: ManualClock }, n: number): Promise<void> =>
+    until(() => {
+      clock.advance(100);
+      return heard.length >= n;
+    });
+
+  test('hears who takes newcomers, and of each change, also while and after another one takes over', async () => {
+    const { host, server, logged } = await serve();
+    const failed = following();
+    await heardInTime(failed, 1);
+    expect(failed.heard).toEqual([[3]]);
+    server.tell([255]);
+    await heardInTime(failed, 2);
+    const takeover = await ask();
+    await takeover.serving([4, 5]);
+    await takeover.ready();
+    server.tell([4, 5]);
+    await heardInTime(failed, 3);
+    expect(failed.heard).toEqual([[3], [255], [4, 5]]);
+    expect(host.said).toEqual(['release', 'handed over to 99: 4,5']);
+    expect(logged.filter((line) => line.includes('"warn"'))).toEqual([]);
+  });
+
+  test('asks who comes next when there is nobody any more, and as long as nobody is there', async () => {
+    const failed = following();
+    for (let i = 1; i < 4; i++) {
+      const { server } = await serve();
+      await heardInTime(failed, i);
+      server.close();
+      failed.clock.advance(5000);
+      expect(failed.over()).toBe(false);
+    }
+    expect(failed.heard).toEqual([[3], [3], [3]]);
+  });
+
+  test('waits for one that begins itself, and is not in the way of others', async () => {
+    let establish = (): void => {};
+    await serve(new Promise((resolve) => (establish = resolve)));
+    const failed = following();
+    const asked = ask();
+    failed.clock.advance(5000);
+    expect(failed.heard).toEqual([]);
+    establish();
+    await heardInTime(failed, 1);
+    expect((await asked).offer.pid).toBe(77);
+  });
+
+  test('leaves when it is done', async () => {
+    await serve();
+    const failed = following();
+    await heardInTime(failed, 1);
+    failed.stop();
+    await until(() => {
+      failed.clock.advance(500);
+      return failed.over();
+    });
+    const again = following();
+    again.stop();
+    await until(() => {
+      again.clock.advance(500);
+      return again.over();
+    });
+    expect(again.heard).toEqual([]);
+  });
+
+  test('goes on asking where one of a version before takes it for a stranger', async () => {
+    const asked: string[] = [];
+    const before = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.on('data', (chunk) => {
+        asked.push(chunk.toString());
+        socket.end();
+      });
+    });
+    await new Promise<void>((done) => before.listen(path, done));
+    const failed = following();
+    await until(() => {
+      failed.clock.advance(100);
+      return asked.length > 2;
+    });
+    expect(JSON.parse(asked[0] as string)).toEqual({ type: 'follow', protocol: 1, folder: OFFER.folder });
+    await new Promise((done) => before.close(done));
+    await serve();
+    await heardInTime(failed, 1);
+    expect(failed.heard).toEqual([[3]]);
+  });
+
+  test.each([
+    ['in another folder', encode({ type: 'follow', protocol: 1, folder: '/run/spooky-fedcba' })],
+    ['in another version', encode({ type: 'follow', protocol: 2, folder: OFFER.folder })],
+  ])('%s: nobody here knows its workers', async (_, word) => {
+    const { host, logged } = await serve();
+    expect(JSON.parse(await stranger(word))).toMatchObject({ type: 'refuse' });
+    expect([host.said, logged]).toEqual([[], []]);
+  });
+
+  test('asks no more where it is refused', async () => {
+    await serve();
+    const failed = following(new ManualClock(), '/run/spooky-fedcba');
+    await until(() => failed.over());
+    expect(failed.heard).toEqual([]);
+  });
+});
+
 test.each<[string, unknown]>([
+  ['a folder that is none', { type: 'follow', protocol: 1, folder: 'spooky-abcdef' }],
   ['numbers that are none', { type: 'serving', numbers: [256] }],
   ['no numbers', { type: 'succeed', numbers: [] }],
   ['a text for a list', { type: 'serving', numbers: '1' }],

@@ -62,6 +62,8 @@ export class Succession implements TakeoverHost {
   private service: Service | null = null;
   /** Who takes new connections: workers of ours, or of whoever has succeeded us. As was heard last. */
   private newest: readonly number[] = [];
+  /** The same, as the tree before was told that ours serve. */
+  private told: readonly number[] = [];
   private over = false;
 
   constructor(o: SuccessionOptions) {
@@ -130,7 +132,8 @@ export class Succession implements TakeoverHost {
   /** All workers serve. Resolves when what only one process can have is free for us. */
   async takeAddresses(service: Service): Promise<Result<null, string>> {
     if (this.predecessor === null) return ok(null);
-    const released = await this.predecessor.serving(service.fleet.takers());
+    this.told = service.fleet.takers();
+    const released = await this.predecessor.serving(this.told);
     return released.ok ? released : err(`--takeover: ${released.error}`);
   }
 
@@ -148,6 +151,8 @@ export class Succession implements TakeoverHost {
     this.service = service;
     this.identity = identity;
     this.resolveEstablished();
+    // One of ours may have been relieved meanwhile.
+    if (this.newest.join() !== this.told.join()) this.tell(this.newest);
     return null;
   }
 

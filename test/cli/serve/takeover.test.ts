@@ -53,6 +53,7 @@ function processWith(used: number, own: readonly number[], clock = new ManualClo
     servers: { close: () => Promise.resolve(), start: () => Promise.resolve(null) } as unknown as Servers,
   });
   open.push(succession);
+  succession.renumbered(own);
   const folder = { path: join(dir, 'folder') } as unknown as RuntimeFolder;
   const identity: Identity = { installationKey: new Uint8Array(32), nodeId: 1, engine: 'native', folder };
   return { succession, service, succeeded, establish: () => succession.establish(service, identity) };
@@ -69,6 +70,25 @@ test('newcomers are brought to workers that take them, not to those that drain o
   await eventually(() => Promise.resolve(expect(old.succeeded).toEqual([[0, 3]])));
 });
 
+test('a worker that is relieved while its process takes over gets no newcomers', async () => {
+  const old = processWith(1, [0]);
+  expect(await old.succession.ask(2)).toEqual({ ok: true, value: null });
+  await old.establish();
+  const next = processWith(3, [1, 2]);
+  expect(await next.succession.ask(2)).toMatchObject({ ok: true });
+  expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
+  next.succession.renumbered([1, 255]);
+  expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
+  await eventually(() =>
+    Promise.resolve(
+      expect(old.succeeded).toEqual([
+        [1, 2],
+        [1, 255],
+      ]),
+    ),
+  );
+});
+
 test('who could not take over, and drains, brings newcomers to whoever takes them by then', async () => {
   const clock = new ManualClock();
   const until = (check: () => void): Promise<void> =>
@@ -78,7 +98,6 @@ test('who could not take over, and drains, brings newcomers to whoever takes the
     });
   const old = processWith(2, [0, 1], clock);
   expect(await old.succession.ask(2)).toEqual({ ok: true, value: null });
-  old.succession.renumbered([0, 1]);
   await old.establish();
   const failing = processWith(3, [2], clock);
   expect(await failing.succession.ask(1)).toMatchObject({ ok: true, value: { own: [0, 1] } });

@@ -8,11 +8,18 @@ export const MAX_NUMBERS = 256;
 export class Numbers {
   private readonly taken = new Set<number>();
   private reserved: ReadonlySet<number> = new Set();
+  private readonly onScarce: () => void;
+
+  /** `onScarce`: there was none to take, and what others have may be known better by the next time. */
+  constructor(onScarce: () => void = () => {}) {
+    this.onScarce = onScarce;
+  }
 
   /** The preferred number when it is free, else the lowest free one; null when there is none. */
   take(preferred = -1): number | null {
     if (preferred >= 0 && this.free(preferred)) return this.hold(preferred);
     for (let n = 0; n < MAX_NUMBERS; n++) if (this.free(n)) return this.hold(n);
+    this.onScarce();
     return null;
   }
 
@@ -22,6 +29,7 @@ export class Numbers {
    */
   takeHighest(): number | null {
     for (let n = MAX_NUMBERS - 1; n >= 0; n--) if (this.free(n)) return this.hold(n);
+    this.onScarce();
     return null;
   }
 

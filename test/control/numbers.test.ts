@@ -47,6 +47,19 @@ test('from the other end', () => {
   expect(numbers.takeHighest()).toBeNull();
 });
 
+test('where all are taken it is asked whether others need theirs still', () => {
+  let asked = 0;
+  const numbers: Numbers = new Numbers(() => {
+    asked++;
+    numbers.reserve([]);
+  });
+  numbers.reserve(Array.from({ length: MAX_NUMBERS - 1 }, (_, i) => i));
+  expect([numbers.take(), asked]).toEqual([255, 0]);
+  expect([numbers.take(), asked, numbers.take()]).toEqual([null, 1, 0]);
+  numbers.reserve(Array.from({ length: MAX_NUMBERS }, (_, i) => i));
+  expect([numbers.takeHighest(), asked, numbers.takeHighest()]).toEqual([null, 2, 254]);
+});
+
 test('there are 256 and no more', () => {
   const numbers = new Numbers();
   const all = Array.from({ length: MAX_NUMBERS }, () => numbers.take());

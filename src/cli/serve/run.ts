@@ -89,7 +89,7 @@ class Run {
   private readonly refusal: Refusal;
   private service: Service | null = null;
   private token: Secret | null = null;
-  private readonly numbers = new Numbers();
+  private readonly numbers = new Numbers(() => this.succession?.recount());
   private readonly claims = new Claims(systemClock);
   private readonly succession: Succession | null;
   private folder: RuntimeFolder | null = null;

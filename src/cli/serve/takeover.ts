@@ -151,6 +151,8 @@ export class Succession implements TakeoverHost {
     this.service = service;
     this.identity = identity;
     this.resolveEstablished();
+    // From now on that one begins no more of its own.
+    this.recount();
     // One of ours may have been relieved meanwhile.
     if (this.newest.join() !== this.told.join()) this.tell(this.newest);
     return null;
@@ -211,6 +213,11 @@ export class Succession implements TakeoverHost {
   private alone(): void {
     this.predecessor = null;
     this.o.claims.inherit([]);
+    this.recount();
+  }
+
+  /** Whether others of this node have their numbers still, and no more of them. */
+  recount(): void {
     this.reserve().catch((error: unknown) => this.o.log.error('internal error', { where: 'takeover', error }));
   }
 

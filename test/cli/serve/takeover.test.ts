@@ -8,9 +8,10 @@ import { Succession, type Identity } from '../../../src/cli/serve/takeover.ts';
 import type { Servers } from '../../../src/cli/serve/servers.ts';
 import { Claims } from '../../../src/control/claims.ts';
 import { Numbers } from '../../../src/control/numbers.ts';
-import type { RuntimeFolder } from '../../../src/control/runtime.ts';
+import { RuntimeFolder } from '../../../src/control/runtime.ts';
 import type { Service } from '../../../src/control/service.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
+import type { ServeSettings } from '../../../src/settings.ts';
 import { createLog } from '../../../src/lib/log.ts';
 import { eventually } from '../../kit/process.ts';
 
@@ -28,6 +29,7 @@ afterEach(() => {
 
 interface Process {
   readonly succession: Succession;
+  readonly numbers: Numbers;
   readonly service: Service;
   /** Whom its workers bring newcomers to. */
   readonly succeeded: (readonly number[])[];
@@ -35,15 +37,15 @@ interface Process {
 }
 
 /** A process whose workers have the numbers `own`, among others in `used` that take nobody. */
-function processWith(used: number, own: readonly number[], clock = new ManualClock()): Process {
-  const numbers = new Numbers();
+function processWith(used: number, own: readonly number[], clock = new ManualClock(), at = join(dir, 'folder')): Process {
+  const numbers: Numbers = new Numbers(() => succession.recount());
   for (let i = 0; i < used; i++) numbers.take();
   const succeeded: (readonly number[])[] = [];
   const fleet = { engine: 'native', takers: () => own, succeed: (list: readonly number[]) => succeeded.push(list) };
   const drained = Promise.withResolvers<void>();
   open.push({ close: () => drained.resolve() });
   const service = { fleet, beginDrain: () => {}, drain: () => drained.promise } as unknown as Service;
-  const succession = new Succession({
+  const succession: Succession = new Succession({
     path,
     clock,
     log: createLog({ level: 'trace', format: 'json', write: () => {}, wall: Date.now }),
@@ -54,9 +56,9 @@ function processWith(used: number, own: readonly number[], clock = new ManualClo
   });
   open.push(succession);
   succession.renumbered(own);
-  const folder = { path: join(dir, 'folder') } as unknown as RuntimeFolder;
+  const folder = { path: at } as unknown as RuntimeFolder;
   const identity: Identity = { installationKey: new Uint8Array(32), nodeId: 1, engine: 'native', folder };
-  return { succession, service, succeeded, establish: () => succession.establish(service, identity) };
+  return { succession, numbers, service, succeeded, establish: () => succession.establish(service, identity) };
 }
 
 test('newcomers are brought to workers that take them, not to those that drain or are about to begin', async () => {
@@ -127,6 +129,40 @@ test('who could not take over, and drains, brings newcomers to whoever takes the
   expect(await last.succession.takeAddresses(last.service)).toEqual({ ok: true, value: null });
   expect([await last.succession.claim(), await last.establish()]).toEqual([null, null]);
   await until(() => expect(failing.succeeded.at(-1)).toEqual([4]));
+});
+
+test('numbers of other processes: what they have begun with meanwhile is theirs, and what they need no more is ours', async () => {
+  const folder = await RuntimeFolder.create(dir);
+  const old = processWith(1, [0], new ManualClock(), folder.path);
+  expect(await old.succession.ask(1)).toEqual({ ok: true, value: null });
+  await old.establish();
+  const next = processWith(0, [1]);
+  const asked = await next.succession.ask(1);
+  if (!asked.ok || asked.value === null) throw new Error('nothing is offered');
+  const settings = { engine: 'auto' } as ServeSettings;
+  expect(await next.succession.inherit(asked.value, settings, { key: null, nodeId: 1 })).toMatchObject({ ok: true });
+  expect(next.numbers.take()).toBe(1);
+  // By now one of the old process's has been relieved.
+  const worker = createServer();
+  await new Promise<void>((done) => worker.listen(join(folder.path, '255-0123456789abcdef'), done));
+  expect(await next.succession.takeAddresses(next.service)).toEqual({ ok: true, value: null });
+  expect([await next.succession.claim(), await next.establish()]).toEqual([null, null]);
+  const taken = (): number | null => {
+    const number = next.numbers.takeHighest();
+    if (number !== null) next.numbers.give(number);
+    return number;
+  };
+  await eventually(() => Promise.resolve(expect(taken()).toBe(254)));
+
+  for (let i = 2; i < 255; i++) expect(next.numbers.take()).toBe(i);
+  expect(taken()).toBeNull();
+  old.succession.close();
+  await eventually(() => Promise.resolve(expect(taken()).toBe(0)));
+  expect(next.numbers.take()).toBe(0);
+  expect(taken()).toBeNull();
+  await new Promise((done) => worker.close(done));
+  await eventually(() => Promise.resolve(expect(taken()).toBe(255)));
+  await folder.leave();
 });
 
 /** Time goes on until it is settled. */

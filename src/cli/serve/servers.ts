@@ -24,6 +24,7 @@ export class Servers {
   readonly bound: { metrics: string | null; admin: string | null } = { metrics: null, admin: null };
   private readonly o: ServersOptions;
   private open: AdminServer[] = [];
+  private starting: Promise<string | null> = Promise.resolve(null);
   private readonly processMetrics = createProcessMetrics();
 
   constructor(o: ServersOptions) {
@@ -31,22 +32,28 @@ export class Servers {
   }
 
   /** Those that do not listen yet. What is wrong, or null. */
-  async start(service: Service): Promise<string | null> {
+  start(service: Service): Promise<string | null> {
+    this.starting = this.startAll(service);
+    return this.starting;
+  }
+
+  /** Also what is about to be bound. They can be started again. */
+  async close(): Promise<void> {
+    await this.starting.catch(() => null);
+    const open = this.open;
+    this.open = [];
+    this.bound.metrics = null;
+    this.bound.admin = null;
+    await Promise.all(open.map((server) => server.close()));
+  }
+
+  private async startAll(service: Service): Promise<string | null> {
     const { settings } = this.o;
     const probes = probeRoutes(service, service.families, () => this.processMetrics.read());
     return (
       (await this.startOne('metrics', settings.metrics, probes, METRICS_CONNECTIONS)) ??
       this.startOne('admin', settings.admin, adminRoutes(service), ADMIN_CONNECTIONS)
     );
-  }
-
-  /** They can be started again. */
-  async close(): Promise<void> {
-    const open = this.open;
-    this.open = [];
-    this.bound.metrics = null;
-    this.bound.admin = null;
-    await Promise.all(open.map((server) => server.close()));
   }
 
   private async startOne(

@@ -82,6 +82,7 @@ export class TakeoverServer {
     server.on('error', (error) => this.o.log.warn('take-over socket', { error }));
     server.unref();
     this.server = server;
+    if (this.closed) this.stopListening();
   }
 
   /** Whoever is there is told nothing more; a connection of one that has taken over stays. */

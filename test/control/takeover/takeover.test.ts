@@ -153,6 +153,16 @@ test('one that dies when it has released all leaves all to the new one', async (
   expect(await takeover.ready()).toEqual({ ok: true, value: null });
 });
 
+test('one that is closed listens no more, also where it is about to', async () => {
+  const { server } = await serve();
+  server.stopListening();
+  const listening = server.listen();
+  server.close();
+  await listening;
+  expect([server.listening, existsSync(path)]).toEqual([false, false]);
+  await serve();
+});
+
 test('the socket is its owner’s alone', async () => {
   await serve();
   expect(statSync(path).mode & 0o777).toBe(0o600);

@@ -40,6 +40,12 @@ impl Port {
         Ok(())
     }
 
+    /// It has joined others.
+    pub fn meet(&mut self, steering: Steering) {
+        self.steering = Some(Box::new(steering));
+        let _ = self.socket.unsteer();
+    }
+
     /// What there is to do so that others' datagrams do not come here. Err: the socket is dead.
     pub fn steer(&mut self, now: Instant) -> Result<(), String> {
         match self.steering.as_mut().and_then(|s| s.step(now)) {
@@ -78,7 +84,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        // With this socket the places of others change; and who comes after us may not know how to ask.
+        // With this socket the places of others change.
         if self.steering.is_some() {
             let _ = self.socket.unsteer();
         }

@@ -6,6 +6,8 @@
 //! The program names sockets by their places in the group. They change whenever a socket goes, and the kernel tells them to nobody. So a
 //! worker that others' datagrams come to asks the group, place by place, through a program that brings each question to its place; who
 //! gets one answers with its number, through the hand-over. A place beyond the last is the hash's again: there somebody answers twice.
+//! Where anybody has not answered before, nobody is steered: it may be a stranger, whose connections our program would take away. For the
+//! same reason who joins the group, or leaves it, takes the program along.
 //!
 //! ```text
 //! question   0 u8 | 1 u8 | place u8 | worker u8, who asks | nonce, 8 octets | secret, 16 octets
@@ -22,12 +24,12 @@ use std::time::{Duration, Instant};
 pub const MESSAGE: usize = 28;
 const QUESTION: u8 = 1;
 const ANSWER: u8 = 2;
-/// One more than octet 0 tells workers apart: the last place is nobody's.
-const PLACES: usize = 33;
+/// Of twice as many workers as octet 0 tells apart, and one that is nobody's.
+const PLACES: usize = 65;
 const CLEAR: u8 = 31;
 /// So many of others' datagrams are no accident.
 const MANY: u32 = 128;
-/// Who has not answered by then hangs, or is of a version that does not know the question.
+/// Who has not answered by then hangs, or does not know the question.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Between two times of asking: longer each time, while it does not help.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -141,7 +143,11 @@ impl Steering {
         }
         match (kind, forwarded) {
             (QUESTION, false) if worker == self.worker => self.note(place, worker, nonce),
-            (QUESTION, false) => Heard::Question(worker, self.message(ANSWER, place, nonce)),
+            (QUESTION, false) => {
+                // Two programs at a time would take each other's questions away.
+                self.astray = 0;
+                Heard::Question(worker, self.message(ANSWER, place, nonce))
+            }
             (ANSWER, true) => self.note(place, worker, nonce),
             _ => Heard::Nothing,
         }
@@ -160,21 +166,21 @@ pub fn is_message(datagram: &[u8]) -> bool {
     datagram.len() == MESSAGE && datagram[0] == 0
 }
 
-/// Who has answered at which place. Of two whom octet 0 does not tell apart, the datagrams of the second are handed over.
+/// Who has answered at which place, when all have. Whom octet 0 does not tell apart, the hash goes on to choose among.
 fn seats(heard: &[Option<u8>]) -> Vec<Seat> {
-    let mut seen = [false; 256];
-    let mut seats: Vec<Seat> = Vec::new();
-    for (place, worker) in (0..).zip(heard) {
-        let Some(worker) = *worker else { continue };
-        if std::mem::replace(&mut seen[usize::from(worker)], true) {
-            break;
-        }
-        if seats.iter().all(|seat| seat.0 != worker & CLEAR) {
-            seats.push((worker & CLEAR, place));
+    let mut group = Vec::new();
+    for worker in heard {
+        match worker {
+            None => return Vec::new(),
+            Some(w) if !group.contains(w) => group.push(*w),
+            Some(_) => {
+                let alone = |worker: u8| group.iter().filter(|w| **w & CLEAR == worker & CLEAR).count() == 1;
+                let seats = (0..).zip(&group).filter(|(_, w)| group.len() > 1 && alone(**w));
+                return seats.map(|(place, w)| (w & CLEAR, place)).collect();
+            }
         }
     }
-    // Alone, or not heard by anybody: there is nothing to choose.
-    if seats.len() < 2 { Vec::new() } else { seats }
+    Vec::new()
 }
 
 /// What the kernel runs for each datagram, whose payload begins at 0: the place of its socket, or nowhere.

@@ -150,7 +150,7 @@ impl Endpoint {
     fn steer(&mut self) {
         let Some((key, worker)) = &self.steered else { return };
         for port in self.ports.iter_mut().filter(|p| p.steering.is_none()) {
-            port.steering = Some(Box::new(Steering::new(&key.0, *worker, port.socket.local())));
+            port.meet(Steering::new(&key.0, *worker, port.socket.local()));
         }
     }
 

@@ -36,7 +36,7 @@ fn socket(worker: u8, port: u16) -> Port {
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let o = BindOptions { host, port, reuse_port: true, receive_buffer: 0, send_buffer: 0 };
     let mut port = Port::open(&o, 64 * 1024).unwrap();
-    port.steering = Some(Box::new(Steering::new(&KEY, worker, port.socket.local())));
+    port.meet(Steering::new(&KEY, worker, port.socket.local()));
     port
 }
 
@@ -113,26 +113,31 @@ fn each_workers_datagrams_come_to_it_from_wherever() {
 }
 
 #[test]
-fn when_a_worker_goes_a_hash_chooses_until_somebody_asks_again() {
+fn when_a_worker_goes_or_comes_a_hash_chooses_until_somebody_asks_again() {
     let (mut group, now) = (group(&[3, 4, 5]), Instant::now());
     ask(&mut group, 0, &[], now);
     assert_eq!(reach(&mut group), [16; 3]);
-    // The last one takes its place; whoever goes takes the program along.
+    // The last one takes its place.
     group.remove(0);
     let by_hash: usize = reach(&mut group).iter().sum();
     assert!((1..32).contains(&by_hash), "{by_hash} of 32 are right");
-    group.push(socket(3, group[0].socket.local().port()));
     ask(&mut group, 1, &[], now);
+    assert_eq!(reach(&mut group), [16; 2]);
+    group.push(socket(3, group[0].socket.local().port()));
+    let by_hash: usize = reach(&mut group).iter().sum();
+    assert!((1..48).contains(&by_hash), "{by_hash} of 48 are right");
+    ask(&mut group, 0, &[], now);
     assert_eq!(reach(&mut group), [16; 3]);
 }
 
 #[test]
-fn who_does_not_answer_is_left_to_the_hash() {
-    let mut group = group(&[3, 4, 5]);
-    ask(&mut group, 0, &[4], Instant::now());
-    let reached = reach(&mut group);
-    assert_eq!((reached[0], reached[2]), (16, 16));
-    assert!(reached[1] < 16);
+fn where_one_does_not_answer_nobody_is_steered() {
+    for silent in [3, 4, 5] {
+        let mut group = group(&[3, 4, 5]);
+        ask(&mut group, usize::from(silent == 3), &[silent], Instant::now());
+        let by_hash: usize = reach(&mut group).iter().sum();
+        assert!((1..48).contains(&by_hash), "{by_hash} of 48 are right");
+    }
 }
 
 #[test]
@@ -149,23 +154,27 @@ fn long_headers_are_left_to_the_hash() {
 }
 
 #[test]
-fn of_two_whom_the_clear_octet_does_not_tell_apart_the_first_is_steered_to() {
-    assert_eq!(seats(&[Some(1), Some(33), Some(2), Some(1)]), [(1, 0), (2, 2)]);
+fn whom_the_clear_octet_does_not_tell_apart_is_left_to_the_hash() {
+    assert_eq!(seats(&[Some(1), Some(33), Some(2), Some(1)]), [(2, 2)]);
 }
 
 #[test]
 fn beyond_the_last_place_somebody_answers_twice() {
     assert_eq!(seats(&[Some(3), Some(4), Some(4), Some(4)]), [(3, 0), (4, 1)]);
-    assert_eq!(seats(&[Some(3), None, Some(5), Some(3)]), [(3, 0), (5, 2)]);
+    // A stranger is among them, or at the end, or there are more than were asked for.
+    assert_eq!(seats(&[Some(3), None, Some(5), Some(3)]), []);
+    assert_eq!(seats(&[Some(3), Some(4), None, None]), []);
+    assert_eq!(seats(&[Some(3), Some(4)]), []);
     // Nobody to choose from.
     assert_eq!(seats(&[Some(3), Some(3)]), []);
-    assert_eq!(seats(&[None; PLACES]), []);
 }
 
 #[test]
 fn a_program_of_as_many_as_there_can_be_is_one_that_the_kernel_takes() {
-    let heard: Vec<Option<u8>> = (0..PLACES as u8).map(Some).collect();
-    let mut p = program(&seats(&heard), Some([9; 8]));
+    let heard: Vec<Option<u8>> = (0..32).chain([0]).map(Some).collect();
+    let seats = seats(&heard);
+    assert_eq!(seats.len(), 32);
+    let mut p = program(&seats, Some([9; 8]));
     let port = socket(3, 0);
     port.socket.steer(&mut p).unwrap();
     port.socket.unsteer().unwrap();
@@ -198,6 +207,18 @@ fn it_asks_when_many_have_gone_astray_and_seldom_again_while_that_does_not_help(
     now += LONGEST;
     assert!(asked(&mut s, now).is_some());
     assert_eq!(s.pause, SHORTEST);
+}
+
+#[test]
+fn who_is_asked_does_not_ask_at_the_same_time() {
+    let (mut a, mut b, now) = (steering(3), steering(4), Instant::now());
+    lost(&mut a);
+    lost(&mut b);
+    let q = asked(&mut a, now).unwrap()[1];
+    assert!(matches!(b.hear(&q, false), Heard::Question(3, _)));
+    assert!(b.step(now).is_none());
+    lost(&mut b);
+    assert!(b.step(now).is_some());
 }
 
 #[test]

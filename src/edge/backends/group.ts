@@ -1,6 +1,6 @@
 import type { Cells, Row } from '../../contract/cells.ts';
 import type { Balancing, GroupPart } from '../../contract/snapshot/parts.ts';
-import { makeBalancer, type Balancer } from './balance/index.ts';
+import { makeBalancer, type Balancer, type Weighted } from './balance/index.ts';
 import type { Endpoint } from './endpoint.ts';
 
 const POLITE = 4;
@@ -18,7 +18,9 @@ export class Group {
   readonly balancing: Balancing;
   members: readonly Member[] = [];
   private balancer: Balancer<Endpoint> | null = null;
-  private usable: readonly Endpoint[] = [];
+  /** Of second attempts; made for the first of them. */
+  private spare: Balancer<Endpoint> | null = null;
+  private usable: readonly Member[] = [];
   private panic = false;
   private readonly random: () => number;
   private readonly cells: Cells;
@@ -43,13 +45,19 @@ export class Group {
     return this.balancer.pick(hash);
   }
 
-  /** Another one than `tried`; the same only when there is no other. The policy is asked a few times: by weight, it may hardly know the others. */
+  /**
+   * Another one than `tried`; the same only when there is no other. The policy is asked a few times: by weight, it may hardly know the others. Where it
+   * goes by turns, chance stands in: a second attempt that took the next turn would leave an endpoint that refuses to be the first of every request.
+   */
   elsewhere(tried: Endpoint, hash: number): Endpoint | null {
+    if (this.balancer === null) return null;
+    if (this.panic) this.cells.add(this.panicRow, 1);
+    this.spare ??= this.balancing.type === 'RoundRobin' ? makeBalancer('Random', weighted(this.usable), this.random) : this.balancer;
     for (let i = 0; i < POLITE; i++) {
-      const endpoint = this.choose((hash + i * 0x9e3779b9) >>> 0);
+      const endpoint = this.spare.pick((hash + i * 0x9e3779b9) >>> 0);
       if (endpoint !== tried) return endpoint;
     }
-    return this.usable.find((e) => e !== tried) ?? tried;
+    return this.usable.find((m) => m.endpoint !== tried)?.endpoint ?? tried;
   }
 
   /** Healthy ones that do not drain; all that do not drain when none is healthy (panic); draining ones only when nothing else is left. */
@@ -59,15 +67,11 @@ export class Group {
     const candidates = serving.length > 0 ? serving : members;
     const healthy = candidates.filter((m) => m.healthy);
     this.panic = healthy.length === 0 && candidates.length > 0;
-    const usable = this.panic ? candidates : healthy;
-    this.usable = usable.map((m) => m.endpoint);
-    this.balancer =
-      usable.length === 0
-        ? null
-        : makeBalancer(
-            this.balancing.type,
-            usable.map((m) => ({ item: m.endpoint, weight: m.weight, identity: `${m.endpoint.address} ${m.endpoint.port}` })),
-            this.random,
-          );
+    this.usable = this.panic ? candidates : healthy;
+    this.balancer = this.usable.length === 0 ? null : makeBalancer(this.balancing.type, weighted(this.usable), this.random);
+    this.spare = null;
   }
 }
+
+const weighted = (members: readonly Member[]): Weighted<Endpoint>[] =>
+  members.map(({ endpoint, weight }) => ({ item: endpoint, weight, identity: `${endpoint.address} ${endpoint.port}` }));

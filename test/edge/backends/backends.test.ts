@@ -135,6 +135,31 @@ test('elsewhere is another one, however little its weight, and the same only whe
   }
 });
 
+test('what goes elsewhere takes nobody’s turn: an endpoint that refuses is not asked first by every request', () => {
+  const { backends } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({ group: ID, sequence: 1, list: [info(1), info(2)] });
+  const firsts = Array.from({ length: 8 }, () => {
+    const first = group.choose(0);
+    if (first?.label === '10.0.0.1:80') expect(group.elsewhere(first, 0)?.label).toBe('10.0.0.2:80');
+    return first?.label;
+  });
+  expect(firsts.filter((label) => label === '10.0.0.1:80').length).toBe(4);
+});
+
+test('in panic what goes elsewhere is one pick more, however often the policy is asked', () => {
+  const { backends, reading } = rig();
+  const group = backends.group(part(), { type: 'RoundRobin' });
+  backends.setEndpoints({
+    group: ID,
+    sequence: 1,
+    list: [info(1, { weight: 1000, healthy: false }), info(2, { weight: 1, healthy: false })],
+  });
+  const first = group.choose(0);
+  if (first !== null) group.elsewhere(first, 0);
+  expect(reading('panic_total')).toBe(2);
+});
+
 test('no endpoints: nothing to choose', () => {
   const { backends } = rig();
   const group = backends.group(part(), { type: 'RoundRobin' });

@@ -60,6 +60,10 @@ export class Group {
     return this.usable.find((m) => m.endpoint !== tried)?.endpoint ?? tried;
   }
 
+  hasOther(tried: Endpoint): boolean {
+    return this.usable.some((m) => m.endpoint !== tried);
+  }
+
   /** Healthy ones that do not drain; all that do not drain when none is healthy (panic); draining ones only when nothing else is left. */
   setMembers(members: readonly Member[]): void {
     this.members = members;

@@ -145,10 +145,10 @@ export class Pool implements SessionEvents, TimerOwner {
     if (this.retired) session.shutdown();
   }
 
-  /** With other connections or attempts left, the waiting requests have something to wait for; else they fail together. */
+  /** With other connections or attempts left, the waiting requests have something to wait for; else they fail together, and nobody has seen them. */
   onFailed(failure: BackendFailure): void {
     if (this.dials.size > 0) return;
-    if (this.sessions.length === 0) this.failWaiting(failure);
+    if (this.sessions.length === 0) this.failWaiting({ ...failure, unseen: true });
     else this.serveAnyhow();
   }
 
@@ -166,7 +166,7 @@ export class Pool implements SessionEvents, TimerOwner {
     if (this.head === null || this.sessions.length > 0) return;
     // A backend that accepts and closes must not keep us dialling: after a few connections that served nobody, the waiting fail.
     if (++this.fruitless >= FRUITLESS_MAX) {
-      this.failWaiting({ reason: 'backend_closed', unseen: false, detail: 'the endpoint closes its connections before they can be used' });
+      this.failWaiting({ reason: 'backend_closed', unseen: true, detail: 'the endpoint closes its connections before they can be used' });
     } else if (this.dials.size === 0) {
       this.dial(this.lastTimeoutMs);
     }

@@ -252,8 +252,11 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
   onResponseFailure(failure: BackendFailure): void {
     if (this.endpoint === null) return;
     try {
+      const sent = this.backend !== null;
       this.closeAttempt(failure.reason);
-      if (this.response === NONE && mayRetry(failure, this.attempts, this.received)) {
+      // One that waited for a connection in vain still has all of its body, and nothing to gain where it waited.
+      const again = mayRetry(failure, this.attempts, sent ? this.received : 0) && (sent || this.hasElsewhere());
+      if (this.response === NONE && again) {
         (this.destination as Destination).upstream.retries.count(failure.reason);
         this.forward();
       } else this.answer(failure.reason);
@@ -318,6 +321,10 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     if (group === null) return null;
     const hash = this.hash < 0 ? 0 : this.hash;
     return this.tried === null ? group.choose(hash) : group.elsewhere(this.tried, hash);
+  }
+
+  private hasElsewhere(): boolean {
+    return this.tried !== null && this.groupView?.group?.hasOther(this.tried) === true;
   }
 
   private opened(stream: ClientStream): void {

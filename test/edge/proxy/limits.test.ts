@@ -471,6 +471,28 @@ describe('upstream', () => {
     expect(good.last.body.length).toBe(1000);
   });
 
+  test('retry: a request that waited for a connection in vain goes elsewhere, whatever its body; alone it is answered at once', async () => {
+    const dead = await named('dead');
+    await dead.close();
+    const good = keep(await backend((r) => r.answer(200, `good ${r.body.length}`)));
+    const g = keep(
+      await gateway()
+        .routeTo({ upstream: 'api' }, { to: [dead, good] })
+        .routeTo({ upstream: 'lonely', match: { path: { type: 'Prefix', value: '/lonely' } } }, { to: [dead] })
+        .start(),
+    );
+    const c = await g.client();
+    for (let i = 0; i < 4; i++) expect((await c.post('/', 'x'.repeat(1000))).body).toBe('good 1000');
+    for (let i = 0; i < 4; i++) expect((await c.post('/', 'x'.repeat(300_000))).body).toBe('good 300000');
+    expect(g.counted('backend_retries_total')).toEqual({ 'web/api connect_refused': 4 });
+    expect((await c.get('/lonely')).status).toBe(502);
+    expect(g.counted('backend_requests_total')).toEqual({
+      'web/api g0 0 connect_refused': 4,
+      'web/api g0 200 ok': 8,
+      'web/lonely g0 0 connect_refused': 1,
+    });
+  });
+
   test('endpointDeny and loopback: refused at connect', async () => {
     const b = keep(await named('x'));
     const g = await serve({ start: { allowLoopbackEndpoints: false } }, b);

@@ -6,21 +6,21 @@ export interface Piece {
   readonly last: boolean;
 }
 
-export function cutList({ group, sequence, list }: EndpointList, most: number, bytesOf: (info: EndpointInfo) => number): Piece[] {
+export function cutList(whole: EndpointList, most: number, bytesOf: (info: EndpointInfo) => number): Piece[] {
   const pieces: Piece[] = [];
   let part: EndpointInfo[] = [];
   let size = 0;
-  for (const info of list) {
+  for (const info of whole.list) {
     const n = bytesOf(info);
     if (part.length > 0 && size + n > most) {
-      pieces.push({ piece: { group, sequence, list: part }, last: false });
+      pieces.push({ piece: { ...whole, list: part }, last: false });
       part = [];
       size = 0;
     }
     part.push(info);
     size += n;
   }
-  pieces.push({ piece: { group, sequence, list: part }, last: true });
+  pieces.push({ piece: { ...whole, list: part }, last: true });
   return pieces;
 }
 

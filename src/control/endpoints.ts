@@ -171,8 +171,9 @@ export class EndpointLane {
       if (group === undefined) continue;
       const list = group.candidates.map((c) => ({ ...c, healthy: this.o.healthy(group.source.group, c) }));
       const known = this.lists.get(id);
-      if (known !== undefined && sameList(known.list, list)) continue;
-      const next = { group: id, sequence: ++this.sequence, list };
+      const { part } = group.source;
+      if (known !== undefined && known.part === part && sameList(known.list, list)) continue;
+      const next = { group: id, part, sequence: ++this.sequence, list };
       this.lists.set(id, next);
       changed.push(next);
     }

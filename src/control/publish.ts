@@ -101,7 +101,7 @@ interface Target {
 }
 
 const infoBytes = (e: EndpointInfo): number => 130 + e.address.length + e.host.length * 2 + e.label.length * 2;
-const listBytes = (list: EndpointList): number => list.list.reduce((sum, e) => sum + infoBytes(e), 100 + list.group.length * 2);
+const listBytes = (list: EndpointList): number => list.list.reduce((sum, e) => sum + infoBytes(e), 150 + list.group.length * 2);
 
 /** Messages of at most `CHUNK_BYTES`. */
 export const endpointMessages = (lists: readonly EndpointList[]): ToWorker[] => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { EndpointList, GroupId, GroupPart } from '../../src/contract/snapshot/parts.ts';
+import type { EndpointList, GroupId, GroupPart, PartHash } from '../../src/contract/snapshot/parts.ts';
 import type { GroupSource } from '../../src/control/compile/index.ts';
 import { EndpointLane, MAX_ENDPOINTS } from '../../src/control/endpoints.ts';
 import type { ServiceEndpoint } from '../../src/control/sources/services.ts';
@@ -15,6 +15,7 @@ const source = (id: string, ...hosts: string[]): GroupSource => ({
     tls: null,
     healthCheck: null,
   } as GroupPart,
+  part: `part of ${id}` as PartHash,
   upstream: { namespace: 'default', name: id },
   addresses: hosts.map((host) => ({ host, port: 80, weight: 100, label: `${host}:80` })),
   service: null,
@@ -47,6 +48,7 @@ test('lists say address, name, label, weight and verdict of every endpoint', () 
   expect(sent).toEqual([
     {
       group: 'g',
+      part: 'part of g',
       sequence: 1,
       list: ['192.0.2.1', '192.0.2.2'].map((address) => ({
         address,
@@ -79,6 +81,18 @@ test('only what changed is sent, with a higher number each time', () => {
   lane.healthChanged(['h' as GroupId, 'gone' as GroupId]);
   expect(take()).toEqual([{ group: 'h', sequence: 4, addresses: ['192.0.2.9'] }]);
   expect(lane.list('h' as GroupId)[0]?.healthy).toBe(false);
+});
+
+test('a list names the part that it is for, and is sent again when that is another one, be it the one before', () => {
+  const { lane, sent } = setUp();
+  const first = source('g', '192.0.2.1');
+  const next = { ...first, group: { ...first.group, protocol: 'H2' as const }, part: 'the next' as PartHash };
+  for (const state of [first, next, next, first]) lane.apply(sources(state));
+  expect(sent.map((l) => [l.sequence, l.part])).toEqual([
+    [1, 'part of g'],
+    [2, 'the next'],
+    [3, 'part of g'],
+  ]);
 });
 
 test('a group that comes back is sent anew, with a number of its own', () => {

@@ -126,8 +126,9 @@ class Draft {
       tls: spec.tls ?? null,
       healthCheck: null,
     };
-    this.groups.push({ part, list: { group: id, sequence: 1, list: spec.to.map(endpointOf) } });
-    return this.add(part);
+    const hash = this.add(part);
+    this.groups.push({ part, list: { group: id, part: hash, sequence: 1, list: spec.to.map(endpointOf) } });
+    return hash;
   }
 }
 

@@ -216,6 +216,8 @@ export interface EndpointInfo {
 
 export interface EndpointList {
   readonly group: GroupId;
+  /** Whose endpoints they are, of the parts that the group has and is to have: other protocols, other ports. Absent: whichever it has. */
+  readonly part?: PartHash;
   /** The higher sequence wins. */
   readonly sequence: number;
   readonly list: readonly EndpointInfo[];

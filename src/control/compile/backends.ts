@@ -24,7 +24,7 @@ export function backends(draft: Draft): void {
     upstream.resource.spec.backends.forEach((backend, i) => {
       const source = groupOf(draft, upstream, backend, i);
       if (source !== null) sources.push(source);
-      groups.push({ name: backend.name, weight: backend.weight, group: source === null ? null : draft.memo.encode(source.group).hash });
+      groups.push({ name: backend.name, weight: backend.weight, group: source === null ? null : source.part });
     });
     upstream.groups = groups;
     upstream.sources = sources;
@@ -51,7 +51,7 @@ function groupOf(draft: Draft, upstream: UpstreamDraft, backend: UpstreamBackend
   }));
   const addresses = draft.memo.slot(upstream.facts, `${path}.addresses`, [], () => addressesOf(backend));
   refuseDoubles(draft, upstream, path, addresses);
-  return { group, upstream: upstream.name, addresses, service: target?.service ?? null };
+  return { group, part: draft.memo.encode(group).hash, upstream: upstream.name, addresses, service: target?.service ?? null };
 }
 
 /** Undefined: the reference does not hold. */

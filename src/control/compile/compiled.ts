@@ -16,6 +16,7 @@ export interface CompileOptions {
 /** A group and the addresses that the user wrote for it, or the Service that has them: names are resolved, and health is judged, elsewhere. */
 export interface GroupSource {
   readonly group: GroupPart;
+  readonly part: PartHash;
   readonly upstream: ObjectName;
   readonly addresses: readonly GroupAddress[];
   /** null where there are addresses. */

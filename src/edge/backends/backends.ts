@@ -1,7 +1,7 @@
 import { hash as digest } from 'node:crypto';
 import type { Cells, Row } from '../../contract/cells.ts';
 import type { EndpointActivity } from '../../contract/channel.ts';
-import type { Balancing, EndpointInfo, EndpointList, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
+import type { Balancing, EndpointInfo, EndpointList, GroupId, GroupPart, PartHash } from '../../contract/snapshot/parts.ts';
 import type { TimerWheel } from '../../lib/wheel.ts';
 import { Endpoint } from './endpoint.ts';
 import { Group, type Member } from './group.ts';
@@ -49,8 +49,9 @@ export class Backends {
     return this.waiting.value;
   }
 
-  group(part: GroupPart, balancing: Balancing): Group {
-    const group = new Group(part, balancing, this.options.random, this.options.cells, this.labelOf(part));
+  /** `hash`: by which lists name the part. */
+  group(part: GroupPart, balancing: Balancing, hash: PartHash | null = null): Group {
+    const group = new Group(part, hash, balancing, this.options.random, this.options.cells, this.labelOf(part));
     this.upstreams.set(this.labelOf(part), (this.upstreams.get(this.labelOf(part)) ?? 0) + 1);
     const alike = this.groups.get(part.id);
     if (alike === undefined) this.groups.set(part.id, new Set([group]));
@@ -74,13 +75,17 @@ export class Backends {
     this.groups.delete(group.part.id);
   }
 
-  /** The higher sequence wins. Throws when a group cannot take it, which may be one that is being let go: the others have taken it then. */
+  /**
+   * The higher sequence wins. Until a switch the group that serves goes on with its own when these are for the one that follows.
+   * Throws when a group cannot take it, which may be one that is being let go: the others have taken it then.
+   */
   setEndpoints(list: EndpointList): void {
     const known = this.lists.get(list.group);
     if (known !== undefined && known.sequence >= list.sequence) return;
     this.lists.set(list.group, list);
     let fault: unknown = null;
     for (const group of this.groups.get(list.group) ?? []) {
+      if (!isFor(list, group)) continue;
       try {
         this.populate(group, list);
       } catch (e) {
@@ -226,3 +231,7 @@ export class Backends {
     return shared;
   }
 }
+
+/** Who has no endpoints takes any. */
+const isFor = ({ part }: EndpointList, { hash, members }: Group): boolean =>
+  part === undefined || hash === null || part === hash || members.length === 0;

@@ -1,5 +1,5 @@
 import type { Cells, Row } from '../../contract/cells.ts';
-import type { Balancing, GroupPart } from '../../contract/snapshot/parts.ts';
+import type { Balancing, GroupPart, PartHash } from '../../contract/snapshot/parts.ts';
 import { makeBalancer, type Balancer, type Weighted } from './balance/index.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -15,6 +15,8 @@ export interface Member {
 /** The endpoints of one backend group under one policy. Which of them may be picked is decided when the list changes, never per request. */
 export class Group {
   readonly part: GroupPart;
+  /** Of the part; null where nobody goes by it. */
+  readonly hash: PartHash | null;
   readonly balancing: Balancing;
   members: readonly Member[] = [];
   private balancer: Balancer<Endpoint> | null = null;
@@ -26,8 +28,9 @@ export class Group {
   private readonly cells: Cells;
   private readonly panicRow: Row;
 
-  constructor(part: GroupPart, balancing: Balancing, random: () => number, cells: Cells, upstream: string) {
+  constructor(part: GroupPart, hash: PartHash | null, balancing: Balancing, random: () => number, cells: Cells, upstream: string) {
     this.part = part;
+    this.hash = hash;
     this.balancing = balancing;
     this.random = random;
     this.cells = cells;

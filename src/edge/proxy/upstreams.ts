@@ -104,7 +104,7 @@ export class Upstreams {
 
   private group(hash: PartHash, part: GroupPart, balancing: Balancing, taken: string[]): Group {
     const key = JSON.stringify([hash, balancing]);
-    const group = this.groups.take(key, () => this.plant.backends.group(part, balancing));
+    const group = this.groups.take(key, () => this.plant.backends.group(part, balancing, hash));
     taken.push(key);
     return group;
   }

@@ -2,7 +2,7 @@
 import type { Compiled, Condition, GroupSource, ObjectStatus } from '../../../src/control/compile/index.ts';
 import type { EventNote, ObjectRef, SeenObject, StatusClient, WriteAnswer } from '../../../src/control/status/client.ts';
 import { CONDITION_REASONS } from '../../../src/control/compile/index.ts';
-import type { GroupId, GroupPart } from '../../../src/contract/snapshot/index.ts';
+import type { GroupId, GroupPart, PartHash } from '../../../src/contract/snapshot/index.ts';
 import { createLog, type Log } from '../../../src/lib/log.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
 
@@ -233,7 +233,7 @@ export function compiledOf(statuses: readonly ObjectStatus[], groups: Readonly<R
     const address = { host: '192.0.2.1', port: 80, weight: 1, label: 'a' };
     const addresses = typeof of === 'number' ? Array.from({ length: of }, () => address) : [];
     const service = typeof of === 'number' ? null : { namespace, name, portName: 'http' };
-    return [id as GroupId, { group, upstream: { namespace: '', name: '' }, addresses, service }];
+    return [id as GroupId, { group, part: id as unknown as PartHash, upstream: { namespace: '', name: '' }, addresses, service }];
   });
   return {
     listeners: [],

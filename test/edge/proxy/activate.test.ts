@@ -4,6 +4,7 @@ import { ManualClock } from '../../../src/lib/clock.ts';
 import type { QuicEngine, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
+import { makeCa, makeLeaf } from '../../kit/certs.ts';
 import { gateway, head, type Gateway } from '../../kit/gateway.ts';
 import { eventually } from '../../kit/process.ts';
 import { onRealEngines } from '../quic/native/built.ts';
@@ -32,6 +33,29 @@ describe('load and switch', () => {
     g.switch();
     expect((await c.get('/')).body).toBe('two');
     expect(g.counted('connections_total')).toEqual({ 'edge/public accepted': 1 });
+  });
+
+  test('until the switch a group goes on with the endpoints that are for it, and what is told of the next one’s waits for that', async () => {
+    const ca = makeCa('backend');
+    const leaf = makeLeaf(ca, { names: ['127.0.0.1'] });
+    const [clear, secure] = [keep(await named('clear')), keep(await backend((r) => r.answer(200, 'secure'), { tls: leaf }))];
+    const g = keep(
+      await gateway()
+        .routeTo({ upstream: 'api' }, { to: [clear] })
+        .start(),
+    );
+    const c = await g.client();
+    const tls = { verify: false, serverName: null, sni: false, ca: null, client: null };
+    await g.routeTo({ upstream: 'api' }, { to: [secure], protocol: 'H2', tls }).load();
+    expect(await c.get('/')).toMatchObject({ status: 200, body: 'clear' });
+    g.switch();
+    expect(await c.get('/')).toMatchObject({ status: 200, body: 'secure' });
+    // It is not to be: the state before comes back, with its list.
+    await g.routeTo({ upstream: 'api' }, { to: [clear] }).load();
+    expect(await c.get('/')).toMatchObject({ status: 200, body: 'secure' });
+    await g.routeTo({ upstream: 'api' }, { to: [secure, secure], protocol: 'H2', tls }).load();
+    g.switch();
+    expect(await c.get('/')).toMatchObject({ status: 200, body: 'secure' });
   });
 
   test('a version that was not loaded is not switched to', async () => {

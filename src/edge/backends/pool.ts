@@ -163,7 +163,12 @@ export class Pool implements SessionEvents, TimerOwner {
     if (session === this.favourite) this.favourite = null;
     const at = this.sessions.indexOf(session);
     if (at >= 0) this.sessions.splice(at, 1);
-    if (this.head === null || this.sessions.length > 0) return;
+    if (this.head === null) return;
+    if (this.sessions.length > 0) {
+      // Its place is free, and the streams of the others may last for hours.
+      if (session.opened > 0) this.grow(this.lastTimeoutMs);
+      return;
+    }
     // A backend that accepts and closes must not keep us dialling: after a few connections that served nobody, the waiting fail.
     if (++this.fruitless >= FRUITLESS_MAX) {
       this.failWaiting({ reason: 'backend_closed', unseen: true, detail: 'the endpoint closes its connections before they can be used' });

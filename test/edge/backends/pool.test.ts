@@ -181,6 +181,28 @@ test('with a full connection, one more is opened at a time, up to the limit; a s
   expect(pending.value).toBe(8);
 });
 
+test('the place of a connection that takes no more is another one’s, and nobody waits for the streams of those that are left', () => {
+  const { dials, ask, ready } = rig();
+  ask();
+  const sessions = [ready(0, 1)];
+  for (let i = 1; i < LIMITS.connections; i++) {
+    ask();
+    sessions.push(ready(i, 1));
+  }
+  const waiting = ask();
+  expect(dials).toHaveLength(LIMITS.connections);
+  sessions[0]?.goaway(1);
+  expect(dials).toHaveLength(LIMITS.connections + 1);
+  // One that ends before it was of use to anybody is not replaced at once: that could go on for ever.
+  const useless = new FakeSession(0, (dials.at(-1) as Dial).events);
+  useless.events.onReady(useless);
+  useless.destroy();
+  expect(dials).toHaveLength(LIMITS.connections + 1);
+  expect(waiting.failure).toBeNull();
+  sessions[1]?.finishOne();
+  expect(waiting.sent).toBe(1);
+});
+
 test('an attempt that fails beside a working connection fails nobody', () => {
   const { dials, ask, ready } = rig();
   ask();

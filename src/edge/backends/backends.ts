@@ -7,6 +7,7 @@ import { Endpoint } from './endpoint.ts';
 import { Group, type Member } from './group.ts';
 import { Pool, POOL_LIMITS, type PoolLimits } from './pool.ts';
 import type { Connect } from './session.ts';
+import { Split } from './split.ts';
 
 export interface BackendsOptions {
   readonly wheel: TimerWheel;
@@ -64,6 +65,11 @@ export class Backends {
       throw e;
     }
     return group;
+  }
+
+  /** The choice among groups of these weights. */
+  split(weights: readonly number[]): Split {
+    return new Split(weights, this.options.random());
   }
 
   release(group: Group): void {

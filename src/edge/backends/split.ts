@@ -1,3 +1,6 @@
+/** Turns that the beginning may be ahead: of a longer round it is as good a part. */
+const ROUND = 1000;
+
 /**
  * The choice of a group by weight, whatever its number of endpoints. By turns (smooth weighted round robin), or by the balancing key's hash,
  * so that a key keeps its side of a canary.
@@ -7,10 +10,14 @@ export class Split {
   private readonly total: number;
   private readonly current: Float64Array;
 
-  constructor(weights: readonly number[]) {
+  /** `start` in [0, 1): where in the round this worker begins. All at its beginning would leave few requests to many workers to the heaviest group. */
+  constructor(weights: readonly number[], start = 0) {
     this.weights = weights;
     this.total = weights.reduce((a, b) => a + b, 0);
     this.current = new Float64Array(weights.length);
+    if (weights.length < 2 || this.total === 0) return;
+    const round = this.total / weights.reduce(commonDivisor);
+    for (let turns = Math.floor(start * Math.min(round, ROUND)); turns > 0; turns--) this.byTurns();
   }
 
   /** Index of the group; `hash` (uint32) decides when it is not negative. -1 when no group has weight. */
@@ -39,4 +46,8 @@ export class Split {
     }
     return this.weights.length - 1;
   }
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
 }

@@ -1,6 +1,6 @@
 /** What routes lead to, by its parts: the same part gives the same object, with its balancers and counters, for as long as something uses it. */
 import type { Balancing, GroupPart, PartHash, UpstreamPart } from '../../contract/snapshot/index.ts';
-import { Split, type Group } from '../backends/index.ts';
+import type { Group } from '../backends/index.ts';
 import { BackendCounters, RequestCounters, RetryCounters } from './counters.ts';
 import type { PartStore } from './parts.ts';
 import type { Plant } from './plant.ts';
@@ -73,7 +73,7 @@ export class Upstreams {
       const view: UpstreamView = {
         part,
         label,
-        split: new Split(part.groups.map((g) => g.weight)),
+        split: this.plant.backends.split(part.groups.map((g) => g.weight)),
         groups: views,
         key: part.balancing.type === 'ConsistentHash' ? part.balancing.key : null,
         retries: this.retryCountersOf(label),

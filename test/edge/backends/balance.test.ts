@@ -102,6 +102,23 @@ describe('Split', () => {
     expect(counts).toEqual([0, 900, 100, 0]);
   });
 
+  test('by turns, the workers’ first choices are in proportion, too: no canary waits until each of them has been asked often', () => {
+    for (const weights of [
+      [90, 10],
+      [1, 1],
+      [0, 5, 3, 2],
+      [999_983, 17],
+    ]) {
+      const total = weights.reduce((a, b) => a + b, 0);
+      const firsts = weights.map(() => 0);
+      for (let worker = 0; worker < 1000; worker++) {
+        const first = new Split(weights, worker / 1000).choose(-1);
+        firsts[first] = (firsts[first] as number) + 1;
+      }
+      firsts.forEach((n, i) => expect(Math.abs(n / 1000 - (weights[i] as number) / total)).toBeLessThan(0.002));
+    }
+  });
+
   test('by hash, in proportion, and a key keeps its side', () => {
     const split = new Split([90, 0, 10]);
     const counts = [0, 0, 0];

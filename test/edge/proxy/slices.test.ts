@@ -28,6 +28,7 @@ const setUp = () => {
   const cells = new Cells();
   const groups = new Set<object>();
   const backends = {
+    split: () => null,
     group: () => {
       const group = {};
       groups.add(group);

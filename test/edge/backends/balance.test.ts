@@ -67,6 +67,26 @@ test('round robin is smooth: a window of one cycle holds each endpoint its weigh
   }
 });
 
+test('round robin gives the light one its share from the first picks on, so that lists which change often do not starve it', () => {
+  for (const weights of [
+    [100, 1],
+    [1, 100],
+    [3, 1, 1],
+    [50, 1, 1, 20],
+  ]) {
+    const total = weights.reduce((a, b) => a + b, 0);
+    const counts = weights.map(() => 0);
+    for (let start = 0; start < 2000; start++) {
+      const balancer = makeBalancer('RoundRobin', members(weights), () => start / 2000);
+      for (let i = 0; i < 10; i++) {
+        const item = balancer.pick(0);
+        counts[item] = (counts[item] as number) + 1;
+      }
+    }
+    counts.forEach((c, i) => expect(Math.abs(c / 20_000 / ((weights[i] as number) / total) - 1)).toBeLessThan(0.1));
+  }
+});
+
 describe('consistent hashing', () => {
   const keys = Array.from({ length: 20_000 }, (_, i) => hashText(`user-${i}`));
 

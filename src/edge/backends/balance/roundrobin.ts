@@ -30,8 +30,8 @@ class EarliestDue<T> implements Balancer<T> {
   constructor(items: readonly Weighted<T>[], start: number) {
     this.items = items.map((i) => i.item);
     this.step = Float64Array.from(items, (i) => 1 / i.weight);
-    // Half a step ahead spreads the first round by weight; the worker's own start keeps workers from moving in step.
-    this.due = Float64Array.from(this.step, (s, i) => s * (0.5 + ((start + i / items.length) % 1) * 0.5));
+    // Anywhere in its first step, by the worker's own start: a later beginning would starve the light ones of lists that change often.
+    this.due = Float64Array.from(this.step, (s, i) => s * ((start + i / items.length) % 1));
     this.heap = Int32Array.from(items, (_, i) => i);
     for (let i = (items.length >> 1) - 1; i >= 0; i--) this.sink(i);
   }

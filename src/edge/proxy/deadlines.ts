@@ -46,7 +46,14 @@ export class Deadlines {
     this.schedule(now);
   }
 
-  /** What is left is the client's reading, which its stream times. */
+  /** The backend is done. What is left is the client's reading: its stream times each step of it, and the whole is still the exchange's. */
+  rest(): void {
+    this.responseBy = NEVER;
+    this.idleBy = NEVER;
+    this.bodyBy = NEVER;
+  }
+
+  /** An answer of ours is on its way: a line, which its stream times. */
   stop(): void {
     this.stopped = true;
   }

@@ -458,7 +458,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     this.reason = reason;
     this.status = this.view.replies.send(this.stream, reason);
     if (!this.requestEnded) this.ignoreRequest();
-    this.replan();
+    this.deadlines.stop();
   }
 
   private abort(reason: Reason): void {
@@ -534,7 +534,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
 
   private plan(now: number): void {
     if (this.response === ENDED) {
-      this.deadlines.stop();
+      this.deadlines.rest();
       return;
     }
     const { timeouts } = (this.destination as Destination).upstream.part;

@@ -502,6 +502,24 @@ describe('time', () => {
     expect(t.told.at(-1)).toBe('reset 102');
   });
 
+  test('request: a client that reads on and on after the backend’s end; not an answer of our own', () => {
+    const rig = new Rig({ timeouts: { requestMs: 500, idleMs: 100 } });
+    const s = rig.request();
+    rig.clock.advance(50);
+    rig.last.respond(200, [], 'x');
+    rig.clock.advance(400);
+    expect(s.told.at(-1)).toBe('end');
+    rig.clock.advance(70);
+    expect(s.told.at(-1)).toBe('reset 102');
+    expect(rig.counted('requests_total')).toEqual({ 'edge/public web/api 200 request_timeout': 1 });
+    expect(rig.counted('backend_requests_total')).toEqual({ 'web/api g0 200 ok': 1 });
+
+    const own = new Rig({ timeouts: { requestMs: 500, responseMs: 100 } });
+    const t = own.request();
+    own.clock.advance(2000);
+    expect([t.status, t.told.at(-1)]).toEqual([504, 'end']);
+  });
+
   test('bodyIdleTimeout: a client that stops uploading gets 408, counted', () => {
     const rig = new Rig({ limits: { bodyIdleTimeoutMs: 500 } });
     const s = rig.request({ method: 'POST' }, false);

@@ -15,7 +15,7 @@ export interface PoolLimits {
   /** Streams on the least busy connection from which on another one is opened beside it, up to `spread` connections. */
   readonly busy: number;
   readonly spread: number;
-  /** An unused connection beyond the first is closed after this; the first one too, after four times as long. */
+  /** An unused connection beyond the first is closed after such a period; the first one too, after four of them. */
   readonly idleMs: number;
 }
 
@@ -60,6 +60,8 @@ export class Pool implements SessionEvents, TimerOwner {
   private readonly sessions: BackendSession[] = [];
   private readonly dials = new Set<() => void>();
   private readonly allowance = new Allowance();
+  /** How many streams each connection had opened by the end of the last idle period; most pools have none. */
+  private seen: ReadonlyMap<BackendSession, number> | null = null;
   private head: Waiting | null = null;
   private tail: Waiting | null = null;
   private quietRounds = 0;
@@ -179,7 +181,8 @@ export class Pool implements SessionEvents, TimerOwner {
 
   /** Every idle period: connections that did nothing go, the last one after four quiet periods. */
   onTimer(): void {
-    const idle = this.sessions.filter((s) => s.active === 0);
+    const idle = this.sessions.filter((s) => s.active === 0 && s.opened === this.seen?.get(s));
+    this.seen = new Map(this.sessions.map((s) => [s, s.opened]));
     if (idle.length === this.sessions.length) {
       this.quietRounds++;
       const keep = this.quietRounds >= 4 ? 0 : 1;
@@ -190,6 +193,7 @@ export class Pool implements SessionEvents, TimerOwner {
       for (const s of idle.slice(1)) s.shutdown();
     }
     if (this.sessions.length > 0 && !this.retired) this.wheel.arm(this.idleTimer, this.limits.idleMs);
+    else this.seen = null;
   }
 
   /** The least busy one; but what a turn brings goes to one connection, as far as that does not leave the others behind. */

@@ -319,12 +319,27 @@ describe('idle connections', () => {
     first.finishOne();
     second.finishOne();
     clock.advance(1100);
+    expect(pool.connections).toBe(2);
+    clock.advance(1000);
     expect([first.ended, second.ended].filter((e) => e === 'shutdown')).toHaveLength(1);
     expect(pool.connections).toBe(1);
     clock.advance(4000);
     expect(pool.connections).toBe(0);
     const caller = ask();
     expect(caller.sent).toBe(0);
+  });
+
+  test('short requests now and then are use, too, wherever they fall in the period', () => {
+    const { pool, clock, ask, ready, dials } = rig();
+    ask();
+    const session = ready(0, 5);
+    session.finishOne();
+    for (let i = 0; i < 60; i++) {
+      clock.advance(500);
+      ask();
+      session.finishOne();
+    }
+    expect([pool.connections, session.ended, dials.length]).toEqual([1, null, 1]);
   });
 
   test('a used one stays', () => {

@@ -73,7 +73,7 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
     origins: [origin],
     others: [],
     forCluster: false,
-    classic: names,
+    classic: { names, looked: reading.looked },
   };
 }
 

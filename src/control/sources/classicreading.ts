@@ -12,6 +12,8 @@ export type Report = (steps: readonly PathStep[], message: string, severity: 'er
 export class ClassicReading {
   readonly root: Tree;
   readonly report: Report;
+  /** Paths that were looked for, and whether they were there: another answer makes another translation. */
+  readonly looked = new Map<string, boolean>();
   private readonly directory: string;
   private readonly cwd: string;
 
@@ -70,13 +72,19 @@ export class ClassicReading {
   /** A path as their program took it, from the working directory; else from the file. */
   file(steps: readonly PathStep[], path: string): string {
     const first = resolve(this.cwd, path);
-    if (isAbsolute(path) || existsSync(first)) return first;
+    if (isAbsolute(path) || this.isThere(first)) return first;
     const second = resolve(this.directory, path);
-    if (!existsSync(second)) {
+    if (!this.isThere(second)) {
       const tried = first === second ? show(first) : `neither ${show(first)} nor ${show(second)}`;
       this.fault(steps, `names a file that does not exist: ${tried}`);
     }
     return second;
+  }
+
+  private isThere(path: string): boolean {
+    const there = existsSync(path);
+    this.looked.set(path, there);
+    return there;
   }
 }
 

@@ -74,8 +74,16 @@ export interface Interpreted {
   readonly others: readonly OtherObject[];
   /** Something in it can be meant for a cluster alone. */
   readonly forCluster: boolean;
-  /** What a classic file asks of its certificates, once they are read; null for documents. */
-  readonly classic: readonly ServerNameCheck[] | null;
+  /** null for documents. */
+  readonly classic: ClassicNeeds | null;
+}
+
+/** What the translation of a classic file depends on beside its text. */
+export interface ClassicNeeds {
+  /** What it asks of its certificates, once they are read. */
+  readonly names: readonly ServerNameCheck[];
+  /** Paths that it looked for, and whether they were there. */
+  readonly looked: ReadonlyMap<string, boolean>;
 }
 
 /** A `server_name` of a classic file and the certificates beside which it is chosen. */

@@ -1,5 +1,6 @@
 /** Files -> one state: find them, read them, tell documents from classic configuration, put the objects together. Never throws for what stands in a file. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { FileContent, Origin, Problem } from '../../contract/resources/index.ts';
@@ -168,7 +169,8 @@ class Loader {
   private async file(name: string, absolute: string, look: Look): Promise<void> {
     if (this.seen.has(absolute)) return;
     this.seen.add(absolute);
-    const known = this.options.cache?.configs.get(absolute);
+    const read = this.options.cache?.configs.get(absolute);
+    const known = read !== undefined && stillStands(read) ? read : undefined;
     if (known !== undefined && this.isAsBefore(known, look)) {
       this.hash.update(known.digest);
       this.take(known);
@@ -189,7 +191,7 @@ class Loader {
     for (const { read } of documents) this.pieces.push(read);
     if (cache === undefined) return;
     cache.configs.set(absolute, { signature: look.signature, quiet: isQuiet(look), digest, bytes: bytes.value, documents });
-    cache.spare = spareOf(known?.bytes, cache.spare, bytes.value);
+    cache.spare = spareOf(read?.bytes, cache.spare, bytes.value);
   }
 
   private take({ documents }: KnownConfig): void {
@@ -269,6 +271,12 @@ class Loader {
     return content;
   }
 
+  /** Where a file could have been, too: it may come, or go. */
+  private async followed(looked: ReadonlyMap<string, boolean>): Promise<void> {
+    this.hash.update(JSON.stringify([...looked]));
+    for (const path of looked.keys()) if (!this.inputs.has(path)) await this.look(path, false);
+  }
+
   private async breathe(): Promise<void> {
     await new Promise<void>((done) => {
       setImmediate(done);
@@ -291,10 +299,11 @@ class Loader {
     const paths = new Set<string>();
     this.pieces.forEach(({ files }) => files.forEach((path) => paths.add(path)));
     for (const path of paths) files.set(path, await this.credential(path));
+    for (const { classic } of this.pieces) if (classic !== null) await this.followed(classic.looked);
     const read = this.problems.length === 0 ? replaced(cache?.assembled ?? null, this.pieces) : null;
     const state = { ...(read ?? this.assemble(files)) };
     this.pieces.forEach(({ classic }) => {
-      if (classic !== null) this.problems.push(...checkClassicCertificates(classic, files));
+      if (classic !== null) this.problems.push(...checkClassicCertificates(classic.names, files));
     });
     if (cache) {
       for (const file of cache.configs.keys()) if (!this.seen.has(file)) cache.configs.delete(file);
@@ -327,6 +336,12 @@ class Loader {
 }
 
 const isQuiet = ({ changed }: Look): boolean => Date.now() - changed > FRESH_MS;
+
+/** Whether the files that a translation looked for are where they were. */
+const stillStands = ({ documents }: KnownText): boolean =>
+  documents.every(
+    ({ read }) => read.classic === null || Array.from(read.classic.looked).every(([path, there]) => existsSync(path) === there),
+  );
 
 function moved(read: Interpreted, chunk: Chunk): Interpreted {
   for (const origin of read.origins) origin.moved(chunk);

@@ -7,7 +7,7 @@ import { buildTable } from '../../../src/contract/routes/table.ts';
 import type { HostPart, PartHash } from '../../../src/contract/snapshot/index.ts';
 import { CLASSIC_KEYS, type ClassicKey } from '../../../src/control/sources/classickeys.ts';
 import { routeDifferences, type ClassicRoute } from '../../../src/control/sources/classicroutes.ts';
-import { loadPaths } from '../../../src/control/sources/load.ts';
+import { createLoadCache, loadPaths, type LoadResult } from '../../../src/control/sources/load.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
 import { cost } from '../../kit/cost.ts';
 
@@ -178,6 +178,41 @@ describe('files', () => {
       expect(state.problems[0]?.message).toBe(
         `names a file that does not exist: neither "${join(dir, 'c.pem')}" nor "${join(dir, 'conf/c.pem')}"`,
       );
+    }));
+});
+
+describe('files that come and go', () => {
+  const paths = (r: LoadResult) => ({
+    errors: r.state.problems.map((p) => p.path),
+    files: r.state.set.listeners.get('default/listen')?.spec.tls.certificateRefs?.[0]?.files,
+  });
+
+  test('are looked for again, though the configuration itself stays as it is', () =>
+    inFolder({ 'conf/config.yaml': JSON.stringify(base()) }, async (dir) => {
+      const cache = createLoadCache();
+      const load = () => loadPaths(['conf/config.yaml'], { cwd: dir, cache });
+      const place = (folder: string) => ['c.pem', 'k.pem'].forEach((name) => writeFileSync(join(dir, folder, name), name));
+      const at = (folder: string) => ({ cert: join(dir, folder, 'c.pem'), key: join(dir, folder, 'k.pem') });
+      const digests = new Set<string>();
+      const found = async () => {
+        const result = await load();
+        digests.add(result.digest);
+        return paths(result);
+      };
+      expect((await found()).errors).toEqual(['listen.tls.cert', 'listen.tls.key']);
+      place('conf');
+      expect(await found()).toEqual({ errors: [], files: at('conf') });
+      place('.');
+      expect(await found()).toEqual({ errors: [], files: at('.') });
+      ['c.pem', 'k.pem'].forEach((name) => rmSync(join(dir, name)));
+      expect(await found()).toEqual({ errors: [], files: at('conf') });
+      expect(digests.size).toBe(3);
+    }));
+
+  test('are followed in both places', () =>
+    inFolder({ 'conf/config.yaml': JSON.stringify(base()), 'conf/c.pem': 'c', 'conf/k.pem': 'k' }, async (dir) => {
+      const { inputs } = await loadPaths(['conf/config.yaml'], { cwd: dir });
+      expect([...inputs].flatMap(([path, i]) => (i.kind === 'missing' ? [path] : []))).toEqual([join(dir, 'c.pem'), join(dir, 'k.pem')]);
     }));
 });
 

@@ -196,6 +196,28 @@ describe('spooky check', () => {
     expect(gone.stdout).toContain(`listen.tls.key: names a file that does not exist: "${dir}/gone.pem"\n`);
   });
 
+  test('a classic file is told of its own keys in its own terms', async () => {
+    const pool = (address: string) => `upstream: {a: {route: {path_prefix: /}, backends: [{id: a, address: "${address}"}]}}\n`;
+    const told = async (text: string): Promise<string[]> =>
+      (await run(file('config.yaml', text))).stdout.split('\n').map((line) => line.replace(/^config\.yaml:/, ''));
+    const listen = 'version: 1\nlisten: {tls: {cert: c.pem, key: k.pem}}\n';
+    const admin = 'observability:\n  control_api: {enabled: true, address: 0.0.0.0}\n';
+    expect((await told(listen + pool('h2c://127.0.0.1:1') + admin))[0]).toMatch(
+      /^5:3: observability\.control_api: warning: without --admin-token-file the admin API binds loopback only, not 0\.0\.0\.0: /,
+    );
+    expect(await told(`version: 1\nlisten: {port: 8443}\n${pool('h2c://127.0.0.1:1')}`)).toEqual([
+      '2:1: listen.tls: must have cert and key, or certificates',
+      '1 problem found, judged as files',
+      '',
+    ]);
+    for (const address of ['https://10.0.0.1/x', 'h2c://10.0.0.1:0', 'https://me@db:1', '::1'])
+      expect(await told(listen + pool(address))).toEqual([
+        `3:60: upstream.a.backends[0].address: must be host, host:port or [IPv6 address]:port, behind https://, h2c:// or no scheme, not "${address}"`,
+        '1 problem found, judged as files',
+        '',
+      ]);
+  });
+
   test('two addresses of a classic file that cannot be used are not told to be the same', async () => {
     const pool = (addresses: readonly string[]): string =>
       `upstream: {a: {route: {path_prefix: /}, backends: [${addresses.map((a, i) => `{id: b${i}${a}}`).join(', ')}]}}\n`;

@@ -6,6 +6,7 @@ export * from './units.ts';
 export { listenerSpec, type CertificateRef, type Listener, type ListenerLimits, type ListenerTls } from './listener.ts';
 export {
   DEFAULT_HTTP_CHECK,
+  isBackendAddress,
   upstreamSpec,
   type BackendAddress,
   type BackendTls,

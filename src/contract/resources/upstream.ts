@@ -240,7 +240,7 @@ const service = object('A Service of Kubernetes.', {
 
 const ADDRESS = '^([A-Za-z0-9.-]{1,253}|[[][0-9A-Fa-f:.]{2,45}[]]):[0-9]{1,5}$';
 
-function isBackendAddress(value: string): boolean {
+export function isBackendAddress(value: string): boolean {
   const a = readHostPort(value);
   if (a === null || a.port === 0) return false;
   return a.host.includes(':') || /^[0-9.]+$/.test(a.host) ? isAddress(a.host) : matchesPattern('exactHostname', a.host);

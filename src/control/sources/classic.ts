@@ -117,7 +117,7 @@ function translate(reading: ClassicReading, origin: Origin, file: string): Trans
   const read = readSettings(settings.spec);
   for (const f of read.faults) reading.report(settings.stepsOf(`spec.${f.name}`), f.message, 'error');
   // A file that sets nothing leaves room for a document that does.
-  if (Object.keys(read.settings).length > 0) loaded.push({ kind: 'Settings', settings: read.settings, origin });
+  if (Object.keys(read.settings).length > 0) loaded.push({ kind: 'Settings', settings: read.settings, origin: originOf(settings, origin) });
   return { loaded, names: names.map((n) => n(file, origin)), files, suspects };
 }
 

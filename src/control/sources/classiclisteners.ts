@@ -37,7 +37,9 @@ function translateListener(r: ClassicReading, draft: Draft, steps: readonly Path
     draft.from('spec.addresses[0]', [...steps, 'address']);
   }
   draft.set('port', r.int([...steps, 'port']) ?? 9889, [...steps, 'port']);
-  draft.set('tls', { certificateRefs: certificates(r, draft, [...steps, 'tls'], names) }, [...steps, 'tls']);
+  const refs = certificates(r, draft, [...steps, 'tls'], names);
+  // That there is none has been told, in the words of this file.
+  draft.set('tls', refs.length > 0 ? { certificateRefs: refs } : { allowUpstreamCertificates: true }, [...steps, 'tls']);
   limits(r, draft);
   return draft;
 }

@@ -1,5 +1,5 @@
 /** `upstream`: a route and a pool in one -> Upstreams with one group of addresses each. */
-import { formatDuration, matchesPattern, show, type PathStep } from '../../contract/resources/index.ts';
+import { formatDuration, isBackendAddress, matchesPattern, show, type PathStep } from '../../contract/resources/index.ts';
 import type { ClassicRoute } from './classicroutes.ts';
 import { Draft, isMap, type ClassicReading } from './classicreading.ts';
 
@@ -130,7 +130,15 @@ function backend(r: ClassicReading, draft: Draft, steps: readonly PathStep[], i:
     return unread;
   }
   const secure = isSecure(r, steps, scheme, verify);
-  spec['address'] = withPort(authority, secure ? 443 : 80);
+  const address = withPort(authority, secure ? 443 : 80);
+  if (!isBackendAddress(address)) {
+    r.fault(
+      [...steps, 'address'],
+      `must be host, host:port or [IPv6 address]:port, behind https://, h2c:// or no scheme, not ${show(text)}`,
+    );
+    return { ...unread, secure };
+  }
+  spec['address'] = address;
   return { spec, secure };
 }
 

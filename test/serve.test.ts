@@ -295,6 +295,7 @@ describe('exit codes', () => {
     ],
     [['--config', 'c.yaml', '--admin', '0.0.0.0:0'], ['--admin-token-file']],
     [[], ['--config is missing']],
+    [['--config', ''], ['--config must be the path of a file or a folder, not empty']],
     [['c.yaml'], ['--config']],
   ])('2: serve %j', async (args, said) => {
     const result = await serve(folderWith(documents(8443)), ...args);

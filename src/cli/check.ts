@@ -35,6 +35,7 @@ export const check: Command = {
     if (given.has('--kubernetes') && given.has('--standalone'))
       return usageFault(check, '--kubernetes and --standalone exclude each other', io);
     if (given.positional.length === 0) return usageFault(check, 'needs a file or a directory', io);
+    if (given.positional.includes('')) return usageFault(check, 'needs a file or a directory, not an empty path', io);
     const judged = await judge(given.positional, targetOf(given), io.cwd);
     io.stdout(output === 'json' ? jsonReport(judged) : textReport(judged));
     return judged.problems.some((p) => p.severity === 'error') ? EXIT.invalid : EXIT.ok;

@@ -43,7 +43,7 @@ export const explain: Command = {
     }
     const only = CLUSTER_OPTIONS.find((o) => given.has(o.flag));
     if (only !== undefined) return usageFault(explain, `${only.flag} is for --kubernetes`, io);
-    if (config === null) return usageFault(explain, 'needs --config, a file or a directory, or --kubernetes', io);
+    if (config === null || config === '') return usageFault(explain, 'needs --config, a file or a directory, or --kubernetes', io);
     return explainFiles(config, asked.value, io);
   },
 };

@@ -71,6 +71,13 @@ export const serve: Command = {
     }
     const config = given.value('--config') ?? io.env['SPOOKY_CONFIG'] ?? (existsSync(DEFAULT_CONFIG) ? DEFAULT_CONFIG : null);
     if (config === null) return usageFault(serve, '--config is missing (or --kubernetes, in a cluster)', io);
+    // A variable of somebody's script that is not set: the working directory is hardly meant.
+    if (config === '')
+      return usageFault(
+        serve,
+        `${given.has('--config') ? '--config' : 'SPOOKY_CONFIG'} must be the path of a file or a folder, not empty`,
+        io,
+      );
     return runServe({ ...common, mode: filesMode(config, io.cwd) });
   },
 };

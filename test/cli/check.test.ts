@@ -357,6 +357,7 @@ describe('spooky check', () => {
   test.each([
     [[]],
     [['--output', 'xml', 'good.yaml']],
+    [['good.yaml', '']],
     [['--outptu', 'json', 'good.yaml']],
     [['--kubernetes', '--standalone', 'good.yaml']],
   ])('2 for %j', async (args) => {

@@ -179,6 +179,7 @@ describe('usage', () => {
     ['no URL', ['--config', 'x', 'GET'], 'needs a METHOD and a URL'],
     ['too many', ['--config', 'x', 'GET', 'https://a/', 'https://b/'], 'needs a METHOD and a URL'],
     ['no config', ['GET', 'https://a/'], 'needs --config, a file or a directory, or --kubernetes'],
+    ['an empty config', ['--config', '', 'GET', 'https://a/'], 'needs --config, a file or a directory, or --kubernetes'],
     ['http', ['--config', 'x', 'GET', 'http://a/'], 'the URL must begin with https://'],
     ['a method that is none', ['--config', 'x', 'G ET', 'https://a/'], '"G ET" is not a method'],
     ['userinfo', ['--config', 'x', 'GET', 'https://u@a/'], '"u@a" is not a host, or a host and a port, that is served'],

@@ -11,6 +11,9 @@ export const MAX_DEPTH = 64;
 export const MAX_NODES = 200_000;
 export const MAX_DOCUMENT_CHARS = 2 * 1024 * 1024;
 
+/** Said, too, where the parser's stack ended, which is far beyond. */
+const TOO_DEEP = `is nested more than ${MAX_DEPTH} deep`;
+
 /** A piece of a file that holds one document (several where `...` ends one). */
 export interface Chunk {
   readonly text: string;
@@ -94,7 +97,7 @@ export function parseAny(chunk: Chunk): YamlDocument[] {
     return parse(chunk.text).map((doc, index) => new Reader(doc, index).read());
   } catch (e) {
     // The parser recurses: what is nested deeply enough ends its stack.
-    return [brokenDocument(0, e instanceof RangeError ? 'is nested too deeply' : 'cannot be parsed')];
+    return [brokenDocument(0, e instanceof RangeError ? TOO_DEEP : 'cannot be parsed')];
   }
 }
 
@@ -138,7 +141,11 @@ class Reader {
   read(): YamlDocument {
     const offset = this.doc.contents?.range[0] ?? this.doc.range[0];
     const base = { index: this.index, offset, empty: this.empty };
-    for (const e of [...this.doc.errors, ...this.doc.warnings]) this.fault([], e.pos[0], tidy(e.message));
+    const errors = [...this.doc.errors, ...this.doc.warnings];
+    // Said of more than one collection; what else is said comes of it.
+    const deep = errors.find((e) => e.code === 'RESOURCE_EXHAUSTION');
+    if (deep !== undefined) this.fault([], deep.pos[0], TOO_DEEP);
+    else for (const e of errors) this.fault([], e.pos[0], tidy(e.message));
     if (this.faults.length > 0) return { ...base, value: undefined, broken: true, faults: this.faults };
     try {
       const value = this.node(this.doc.contents as ParsedNode | null, [], 0);
@@ -167,7 +174,7 @@ class Reader {
   private node(node: ParsedNode | null, steps: readonly PathStep[], depth: number): unknown {
     if (++this.nodes > MAX_NODES) throw new TooLarge(`has more than ${MAX_NODES} values, aliases expanded`);
     if (node === null) return null;
-    if (depth > MAX_DEPTH) throw new TooLarge(`is nested more than ${MAX_DEPTH} deep`);
+    if (depth > MAX_DEPTH) throw new TooLarge(TOO_DEEP);
     if (isAlias(node)) {
       const target = this.anchors.get(node.source);
       if (target === undefined) {

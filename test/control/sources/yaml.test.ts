@@ -104,6 +104,18 @@ describe('reading', () => {
     expect(cost(parse)).toBeLessThan(5000);
   });
 
+  test('depth is told as what it is, whoever finds it', () => {
+    for (const [open, close] of [
+      ['[', ']'],
+      ['{a: ', '}'],
+    ] as const)
+      // prettier-ignore
+      for (const n of [70, 3000]) {
+        const doc = one(`a: ${open.repeat(n)}${close.repeat(n)}`);
+        expect([doc.broken, ...doc.faults.map((f) => f.message)]).toEqual([true, 'is nested more than 64 deep']);
+      }
+  });
+
   test('a document that is too large is refused before it is parsed', () => {
     const doc = one(`a: ${'x'.repeat(MAX_DOCUMENT_CHARS)}`);
     expect([doc.broken, doc.faults[0]?.message]).toEqual([true, `has more than ${MAX_DOCUMENT_CHARS} characters; split it`]);

@@ -58,20 +58,22 @@ function sharedHost(a: string | null, b: string | null): string | null {
 
 const concrete = (host: string | null): string => (host === null ? '' : host.startsWith('*.') ? `x${host.slice(1)}` : host);
 
-/** Paths by which two prefixes are told apart: the longer one, and what follows the shorter or longer one without a slash. */
+/** Paths by which two prefixes are told apart: the longer one, without the slash at its end, and with more at its end that is no segment. */
 const candidates = (a: string, b: string): string[] => {
   const longer = a.length >= b.length ? a : b;
   const path = longer === '' ? '/' : longer;
-  return path.endsWith('/') ? [path] : [path, `${path}x`];
+  if (!path.endsWith('/')) return [path, `${path}x`];
+  return path === '/' ? [path] : [path, trimmed(path)];
 };
 
 /** Each pair of routes of which one serves, by our rules, a request that the other served by theirs. */
 export function routeDifferences(routes: readonly ClassicRoute[]): RouteDifference[] {
   const found: RouteDifference[] = [];
+  const methods = methodsOf(routes);
   let tried = 0;
   for (let i = 0; i < routes.length; i++)
     for (let j = i + 1; j < routes.length; j++) {
-      for (const difference of differencesOf(routes[i] as ClassicRoute, routes[j] as ClassicRoute)) {
+      for (const difference of differencesOf(routes[i] as ClassicRoute, routes[j] as ClassicRoute, methods)) {
         if (found.length >= MAX_DIFFERENCES || ++tried > MAX_TRIED) return found;
         if (!isOutcome(difference, routes)) continue;
         found.push(difference);
@@ -81,16 +83,24 @@ export function routeDifferences(routes: readonly ClassicRoute[]): RouteDifferen
   return found;
 }
 
-function* differencesOf(a: ClassicRoute, b: ClassicRoute): Generator<RouteDifference> {
+/** Those that tell routes apart, and one that no route names: a third route may have the others. */
+function methodsOf(routes: readonly ClassicRoute[]): string[] {
+  const named = new Set(routes.flatMap(({ method }) => method ?? []));
+  const unnamed = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'].find((method) => !named.has(method)) ?? 'OPTIONS';
+  return ['GET', ...[...named, unnamed].filter((method) => method !== 'GET')];
+}
+
+function* differencesOf(a: ClassicRoute, b: ClassicRoute, methods: readonly string[]): Generator<RouteDifference> {
   if (!a.prefix.startsWith(b.prefix) && !b.prefix.startsWith(a.prefix)) return;
   if (a.method !== null && b.method !== null && a.method !== b.method) return;
   const host = sharedHost(a.host, b.host);
   if (host === null) return;
-  const before = theirs(a, b) <= 0 ? a : b;
-  const method = a.method ?? b.method ?? 'GET';
+  const only = a.method ?? b.method;
   for (const path of candidates(a.prefix, b.prefix)) {
+    const before = [a, b].filter((r) => path.startsWith(r.prefix)).sort(theirs)[0];
     const now = [a, b].filter((r) => covers(r.prefix, path)).sort(ours)[0];
-    if (now !== undefined && now !== before) yield { before, now, host, path, method };
+    if (before !== undefined && now !== undefined && now !== before)
+      for (const method of only === null ? methods : [only]) yield { before, now, host, path, method };
   }
 }
 

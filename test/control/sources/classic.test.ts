@@ -306,6 +306,45 @@ describe('precedence', () => {
     );
   });
 
+  /** Theirs, as it was written down: longest path as text, then hosts, then methods, then names. */
+  const then = (list: readonly ClassicRoute[], host: string, path: string, method: string): string | null => {
+    const rank = ({ host: h, prefix, method: m, name }: ClassicRoute): [number, number, number, number, string] => [
+      -prefix.length,
+      h === null ? 2 : h.startsWith('*.') ? 1 : 0,
+      h?.startsWith('*.') === true ? -h.length : 0,
+      m === null ? 1 : 0,
+      name,
+    ];
+    const serves = (r: ClassicRoute): boolean =>
+      path.startsWith(r.prefix) &&
+      (r.method === null || r.method === method) &&
+      (r.host === null || r.host === host || (r.host.startsWith('*.') && host.endsWith(r.host.slice(1))));
+    const serving = list.filter(serves).map((r) => [rank(r), r.name] as const);
+    serving.sort(([a], [b]) => {
+      const i = a.findIndex((x, j) => x !== b[j]);
+      return i < 0 ? 0 : (a[i] as number) < (b[i] as number) ? -1 : 1;
+    });
+    return serving[0]?.[1] ?? null;
+  };
+
+  test('each pair of routes is warned about of which one serves now what the other served', () => {
+    const hosts = ['', 'a.x', 'c.x', 'b.a.x', 'c.a.x'];
+    const paths = ['/', '/a', '/a/', '/a/c', '/ac', '/ab', '/ab/', '/abc', '/a/b', '/a/b/c', '/a/bc', '/b', '/b/c', '/bc', '/c'];
+    fc.assert(
+      fc.property(routes, (list) => {
+        const warned = new Set(routeDifferences(list).map((d) => `${d.before.name} ${d.now.name}`));
+        for (const host of hosts)
+          for (const path of paths)
+            for (const method of ['GET', 'POST', 'PUT']) {
+              const [before, after] = [then(list, host, path, method), now(list, host, path, method)];
+              if (before === null || after === null || before === after) continue;
+              expect([host, path, method, warned.has(`${before} ${after}`)]).toEqual([host, path, method, true]);
+            }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test('hosts come first, and prefixes end with a segment', () => {
     const site: ClassicRoute = { name: 'site', host: 'a.x', prefix: '/', method: null };
     const api: ClassicRoute = { name: 'api', host: null, prefix: '/api', method: null };
@@ -313,7 +352,8 @@ describe('precedence', () => {
     expect(routeDifferences([site, api])).toEqual([{ before: api, now: site, host: 'a.x', path: '/api', method: 'GET' }]);
     expect(routeDifferences([rest, api])).toEqual([{ before: api, now: rest, host: '', path: '/apix', method: 'GET' }]);
     expect(routeDifferences([site, rest])).toEqual([]);
-    expect(routeDifferences([{ ...api, prefix: '/api/' }, rest])).toEqual([]);
+    const slash = { ...api, prefix: '/api/' };
+    expect(routeDifferences([slash, rest])).toEqual([{ before: rest, now: slash, host: '', path: '/api', method: 'GET' }]);
   });
 
   test('two thousand routes are compared in good time', () => {

@@ -1,11 +1,14 @@
 /** Spooky's classic `config.yaml`, translated into the kinds of today. `classickeys.ts` says what becomes of each key. */
 import {
   pathText,
+  readDuration,
   readSettings,
+  readSize,
   show,
   suggestion,
   validateListener,
   validateUpstream,
+  type Fault,
   type FileContent,
   type ObjectMeta,
   type Origin,
@@ -97,14 +100,14 @@ function translate(reading: ClassicReading, origin: Origin, file: string): Trans
   const { drafts, names } = translateListeners(reading);
   for (const draft of drafts) {
     const { value, faults } = validateListener(draft.spec, { standalone: true, unknown: 'refuse' });
-    for (const f of faults) reading.report(draft.stepsOf(f.path), f.message, f.severity);
+    for (const f of faults) tell(reading, draft.stepsOf(f.path), f);
     if (value === null) suspect(draft);
     else loaded.push({ kind: 'Listener', object: { meta: metaOf(draft, origin), spec: anchorListener(value, absolute) } });
   }
   const { drafts: upstreams, routes } = translateUpstreams(reading);
   for (const draft of upstreams) {
     const { value, faults } = validateUpstream(draft.spec, { standalone: true, unknown: 'refuse' });
-    for (const f of faults) reading.report(draft.stepsOf(f.path), f.message, f.severity);
+    for (const f of faults) tell(reading, draft.stepsOf(f.path), f);
     if (value === null) suspect(draft);
     else loaded.push({ kind: 'Upstream', object: { meta: metaOf(draft, origin), spec: anchorUpstream(value, absolute) } });
   }
@@ -115,10 +118,29 @@ function translate(reading: ClassicReading, origin: Origin, file: string): Trans
     );
   const settings = translateSettings(reading);
   const read = readSettings(settings.spec);
-  for (const f of read.faults) reading.report(settings.stepsOf(`spec.${f.name}`), f.message, 'error');
+  for (const f of read.faults) tell(reading, settings.stepsOf(`spec.${f.name}`), { message: f.message, severity: 'error' });
   // A file that sets nothing leaves room for a document that does.
   if (Object.keys(read.settings).length > 0) loaded.push({ kind: 'Settings', settings: read.settings, origin: originOf(settings, origin) });
   return { loaded, names: names.map((n) => n(file, origin)), files, suspects };
+}
+
+const tell = (reading: ClassicReading, steps: readonly PathStep[], { message, severity }: Pick<Fault, 'message' | 'severity'>): void =>
+  reading.report(steps, inTheirUnit(reading.int(steps), message), severity);
+
+/** A range of ours as a key of whole numbers has it: who is told of `30s` would write that. */
+function inTheirUnit(value: number | undefined, message: string): string {
+  const range = /(0s or )?(\S+) to (\S+), not \S+$/.exec(message);
+  if (value === undefined || range === null) return message;
+  const [low, high] = range.slice(2).map((bound) => ({ duration: readDuration(bound), size: readSize(bound) })) as [Bound, Bound];
+  if (low.duration !== null && high.duration !== null)
+    return `must be a whole number of milliseconds, ${range[1] === undefined ? '' : '0 or '}${low.duration} to ${high.duration}, not ${value}`;
+  if (low.size === null || high.size === null || message.startsWith('must be a whole number,')) return message;
+  return `must be a whole number${message.includes('a size') ? ' of bytes' : ''}, ${low.size} to ${high.size}, not ${value}`;
+}
+
+interface Bound {
+  readonly duration: number | null;
+  readonly size: number | null;
 }
 
 const originOf = (draft: Draft, origin: Origin): Origin => {
@@ -189,7 +211,8 @@ function checkKey(reading: ClassicReading, value: unknown, node: KeyNode, steps:
     return;
   }
   if (key !== null && !isOfType(value, key.type)) {
-    reading.fault(steps, `must be ${TYPES[key.type]}, not ${show(value)}`);
+    const isNegative = key.type === 'int' && Number.isSafeInteger(value);
+    reading.fault(steps, `must be ${isNegative ? '0 or more' : TYPES[key.type]}, not ${show(value)}`);
     return;
   }
   if (child.children.size > 0) checkKeys(reading, value, child, steps, off);

@@ -14,7 +14,7 @@ import { Draft, isMap, type ClassicReading } from './classicreading.ts';
 type PendingCheck = (file: string, origin: Origin) => ServerNameCheck;
 
 export function translateListeners(r: ClassicReading): { drafts: Draft[]; names: PendingCheck[] } {
-  const version = r.at(['version']);
+  const version = r.int(['version']);
   if (version !== undefined && version !== 1) r.fault(['version'], 'must be 1: other versions are not known');
   const many = r.list(['listeners']);
   const places: readonly PathStep[][] =
@@ -162,7 +162,9 @@ function endpoint(r: ClassicReading, steps: readonly PathStep[], port: number): 
   if (!isAddress(host)) r.fault([...steps, 'address'], 'must be an IP address');
   else if (!isLoopback(host) && r.bool([...steps, 'allow_non_loopback']) !== true && steps[1] === 'metrics')
     r.fault([...steps, 'address'], 'is not a loopback address: set allow_non_loopback to true if everybody there may read the metrics');
-  return isAddress(host) ? formatHostPort({ host, port: r.int([...steps, 'port']) ?? port }) : undefined;
+  const given = r.int([...steps, 'port']) ?? port;
+  if (given > 65_535) r.fault([...steps, 'port'], `must be a whole number, 0 to 65535, not ${given}`);
+  return isAddress(host) && given <= 65_535 ? formatHostPort({ host, port: given }) : undefined;
 }
 
 const isLoopback = (host: string): boolean => host.startsWith('127.') || host === '::1';

@@ -49,7 +49,7 @@ export class ClassicReading {
 
   int(steps: readonly PathStep[]): number | undefined {
     const value = this.at(steps);
-    return Number.isSafeInteger(value) ? (value as number) : undefined;
+    return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
   }
 
   bool(steps: readonly PathStep[]): boolean | undefined {

@@ -108,9 +108,9 @@ function backend(r: ClassicReading, draft: Draft, steps: readonly PathStep[], i:
   const id = r.required([...steps, 'id']);
   const weight = r.int([...steps, 'weight']);
   if (id !== undefined) spec['name'] = id;
-  if (weight !== undefined) spec['weight'] = weight;
   if (weight !== undefined && (weight < 1 || weight > 1000))
     r.fault([...steps, 'weight'], `must be a whole number, 1 to 1000, not ${weight}`);
+  else if (weight !== undefined) spec['weight'] = weight;
   const text = r.required([...steps, 'address']);
   // Another one for each: that two of them are no addresses does not make them the same.
   const unread: Address = { spec: { ...spec, address: `missing:${i + 1}` }, secure: null };
@@ -275,9 +275,9 @@ function check(r: ClassicReading, draft: Draft, at: readonly PathStep[], note: b
   const cooldown = r.int([...at, 'cooldown_ms']);
   put('path', 'http', path === undefined ? undefined : { path });
   put('interval', 'interval', interval === undefined ? undefined : formatDuration(interval));
-  // A time-out that nobody wrote must not exceed an interval that somebody did.
+  // A time-out that nobody wrote must not exceed an interval that somebody did; nor is it to blame for one that is out of range.
   if (timeout !== undefined) put('timeout_ms', 'timeout', formatDuration(timeout));
-  else if (interval !== undefined && interval < 1000) put('interval', 'timeout', formatDuration(interval));
+  else if (interval !== undefined && interval < 1000) put('interval', 'timeout', formatDuration(Math.max(interval, 10)));
   for (const [key, field] of THRESHOLDS) put(key, field, r.int([...at, key]));
   put('cooldown_ms', 'cooldown', cooldown === undefined ? undefined : formatDuration(cooldown));
   return spec;

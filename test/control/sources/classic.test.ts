@@ -97,6 +97,23 @@ describe('what is honoured must be of its type', () => {
     expect(errors.some((e) => e.startsWith(`${shown(path)}: must be `))).toBe(true);
   });
 
+  const numbers = CLASSIC_KEYS.filter(
+    (k) => k.state === 'yes' && k.type === 'int' && !k.path.startsWith('listeners') && k.path !== 'version',
+  );
+  test.each(numbers.map((k) => k.path))('%s is told its range in its own unit', async (path) => {
+    const told = async (n: number) =>
+      (await read(withKey(path, n))).errors.flatMap((e) => (e.startsWith(`${shown(path)}: `) ? [e.slice(shown(path).length + 2)] : []));
+    expect(await told(-1)).toEqual(['must be 0 or more, not -1']);
+    const large = await told(1e15);
+    expect(large).toHaveLength(1);
+    for (const message of [...large, ...(await told(0))]) {
+      const range =
+        /^must be a whole number(?: of (?:milliseconds|bytes))?, (?:0 or )?([0-9]+) to ([0-9]+), not (?:0|1000000000000000)$/.exec(message);
+      for (const bound of range?.slice(1) ?? [message])
+        expect((await told(Number(bound))).filter((m) => m !== 'must be at most interval')).toEqual([]);
+    }
+  });
+
   test('unknown keys are errors at every depth', async () => {
     for (const path of [
       'lisen',

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check } from '../../src/cli/check.ts';
@@ -216,6 +216,17 @@ describe('spooky check', () => {
         '1 problem found, judged as files',
         '',
       ]);
+  });
+
+  test('a file of a classic file that is there and cannot be reached is not told to be missing', async () => {
+    symlinkSync('circle.pem', join(dir, 'circle.pem'));
+    const listen = 'version: 1\nlisten: {tls: {cert: c.pem, key: circle.pem}}\n';
+    const { stdout } = await run(
+      file('config.yaml', `${listen}upstream: {a: {route: {path_prefix: /}, backends: [{id: a, address: "h2c://127.0.0.1:1"}]}}\n`),
+    );
+    expect(stdout).toBe(
+      `config.yaml:2:10: listen.tls: ${dir}/circle.pem: cannot be read: its symbolic links go round in a circle\n1 problem found, judged as files\n`,
+    );
   });
 
   test('two addresses of a classic file that cannot be used are not told to be the same', async () => {

@@ -1,5 +1,5 @@
 /** Reading a classic file: values by path, faults by path, and drafts of the objects that it becomes. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { show, type PathStep } from '../../contract/resources/index.ts';
 
@@ -8,6 +8,16 @@ export type Tree = { readonly [key: string]: unknown };
 export const isMap = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export type Report = (steps: readonly PathStep[], message: string, severity: 'error' | 'warning') => void;
+
+/** Not merely out of reach: who reads it tells that better. */
+function isMissing(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (e) {
+    return ['ENOENT', 'ENOTDIR'].includes(String((e as { code?: unknown }).code));
+  }
+}
 
 export class ClassicReading {
   readonly root: Tree;
@@ -74,7 +84,7 @@ export class ClassicReading {
     const first = resolve(this.cwd, path);
     if (isAbsolute(path) || this.isThere(first)) return first;
     const second = resolve(this.directory, path);
-    if (!this.isThere(second)) {
+    if (!this.isThere(second) && isMissing(second)) {
       const tried = first === second ? show(first) : `neither ${show(first)} nor ${show(second)}`;
       this.fault(steps, `names a file that does not exist: ${tried}`);
     }

@@ -18,6 +18,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['ENOTDIR', 'a part of its path is not a directory'],
   ['ELOOP', 'its symbolic links go round in a circle'],
   ['ENAMETOOLONG', 'its name is too long'],
+  ['ERR_INVALID_ARG_VALUE', 'its name has a NUL'],
 ]);
 
 export function failureText(e: unknown): string {

@@ -160,6 +160,10 @@ function tls(r: ClassicReading, draft: Draft, steps: readonly PathStep[], verify
   const cert = r.text([...steps, 'client_certificate']);
   const key = r.text([...steps, 'client_key']);
   const spec: Record<string, unknown> = {};
+  // The working directory would be meant.
+  for (const name of ['ca_file', 'ca_dir', 'client_certificate', 'client_key'])
+    if (r.text([...steps, name]) === '')
+      r.fault([...steps, name], `must be the path of ${name === 'ca_dir' ? 'a folder' : 'a file'}, not empty`);
   if (!verify) spec['verify'] = 'None';
   if (!verify) r.warn([...steps, 'verify_certificates'], 'is false: whoever answers at the address is believed');
   if (r.bool([...steps, 'strict_sni']) === false) spec['sni'] = false;

@@ -189,6 +189,21 @@ describe('files', () => {
       },
     ));
 
+  test('have a name: the working directory is no bundle of roots', async () => {
+    const secure = { pool: { ...POOL, backends: [{ id: 'a', address: 'https://127.0.0.1:1' }] } };
+    for (const [key, what] of [
+      ['ca_file', 'a file'],
+      ['ca_dir', 'a folder'],
+      ['client_certificate', 'a file'],
+      ['client_key', 'a file'],
+    ] as const) {
+      // prettier-ignore
+      const both = key.startsWith('client') ? { client_certificate: 'c.pem', client_key: 'k.pem' } : {};
+      const { errors } = await read({ ...base(), upstream: secure, upstream_tls: { ...both, [key]: '' } });
+      expect(errors).toEqual([`upstream_tls.${key}: must be the path of ${what}, not empty`]);
+    }
+  });
+
   test('that exist nowhere are named with both places', () =>
     inFolder({ 'conf/config.yaml': JSON.stringify(base()) }, async (dir) => {
       const { state } = await loadPaths(['conf/config.yaml'], { cwd: dir });

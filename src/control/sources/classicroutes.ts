@@ -71,16 +71,52 @@ export function routeDifferences(routes: readonly ClassicRoute[]): RouteDifferen
   const found: RouteDifference[] = [];
   const methods = methodsOf(routes);
   let tried = 0;
-  for (let i = 0; i < routes.length; i++)
-    for (let j = i + 1; j < routes.length; j++) {
-      for (const difference of differencesOf(routes[i] as ClassicRoute, routes[j] as ClassicRoute, methods)) {
-        if (found.length >= MAX_DIFFERENCES || ++tried > MAX_TRIED) return found;
-        if (!isOutcome(difference, routes)) continue;
-        found.push(difference);
-        break;
-      }
+  for (const [a, b] of pairsOf(routes)) {
+    for (const difference of differencesOf(a, b, methods)) {
+      if (found.length >= MAX_DIFFERENCES || ++tried > MAX_TRIED) return found;
+      if (!isOutcome(difference, routes)) continue;
+      found.push(difference);
+      break;
     }
+  }
   return found;
+}
+
+/** Routes of one prefix, by their places in the list. */
+interface Bucket {
+  readonly all: number[];
+  readonly exact: Map<string, number[]>;
+  /** Of any host, or of a wildcard. */
+  readonly wide: number[];
+}
+
+/** Each pair once of which one prefix begins with the other, and whose hosts may meet: ten thousand routes are fifty million pairs. */
+function* pairsOf(routes: readonly ClassicRoute[]): Generator<readonly [ClassicRoute, ClassicRoute]> {
+  const buckets = bucketsOf(routes);
+  const lengths = [...new Set(routes.map((r) => r.prefix.length))].sort((a, b) => a - b);
+  for (const [i, route] of routes.entries())
+    for (const length of lengths) {
+      if (length > route.prefix.length) break;
+      const bucket = buckets.get(route.prefix.slice(0, length));
+      if (bucket === undefined) continue;
+      const lists = isExact(route.host) ? [bucket.exact.get(route.host) ?? [], bucket.wide] : [bucket.all];
+      for (const list of lists) for (const j of list) if (length < route.prefix.length || j > i) yield [route, routes[j] as ClassicRoute];
+    }
+}
+
+const isExact = (host: string | null): host is string => host !== null && !host.startsWith('*.');
+
+function bucketsOf(routes: readonly ClassicRoute[]): Map<string, Bucket> {
+  const buckets = new Map<string, Bucket>();
+  routes.forEach(({ host, prefix }, i) => {
+    let bucket = buckets.get(prefix);
+    if (bucket === undefined) buckets.set(prefix, (bucket = { all: [], exact: new Map(), wide: [] }));
+    bucket.all.push(i);
+    const list = isExact(host) ? (bucket.exact.get(host) ?? []) : bucket.wide;
+    list.push(i);
+    if (isExact(host)) bucket.exact.set(host, list);
+  });
+  return buckets;
 }
 
 /** Those that tell routes apart, and one that no route names: a third route may have the others. */
@@ -91,7 +127,6 @@ function methodsOf(routes: readonly ClassicRoute[]): string[] {
 }
 
 function* differencesOf(a: ClassicRoute, b: ClassicRoute, methods: readonly string[]): Generator<RouteDifference> {
-  if (!a.prefix.startsWith(b.prefix) && !b.prefix.startsWith(a.prefix)) return;
   if (a.method !== null && b.method !== null && a.method !== b.method) return;
   const host = sharedHost(a.host, b.host);
   if (host === null) return;

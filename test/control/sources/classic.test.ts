@@ -397,4 +397,15 @@ describe('precedence', () => {
     }));
     expect(cost(() => expect(routeDifferences(many).length).toBeLessThanOrEqual(1000))).toBeLessThan(5000);
   });
+
+  test('ten thousand routes that do not meet are compared at once', () => {
+    const lists = [
+      (i: number) => ({ host: `h${i}.x`, prefix: '/' }),
+      (i: number) => ({ host: i % 2 === 0 ? null : 'a.x', prefix: `/a${i}` }),
+    ];
+    for (const one of lists) {
+      const many = Array.from({ length: 10_000 }, (_, i): ClassicRoute => ({ ...one(i), name: `p${i}`, method: null }));
+      expect(cost(() => routeDifferences(many))).toBeLessThan(1500);
+    }
+  });
 });

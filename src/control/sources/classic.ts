@@ -21,7 +21,15 @@ import { routeDifferences } from './classicroutes.ts';
 import { ClassicReading, isMap, type Draft, type Tree } from './classicreading.ts';
 import { translateUpstreams } from './classicupstreams.ts';
 import { checkServerName } from './classicnames.ts';
-import { anchorListener, anchorUpstream, type Interpreted, type Loaded, type ServerNameCheck, type SourceFile } from './documents.ts';
+import {
+  anchorListener,
+  anchorUpstream,
+  MAX_PROBLEMS,
+  type Interpreted,
+  type Loaded,
+  type ServerNameCheck,
+  type SourceFile,
+} from './documents.ts';
 import { lookFurther, type Suspect } from './suspects.ts';
 import { DocumentOrigin, placeOf, type Chunk, type YamlDocument } from './yaml.ts';
 
@@ -55,12 +63,14 @@ export function interpretClassic(file: SourceFile, cwd: string, chunk: Chunk, do
     if (!f.ambiguous)
       problems.push({ severity: f.severity, file: file.name, ...placeOf(chunk, f.offset), object: '', path: f.path, message: f.message });
   const said = new Set<string>();
+  const counts = { error: 0, warning: 0 };
   const reading = new ClassicReading(document.value as Tree, file.directory, cwd, (steps, message, severity) => {
     const path = pathText(steps);
     // What is global comes up for each object that it became part of.
     const key = JSON.stringify([path, message]);
-    if (said.has(key)) return;
+    if (counts[severity] >= MAX_PROBLEMS || said.has(key)) return;
     said.add(key);
+    counts[severity]++;
     problems.push({ severity, file: file.name, ...origin.locate(path), object: '', path, message });
   });
   checkKeys(reading, document.value, ROOT, [], false);

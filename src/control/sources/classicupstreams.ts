@@ -28,8 +28,7 @@ export function translateUpstreams(r: ClassicReading): { drafts: Draft[]; routes
     if (other === undefined) drafts.push(draft);
   }
   if (isMap(pools) && Object.keys(pools).length === 0) r.fault(['upstream'], 'must have at least one pool');
-  sameRoutes(r, routes);
-  return { drafts, routes };
+  return { drafts, routes: differentRoutes(r, routes) };
 }
 
 const objectNameOf = (pool: string): string | null => {
@@ -61,15 +60,16 @@ function route(r: ClassicReading, draft: Draft, pool: string, steps: readonly Pa
   return { name: pool, host: host ?? null, prefix: prefix ?? '', method: method ?? null };
 }
 
-/** Their start refused these; which one is younger, a file does not say. */
-function sameRoutes(r: ClassicReading, routes: readonly ClassicRoute[]): void {
-  const seen = new Map<string, string>();
+/** Their start refused two that are the same; which one is younger, a file does not say. The first of each is left. */
+function differentRoutes(r: ClassicReading, routes: readonly ClassicRoute[]): ClassicRoute[] {
+  const seen = new Map<string, ClassicRoute>();
   for (const route of routes) {
     const key = JSON.stringify([route.host, route.prefix, route.method]);
     const first = seen.get(key);
-    if (first === undefined) seen.set(key, route.name);
-    else r.fault(['upstream', route.name, 'route'], `is the same as the route of ${show(first)}`);
+    if (first === undefined) seen.set(key, route);
+    else r.fault(['upstream', route.name, 'route'], `is the same as the route of ${show(first.name)}`);
   }
+  return [...seen.values()];
 }
 
 function translatePool(r: ClassicReading, draft: Draft, steps: readonly PathStep[]): void {

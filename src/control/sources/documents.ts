@@ -96,7 +96,7 @@ export interface ServerNameCheck {
 }
 
 /** Of one document: nobody mends more at a time. */
-const MAX_PROBLEMS = 1000;
+export const MAX_PROBLEMS = 1000;
 
 type Fields = Readonly<Record<string, unknown>>;
 

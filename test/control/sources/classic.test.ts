@@ -9,7 +9,7 @@ import { CLASSIC_KEYS, type ClassicKey } from '../../../src/control/sources/clas
 import { routeDifferences, type ClassicRoute } from '../../../src/control/sources/classicroutes.ts';
 import { createLoadCache, loadPaths, type LoadResult } from '../../../src/control/sources/load.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
-import { cost } from '../../kit/cost.ts';
+import { cost, costOf } from '../../kit/cost.ts';
 
 interface Read {
   readonly errors: readonly string[];
@@ -170,6 +170,18 @@ test('a feature that is off may hold anything known', async () => {
   expect((await read(config)).errors).toEqual([]);
   const typo = { ...base(), resilience: { hedging: { enabled: false, delay: 7 } } };
   expect((await read(typo)).errors).toEqual(['resilience.hedging.delay: is unknown (did you mean delay_ms?)']);
+});
+
+test('of a file that is wrong all through so much is told as anybody mends, soon', async () => {
+  const pools = Array.from({ length: 5000 }, (_, i) => `  p${i}: {}\n`);
+  const text = `version: 1\nlisten: {tls: {cert: c.pem, key: k.pem}}\nupstream:\n${pools.join('')}`;
+  await inFolder({ ...FILES, 'config.yaml': text }, async (dir) => {
+    const took = await costOf(async () => {
+      const { state } = await loadPaths(['config.yaml'], { cwd: dir });
+      expect(state.problems.filter((p) => p.severity === 'error')).toHaveLength(1000);
+    });
+    expect(took).toBeLessThan(2000);
+  });
 });
 
 describe('files', () => {

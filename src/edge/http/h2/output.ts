@@ -88,6 +88,11 @@ export class Output {
     return this.chunk === null ? CHUNK : this.chunk.length - this.used;
   }
 
+  /** Whether the last bytes are those of this chunk before `at`. */
+  endsAt(chunk: Buffer, at: number): boolean {
+    return this.chunk === chunk && this.used === at;
+  }
+
   /** The bytes up to `end` are there. */
   commit(end: number): void {
     this.gathered += end - this.used;

@@ -58,6 +58,7 @@ export class FrameWriter {
   private lastId = 0;
   private lastChunk: Buffer | null = null;
   private lastFlagsAt = 0;
+  private lastLength = 0;
   private lastFlush = 0;
 
   constructor(socket: Socket, onFlush: () => void, onError: (e: unknown) => void) {
@@ -132,6 +133,7 @@ export class FrameWriter {
   data(stream: H2Stream, buf: Uint8Array, start: number, end: number): void {
     let at = start;
     if (stream.held === null || stream.held.size === 0) {
+      at += this.extend(stream, buf, at, end);
       while (at < end) {
         const n = this.sendable(stream, end - at);
         if (n === 0) break;
@@ -145,6 +147,27 @@ export class FrameWriter {
       stream.hold(buf, at, end);
       this.enqueue(stream);
     }
+  }
+
+  /**
+   * Puts bytes into the frame that is the last thing written, while it has not left; returns how many. A client's DATA frames of one byte
+   * would else be frames of ten to the backend, which may count them against a connection that others share.
+   */
+  private extend(stream: H2Stream, buf: Uint8Array, start: number, end: number): number {
+    const chunk = this.lastChunk;
+    if (this.lastId !== stream.id || chunk === null || this.lastFlush !== this.out.flushes || this.out.blocked) return 0;
+    const at = this.lastFlagsAt + 5 + this.lastLength;
+    if (!this.out.endsAt(chunk, at)) return 0;
+    const n = Math.min(end - start, FRAME_SIZE - this.lastLength, chunk.length - at, stream.sendWindow, this.window);
+    if (n <= 0) return 0;
+    chunk.set(buf.subarray(start, start + n), at);
+    this.lastLength += n;
+    appendFrameHeader(chunk, this.lastFlagsAt - 4, this.lastLength, FrameType.DATA, 0, stream.id);
+    stream.sendWindow -= n;
+    this.window -= n;
+    this.out.commit(at + n);
+    if (this.out.gathered >= FLUSH_AT) this.out.flush();
+    return n;
   }
 
   /** How many of `wanted` bytes may go into the next frame of the stream. */
@@ -172,6 +195,7 @@ export class FrameWriter {
     this.lastId = stream.id;
     this.lastChunk = out;
     this.lastFlagsAt = at + 4;
+    this.lastLength = n;
     this.out.commit(at + FRAME_HEADER + n);
     this.lastFlush = this.out.flushes;
     if (this.out.gathered >= FLUSH_AT) this.out.flush();

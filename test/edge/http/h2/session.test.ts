@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { createServer, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { Setting } from '../../../../src/edge/http/h2/codes.ts';
+import { ErrorCode, FrameType, Setting } from '../../../../src/edge/http/h2/codes.ts';
 import type { SessionOptions } from '../../../../src/edge/http/h2/options.ts';
 import { TestClient, type Recorder } from '../../../kit/h2client.ts';
 import { startH2Server, type H2Peer, type H2Request, type H2ServerOptions } from '../../../kit/h2server.ts';
@@ -248,6 +248,75 @@ describe('flow control', () => {
     (reader as ServerHttp2Stream | null)?.end();
     await r.untilOver();
     expect(r.failure).toBeNull();
+  });
+});
+
+describe('pieces of a body that are written in one turn', () => {
+  async function mute(): Promise<{ client: TestClient; peer: H2Peer }> {
+    const server = await startH2Server({ mute: true });
+    const client = await TestClient.connect(server.port);
+    closers.push(() => {
+      client.end();
+      void server.close();
+    });
+    await client.untilReady();
+    return { client, peer: server.connections[0] as H2Peer };
+  }
+
+  const sizes = (peer: H2Peer, id: number): number[] =>
+    peer.frames.filter((f) => f.type === FrameType.DATA && f.id === id).map((f) => f.payload.length);
+
+  test('share frames: 40,000 single bytes are three, the last one with the end', async () => {
+    const { client, peer } = await mute();
+    const r = client.send({ body: null });
+    const body = Buffer.from(Array.from({ length: 40_000 }, (_, i) => i % 251));
+    for (let i = 0; i < body.length; i++) r.stream?.write(body, i, i + 1);
+    r.stream?.end(null);
+    await peer.until(() => peer.requests.get(1)?.ended === true);
+    expect(sizes(peer, 1)).toEqual([16_384, 16_384, 7232]);
+    expect(peer.requests.get(1)?.body.equals(body)).toBe(true);
+  });
+
+  test('keep to their streams, to both windows, and to what has left', async () => {
+    const { client, peer } = await mute();
+    const [a, b] = [client.send({ body: null }), client.send({ body: null })];
+    const piece = Buffer.from('0123456789');
+    const write = (r: Recorder, n: number): void => {
+      for (let i = 0; i < n; i++) r.stream?.write(piece, 0, piece.length);
+    };
+    write(a, 2);
+    write(b, 3);
+    write(a, 4);
+    await peer.until(() => (peer.requests.get(1)?.body.length ?? 0) === 60);
+    // What is on its way cannot grow.
+    write(a, 1);
+    await peer.until(() => (peer.requests.get(1)?.body.length ?? 0) === 70);
+    expect([sizes(peer, 1), sizes(peer, 3)]).toEqual([[20, 40, 10], [30]]);
+    // 65,535 on the connection, of which a hundred are gone.
+    write(b, 7000);
+    await peer.until(() => (peer.requests.get(3)?.body.length ?? 0) === 65_535 - 70);
+    peer.windowUpdate(0, 100_000);
+    await peer.until(() => (peer.requests.get(3)?.body.length ?? 0) === 65_535);
+    peer.windowUpdate(3, 100_000);
+    b.stream?.end(null);
+    await peer.until(() => peer.requests.get(3)?.ended === true);
+    expect(peer.requests.get(3)?.body.toString()).toBe('0123456789'.repeat(7003));
+    expect(sizes(peer, 3).length).toBeLessThan(10);
+  });
+
+  test('share no frame across a reset, trailers or a frame of another kind', async () => {
+    const { client, peer } = await mute();
+    const [a, b] = [client.send({ body: null }), client.send({ body: null })];
+    a.stream?.write(Buffer.from('abc'), 0, 3);
+    client.session.writer.ourPing();
+    a.stream?.write(Buffer.from('def'), 0, 3);
+    a.stream?.end(null);
+    b.stream?.write(Buffer.from('ghi'), 0, 3);
+    b.stream?.cancel();
+    b.stream?.write(Buffer.from('jkl'), 0, 3);
+    await peer.until(() => peer.requests.get(3)?.reset === ErrorCode.CANCEL && peer.requests.get(1)?.ended === true);
+    expect([sizes(peer, 1), sizes(peer, 3)]).toEqual([[3, 3], [3]]);
+    expect(peer.requests.get(1)?.body.toString()).toBe('abcdef');
   });
 });
 

@@ -10,7 +10,7 @@ const BAD_NOTES =
 function wrongFields(notes: number): string | null {
   if ((notes & BAD_NOTES) === 0) return null;
   if ((notes & FieldNote.BAD_NAME) !== 0) return 'a field name that is not a lower-case token (s8.2.1)';
-  if ((notes & FieldNote.BAD_VALUE) !== 0) return 'a field value with NUL, CR, LF or outer white space (s8.2.1)';
+  if ((notes & FieldNote.BAD_VALUE) !== 0) return 'a field value with control characters or outer white space (s8.2.1, RFC 9114 s10.3)';
   if ((notes & FieldNote.LATE_PSEUDO) !== 0) return 'a pseudo-field behind a regular one (s8.3)';
   if ((notes & FieldNote.MORE_LENGTHS) !== 0) return 'more than one content-length';
   return 'a field that is specific to a connection (s8.2.2)';

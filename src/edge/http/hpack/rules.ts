@@ -1,11 +1,11 @@
 /**
  * What a field is, found out once when its bytes are read and remembered in the table, so that a field that comes by
- * index costs nothing. The rules are those of RFC 9113 s8.2.
+ * index costs nothing. The rules are those of RFC 9113 s8.2, and for values those of RFC 9114 s10.3 as well: what comes from a backend leaves over HTTP/3.
  */
 export const FieldNote = {
   /** Not a lower-case token. */
   BAD_NAME: 1,
-  /** Holds NUL, LF or CR, or starts or ends with SP or TAB. */
+  /** Holds a control character other than TAB, or starts or ends with SP or TAB. */
   BAD_VALUE: 2,
   /** `:name`; whether it is a known one is the message's business. */
   PSEUDO: 4,
@@ -52,7 +52,7 @@ export function noteValue(value: string): number {
   if (isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(n - 1))) return FieldNote.BAD_VALUE;
   for (let i = 0; i < n; i++) {
     const c = value.charCodeAt(i);
-    if (c <= 0x0d && (c === 0 || c === 0x0a || c === 0x0d)) return FieldNote.BAD_VALUE;
+    if ((c < 0x20 && c !== 0x09) || c === 0x7f) return FieldNote.BAD_VALUE;
   }
   return 0;
 }

@@ -12,6 +12,8 @@ export { HealthState } from './state.ts';
 
 /** Checks under way at once; the others wait for their turn. */
 export const MAX_RUNNING = 256;
+/** A check that takes longer no longer counts: time-outs may be hours, and the endpoints of one Upstream must not hold up those of the others. */
+const TURN_MS = 1000;
 /** The first check of an endpoint comes within this time, or its interval when that is less. */
 const FIRST_MS = 1000;
 
@@ -25,6 +27,8 @@ class Checked {
   readonly checker: Checker;
   cancel: (() => void) | null = null;
   running = false;
+  /** Counts among those under way; the function that keeps it from doing so for too long. */
+  turn: (() => void) | null = null;
   gone = false;
 
   constructor(group: GroupPart, check: HealthCheckPart, endpoint: CheckedEndpoint, checker: Checker) {
@@ -163,14 +167,25 @@ export class Health {
   private run(entry: Checked): void {
     this.running++;
     entry.running = true;
+    entry.turn = this.o.clock.after(TURN_MS, () => {
+      this.endTurn(entry);
+      this.next();
+    });
     const began = this.o.clock.now();
     entry.checker.check((success, reason) => {
       if (!entry.running) return;
       entry.running = false;
-      this.running--;
+      this.endTurn(entry);
       if (!entry.gone) this.finish(entry, began, success, reason);
       this.next();
     });
+  }
+
+  private endTurn(entry: Checked): void {
+    if (entry.turn === null) return;
+    entry.turn();
+    entry.turn = null;
+    this.running--;
   }
 
   private finish(entry: Checked, began: number, success: boolean, reason: CheckReason): void {

@@ -167,6 +167,31 @@ describe('rhythm', () => {
     expect(asked).toHaveLength(MAX_RUNNING + 4);
   });
 
+  test('those that wait for hours do not hold up the others, and give their place back once', () => {
+    const { clock, answers, asked, waiting, health } = setUp(0);
+    const silent = Array.from({ length: MAX_RUNNING + 10 }, (_, i) => ({
+      address: `10.0.${i >> 8}.${i & 255}`,
+      port: 80,
+      host: 'h',
+      label: `e${i}`,
+    }));
+    for (const e of silent) answers.set(e.address, 'later');
+    health.follow({ group: groupOf({ intervalMs: 3_600_000, timeoutMs: 3_600_000 }, 'silent'), endpoints: silent });
+    clock.advance(0);
+    health.follow(checkedGroup(groupOf({ unhealthyThreshold: 1 }, 'other'), 1));
+    answers.set('192.0.2.1', 'connect_refused');
+    clock.advance(2000);
+    expect(health.healthy(groupOf({ unhealthyThreshold: 1 }, 'other'), endpointOf(1))).toBe(false);
+    expect(asked).toHaveLength(MAX_RUNNING + 10 + 1);
+    // Their answers, late as they are, free nothing that is free already.
+    for (const done of waiting.splice(0)) done(true, 'ok');
+    asked.length = 0;
+    const more = silent.map((e) => ({ ...e, port: 81 }));
+    health.follow({ group: groupOf({}, 'more'), endpoints: more });
+    clock.advance(0);
+    expect(asked).toHaveLength(MAX_RUNNING);
+  });
+
   test('an answer that comes twice counts once', () => {
     const { clock, answers, waiting, results, health } = setUp();
     answers.set('192.0.2.1', 'later');

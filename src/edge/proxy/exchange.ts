@@ -197,7 +197,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
         this.answer('malformed_response');
         return;
       }
-      cleanResponse(fields, this.plant.drops);
+      cleanResponse(status, fields, this.plant.drops);
       this.stream.inform(status, fields);
     } catch (e) {
       this.fault('inform', e);
@@ -386,7 +386,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
       return;
     }
     const now = this.answered(status);
-    cleanResponse(fields, this.plant.drops);
+    cleanResponse(status, fields, this.plant.drops);
     this.plant.via.append(fields, this.plant.via.response);
     if (this.isBodiless(status)) {
       this.response = HELD;

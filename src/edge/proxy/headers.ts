@@ -11,10 +11,11 @@ const CERTIFICATE = 3;
 const TE = 4;
 const ALT_SVC = 5;
 const TRAILER = 6;
-type Kind = typeof KEEP | typeof HOP | typeof FORWARDED | typeof CERTIFICATE | typeof TE | typeof ALT_SVC | typeof TRAILER;
+const LENGTH = 7;
+type Kind = typeof KEEP | typeof HOP | typeof FORWARDED | typeof CERTIFICATE | typeof TE | typeof ALT_SVC | typeof TRAILER | typeof LENGTH;
 
 /** The label of `fields_dropped_total` by kind. */
-const LABELS = ['', 'hop_by_hop', 'forwarded', 'client_certificate', 'hop_by_hop', 'alt_svc', 'trailer'] as const;
+const LABELS = ['', 'hop_by_hop', 'forwarded', 'client_certificate', 'hop_by_hop', 'alt_svc', 'trailer', 'content_length'] as const;
 
 /** RFC 9110 s7.6.1 and RFC 9114 s4.2; `host` has been merged into the authority. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'http2-settings', 'host'];
@@ -53,6 +54,8 @@ const KINDS = new Map<string, Kind>([
 ]);
 
 const RESPONSE_KINDS = new Map<string, Kind>([...HOP_BY_HOP.map((name): [string, Kind] => [name, HOP]), ['te', HOP], ['alt-svc', ALT_SVC]]);
+/** RFC 9110 s8.6: in a 1xx and in a 204 nobody may send it. */
+const LENGTHLESS_KINDS = new Map<string, Kind>([...RESPONSE_KINDS, ['content-length', LENGTH]]);
 
 /** RFC 9110 s6.5.1: framing, routing, authentication, request modifiers, response control and content handling mean nothing in trailers. */
 const NEVER_TRAILERS = new Set(
@@ -103,11 +106,13 @@ export function cleanRequest(fields: Fields, trusted: boolean, drops: DropCounte
   if (kept < names.length) fields.truncate(kept);
 }
 
-export function cleanResponse(fields: Fields, drops: DropCounter): void {
+/** Also of interim answers. */
+export function cleanResponse(status: number, fields: Fields, drops: DropCounter): void {
   const { names } = fields;
+  const kinds = status < 200 || status === 204 ? LENGTHLESS_KINDS : RESPONSE_KINDS;
   let kept = 0;
   for (let i = 0; i < names.length; i++) {
-    const kind = RESPONSE_KINDS.get(names[i] as string);
+    const kind = kinds.get(names[i] as string);
     if (kind !== undefined) {
       drops.add(kind);
       continue;

@@ -102,10 +102,24 @@ describe('request', () => {
 test('response: hop-by-hop and alt-svc go, the rest stays', () => {
   const { drops, dropped } = setup();
   const f = fieldsOf('content-type', 'alt-svc', 'connection', 'server', 'set-cookie', 'x-forwarded-host', 'transfer-encoding', 'secret');
-  cleanResponse(f, drops);
+  cleanResponse(200, f, drops);
   expect(f.names).toEqual(['content-type', 'server', 'set-cookie', 'x-forwarded-host', 'secret']);
   expect(neverOf(f)).toEqual([false, false, false, false, true]);
   expect(dropped()).toEqual({ alt_svc: 1, hop_by_hop: 2 });
+});
+
+test.each([
+  [100, false],
+  [103, false],
+  [200, true],
+  [204, false],
+  [304, true],
+])('response: %i has a content-length: %p (RFC 9110 s8.6)', (status, has) => {
+  const { drops, dropped } = setup();
+  const f = fieldsOf('link', 'content-length', 'secret');
+  cleanResponse(status, f, drops);
+  expect(f.names).toEqual(has ? ['link', 'content-length', 'secret'] : ['link', 'secret']);
+  expect(dropped()).toEqual(has ? {} : { content_length: 1 });
 });
 
 describe('trailers', () => {

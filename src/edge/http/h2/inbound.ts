@@ -24,6 +24,9 @@ export class Inbound implements FrameSink {
   /** The id of the last GOAWAY (s6.8). */
   private goawayId = STREAM_MOST;
 
+  /** The largest INITIAL_WINDOW_SIZE of the SETTINGS that are being read. */
+  private widest = 0;
+
   /** The connection's receive window: what the peer may still send, and what was not given back. */
   private window = CONNECTION_WINDOW;
   private owed = 0;
@@ -148,7 +151,10 @@ export class Inbound implements FrameSink {
   private onSettings(buf: Uint8Array, start: number, end: number): void {
     const { session } = this;
     this.spend(1 + (end - start) / 96, 'SETTINGS');
+    const before = session.writer.initialWindow;
+    this.widest = before;
     for (let at = start; at < end && !session.dead; at += 6) this.onSetting(readU16(buf, at), readU32(buf, at + 2));
+    if (!session.dead) this.moveWindows(before);
     if (session.dead) return;
     session.writer.settingsAck();
     session.settingsSeen();
@@ -176,17 +182,27 @@ export class Inbound implements FrameSink {
     }
   }
 
-  /** s6.9.2: the windows of open streams move along, and may become negative. */
   private onInitialWindow(value: number): void {
     const { session } = this;
     if (value > WINDOW_MOST) return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, `INITIAL_WINDOW_SIZE ${value} (s6.5.2)`);
-    const by = value - session.writer.initialWindow;
     session.writer.initialWindow = value;
+    if (value > this.widest) this.widest = value;
+  }
+
+  /**
+   * s6.9.2: the windows of open streams move along, and may become negative. Once for all that a frame says: it may say so thousands of times,
+   * and there may be hundreds of streams.
+   */
+  private moveWindows(before: number): void {
+    const { session } = this;
+    const by = session.writer.initialWindow - before;
+    const up = this.widest - before;
+    if (by === 0 && up === 0) return;
     for (const stream of session.streams.all()) {
-      stream.sendWindow += by;
-      if (stream.sendWindow > WINDOW_MOST) {
+      if (stream.sendWindow + up > WINDOW_MOST) {
         return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'a stream’s window above 2^31-1 (s6.9.2)');
       }
+      stream.sendWindow += by;
       session.writer.enqueue(stream);
     }
   }

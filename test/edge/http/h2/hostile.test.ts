@@ -304,6 +304,46 @@ describe('SETTINGS', () => {
     await endsConnection(ErrorCode.ENHANCE_YOUR_CALM, (c) => times(40, () => c.frame(SETTINGS, 0, 0, many)));
   });
 
+  test('B4: 2,700 INITIAL_WINDOW_SIZEs in one frame move the windows of open streams once, to the last of them', async () => {
+    const server = await serve({ mute: true });
+    const c = await client(server);
+    const r = c.send({ body: null });
+    r.stream?.write(Buffer.alloc(70_000), 0, 70_000);
+    const peer = server.connections[0] as H2Peer;
+    const sent = (): number => peer.requests.get(1)?.body.length ?? 0;
+    await peer.until(() => sent() === 65_535);
+    let looks = 0;
+    const { streams } = c.session;
+    const all = streams.all.bind(streams);
+    streams.all = () => {
+      looks++;
+      return all();
+    };
+    peer.windowUpdate(0, 100_000);
+    peer.frame(SETTINGS, 0, 0, Buffer.concat(Array.from({ length: 2700 }, (_, i) => setting(Setting.INITIAL_WINDOW_SIZE, 63_301 + i))));
+    await peer.until(() => sent() === 66_000);
+    expect(looks).toBe(1);
+    // Up and down again in one frame is nothing, and what is held leaves when the window rises by SETTINGS alone.
+    peer.frame(SETTINGS, 0, 0, Buffer.concat([0, 66_001, 66_000].map((n) => setting(Setting.INITIAL_WINDOW_SIZE, n))));
+    peer.ping();
+    await peer.untilFrame((f) => f.type === PING);
+    expect(sent()).toBe(66_000);
+    peer.frame(SETTINGS, 0, 0, setting(Setting.INITIAL_WINDOW_SIZE, 80_000));
+    await peer.until(() => sent() === 70_000);
+  });
+
+  test('B3: an INITIAL_WINDOW_SIZE that is too much for a stream is so also when the next one in its frame is not', async () => {
+    await endsConnection(ErrorCode.FLOW_CONTROL_ERROR, (c, id) => {
+      c.windowUpdate(id, 1_000_000);
+      c.frame(
+        SETTINGS,
+        0,
+        0,
+        Buffer.concat([setting(Setting.INITIAL_WINDOW_SIZE, 0x7fffffff), setting(Setting.INITIAL_WINDOW_SIZE, 65_535)]),
+      );
+    });
+  });
+
   test('B5: HEADER_TABLE_SIZE 0: our blocks say so and use no table', async () => {
     const { server, c } = await harmless(() => undefined, [Setting.HEADER_TABLE_SIZE, 0]);
     for (let i = 0; i < 3; i++) expect((await c.fetch({ fields: [['x-a', 'b']] })).status).toBe(200);

@@ -61,7 +61,7 @@ export class Inbound implements FrameSink {
       }
     }
     if (stream === null) return this.onGone(id, 'HEADERS', 1);
-    session.budget.earn(4);
+    this.earn(4);
     session.liveness.answeredOn(id);
     if (stream.closed) return;
     if (known === null) stream.onHeaders(decoder, pseudo, fields, (flags & Flag.END_STREAM) !== 0);
@@ -83,7 +83,7 @@ export class Inbound implements FrameSink {
       return this.onGone(id, 'DATA', length === 0 ? 1 : (FRAME_HEADER + length) / 1024);
     }
     if (length === 0 && !this.dataEnds) return this.spend(1, 'empty DATA');
-    if (!this.bare) session.budget.earn(2);
+    if (!this.bare) this.earn(2);
     if (!stream.window.receive(length)) {
       session.failStream(stream, ErrorCode.FLOW_CONTROL_ERROR, 'backend_protocol_error', 'DATA beyond the stream’s window (s6.9)');
     }
@@ -94,7 +94,7 @@ export class Inbound implements FrameSink {
     if (stream === null || stream.closed) return;
     if (this.bare) {
       this.bare = false;
-      this.session.budget.earn(2);
+      this.earn(2);
     }
     stream.onData(buf, start, end);
   }
@@ -317,6 +317,12 @@ export class Inbound implements FrameSink {
       this.owed = 0;
     }
     return true;
+  }
+
+  /** Not while the peer reads nothing of ours: what it asks for then piles up here (CVE-2019-9512). */
+  private earn(n: number): void {
+    const { budget, writer } = this.session;
+    if (!writer.blocked) budget.earn(n);
   }
 
   private spend(n: number, what: string): void {

@@ -69,6 +69,11 @@ export class FrameWriter {
     return this.out.waits;
   }
 
+  /** The socket has taken all that it should for now. */
+  get blocked(): boolean {
+    return this.out.blocked;
+  }
+
   /** `onFlush` is called before the next flush, once: what it writes leaves behind everything of this turn. */
   beforeFlush(): void {
     this.out.hooked = true;

@@ -4,10 +4,11 @@
  * lose nothing.
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { ErrorCode, Flag, FrameType, Setting, errorName } from '../../../../src/edge/http/h2/codes.ts';
 import type { SessionOptions } from '../../../../src/edge/http/h2/options.ts';
 import { ManualClock, type Clock } from '../../../../src/lib/clock.ts';
+import { FakeSocket } from '../../../kit/fakesocket.ts';
 import { TestClient, type Recorder } from '../../../kit/h2client.ts';
 import { frameBytes, startH2Server, u32, type H2Peer, type H2Server, type H2ServerOptions, type Rows } from '../../../kit/h2server.ts';
 
@@ -445,6 +446,32 @@ describe('floods and frames of the wrong shape', () => {
       times(50, () => c.frame(PRIORITY, 0, id, Buffer.alloc(5)));
       times(50, () => c.frame(SETTINGS, 0, 0));
     });
+  });
+
+  test.each<[string, Buffer]>([
+    ['PING', frameBytes(PING, 0, 0, Buffer.alloc(8))],
+    ['SETTINGS', frameBytes(SETTINGS, 0, 0)],
+  ])('B7: %s of a backend that reads none of our answers is not paid for by its DATA (CVE-2019-9512)', async (_name, asks) => {
+    class Deaf extends FakeSocket {
+      override _write(): void {
+        return;
+      }
+    }
+    const socket = new Deaf();
+    const c = new TestClient(socket as unknown as Socket);
+    clients.push(c);
+    socket.feed(frameBytes(SETTINGS, 0, 0));
+    const r = c.send();
+    socket.feed(frameBytes(HEADERS, Flag.END_HEADERS, 1, Buffer.from([0x88])));
+    let asked = 0;
+    for (; asked < 50_000 && c.closed === 0; asked++) {
+      socket.feed(Buffer.concat([frameBytes(DATA, 0, 1, 'x'), asks]));
+      if (asked % 500 === 0) await new Promise(setImmediate);
+    }
+    expect(asked).toBeLessThan(50_000);
+    expect(c.errors).toEqual([['connection', 'ENHANCE_YOUR_CALM', expect.any(String)]]);
+    expect(r.failure?.reason).toBe('backend_protocol_error');
+    expect(socket.writableLength).toBeLessThan(512 * 1024);
   });
 
   test('B7: a server that PINGs for ever, slowly, is left alone', async () => {

@@ -13,6 +13,9 @@ export const TABLE = 4096;
 /** WINDOW_UPDATEs that one DATA frame of ours may call forth: both windows, a kilobyte each. */
 const CREDITS = 32;
 
+/** A frame that makes us look at all open streams costs one more for so many of them. */
+const STREAMS = 16;
+
 /** What each frame of the backend means, and which ones must not come (RFC 9113 s5 and s6). */
 export class Inbound implements FrameSink {
   private readonly session: H2Session;
@@ -198,6 +201,8 @@ export class Inbound implements FrameSink {
     const by = session.writer.initialWindow - before;
     const up = this.widest - before;
     if (by === 0 && up === 0) return;
+    this.spend(session.streams.size / STREAMS, 'SETTINGS');
+    if (session.dead) return;
     for (const stream of session.streams.all()) {
       if (stream.sendWindow + up > WINDOW_MOST) {
         return session.connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'a stream’s window above 2^31-1 (s6.9.2)');
@@ -268,7 +273,7 @@ export class Inbound implements FrameSink {
   /** s6.8 */
   private onGoaway(lastId: number, code: number): void {
     const { session } = this;
-    this.spend(1, 'GOAWAY');
+    this.spend(1 + session.streams.size / STREAMS, 'GOAWAY');
     if (session.dead) return;
     if (lastId > this.goawayId) return session.connectionError(ErrorCode.PROTOCOL_ERROR, 'GOAWAY with a higher stream than before (s6.8)');
     this.goawayId = lastId;

@@ -439,6 +439,25 @@ describe('floods and frames of the wrong shape', () => {
     expect((await honest.untilOver()).bytes).toBe(100_000);
   });
 
+  test.each<[string, (c: H2Peer, i: number) => void]>([
+    ['INITIAL_WINDOW_SIZE', (c, i) => c.frame(SETTINGS, 0, 0, setting(Setting.INITIAL_WINDOW_SIZE, 65_000 + (i & 1)))],
+    ['GOAWAY', (c) => c.sendGoaway(0x7fffffff)],
+  ])('B7: %s weighs as much as the streams that it concerns: a flood with 200 open ones comes sooner', async (_name, send) => {
+    const flood = async (open: number): Promise<TestClient> => {
+      const server = await serve({ onRequest: () => true });
+      const c = await client(server);
+      const peer = server.connections[0] as H2Peer;
+      times(open, () => c.send());
+      await peer.until(() => peer.requests.size === open);
+      times(150, (i) => send(peer, i));
+      peer.ping();
+      await peer.untilFrame((f) => f.type === PING || f.type === GOAWAY);
+      return c;
+    };
+    expect((await flood(1)).errors).toEqual([]);
+    expect((await flood(200)).errors).toEqual([['connection', 'ENHANCE_YOUR_CALM', expect.any(String)]]);
+  });
+
   test('B7: some of each are the work of an honest server', async () => {
     await harmless((c, id) => {
       times(50, () => c.ping());

@@ -112,6 +112,9 @@ describe('M3', () => {
     ['proxy-connection', 'keep-alive'],
     ['upgrade', 'websocket'],
     ['te', 'gzip'],
+    ['te', 'trailers, trailers'],
+    ['te', 'trailers;q=1'],
+    ['te', ''],
   ] as const) {
     test(`M3: ${name}: ${value}`, () => malformed('M3', [...base, [name, value]]));
   }
@@ -207,6 +210,40 @@ describe('M8', () => {
       expect(b.last.field('host')).toBeNull();
     }
   });
+
+  const FORMS: readonly (readonly [sent: string, reached: string | number])[] = [
+    ['site.example:443', 'site.example:443'],
+    ['SITE.example.:8443', 'site.example:8443'],
+    ['xn--bcher-kva.example', 404],
+    ['[::1]:443', 404],
+    ['127.1', 404],
+    ['site.example:', 400],
+    ['site.example:0443', 400],
+    ['site.example..', 400],
+    ['.site.example', 400],
+    ['a..site.example', 400],
+    ['*.site.example', 400],
+    ['%73ite.example', 400],
+    ['site.example,other', 400],
+    ['site.example/x', MESSAGE_ERROR],
+    ['site.example?x', MESSAGE_ERROR],
+    ['site.example:443:443', MESSAGE_ERROR],
+    [':443', MESSAGE_ERROR],
+    ['', MESSAGE_ERROR],
+    ['[::1]x', MESSAGE_ERROR],
+    ['[fe80::1%25eth0]', MESSAGE_ERROR],
+    ['b\xfccher.example', MESSAGE_ERROR],
+  ];
+  for (const [sent, reached] of FORMS) {
+    test(`M8: ${JSON.stringify(sent)} -> ${reached}`, async () => {
+      const before = b.requests.length;
+      const client = await g.client();
+      const { status } = await client.answer(client.send([[':authority', sent], ...without(':authority')]));
+      expect(status).toBe(typeof reached === 'number' ? reached : 200);
+      expect(b.requests.slice(before).map((r) => r.authority)).toEqual(typeof reached === 'number' ? [] : [reached]);
+      client.close();
+    });
+  }
 
   for (const port of ['65536', '0x1bb', '-1', '443x']) {
     test(`M8: port ${port}`, () => malformed('M8', [[':authority', `site.example:${port}`], ...without(':authority')]));
@@ -309,6 +346,15 @@ describe('M13', () => {
     ['/a%c0%ae%c0%ae/b', 400],
     ['/a%', 400],
     ['/a%g0', 400],
+    ['/%u002f', 400],
+    ['/a\\..\\b', 400],
+    ['/%252e%252e/b', '/%252e%252e/b'],
+    ['/..;/b', '/..;/b'],
+    ['//other.example/b', '//other.example/b'],
+    ['/..//b', '//b'],
+    ['/a%0d%0a', '/a%0D%0A'],
+    ['/\xe9', '/%E9'],
+    ['/b?%00&../', '/b?%00&../'],
   ];
   for (const [sent, reached] of PATHS) {
     test(`M13: ${sent} -> ${reached}`, async () => {

@@ -9,7 +9,7 @@ export interface SessionOptions {
   readonly headerCount: number;
   /** Streams at once, whatever the backend allows. */
   readonly streams: number;
-  /** Interim responses of one request. */
+  /** Interim responses of one request; together they are no larger than one header list may be. */
   readonly informs: number;
   /** How long the backend's SETTINGS may take. */
   readonly readyMs: number;

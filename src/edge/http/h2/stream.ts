@@ -42,6 +42,7 @@ export class H2Stream implements ClientStream {
   private phase = HEAD;
   private bodiless = false;
   private informs = 0;
+  private informBytes = 0;
   private expected = -1;
   private received = 0;
 
@@ -108,7 +109,7 @@ export class H2Stream implements ClientStream {
     const wrong = wrongHead(decoder, pseudo);
     if (wrong !== null) return this.malformed(wrong);
     const status = parseStatus(pseudo.values[0] as string);
-    if (status < 200) return this.onInform(status, fields, end);
+    if (status < 200) return this.onInform(decoder.size, status, fields, end);
     const length = decoder.contentLengthAt < 0 ? -1 : parseContentLength(fields.values[decoder.contentLengthAt] as string);
     if (length < 0 && decoder.contentLengthAt >= 0) return this.malformed('content-length is no number (RFC 9110 s8.6)');
     if (decoder.repeats()) decoder.remember(new KnownHead(status, length, fields.copy()));
@@ -139,10 +140,14 @@ export class H2Stream implements ClientStream {
     return end && this.expected > 0 ? `content-length ${this.expected}, body 0 (s8.1.1)` : null;
   }
 
-  private onInform(status: number, fields: Fields, end: boolean): void {
+  private onInform(bytes: number, status: number, fields: Fields, end: boolean): void {
     if (status === 101) return this.malformed('101 (s8.6)');
     if (end) return this.malformed('END_STREAM on an interim response (s8.1)');
-    if (++this.informs > this.session.options.informs) return this.malformed(`more than ${this.session.options.informs} interim responses`);
+    const { informs, headerBytes } = this.session.options;
+    if (++this.informs > informs) return this.malformed(`more than ${informs} interim responses`);
+    // A few bytes are a whole list out of the table (s10.5.1), and nobody holds these back for a client that does not read.
+    this.informBytes += bytes;
+    if (this.informBytes > headerBytes) return this.malformed(`interim responses of over ${headerBytes} bytes`);
     this.handler.onInform(status, fields);
   }
 

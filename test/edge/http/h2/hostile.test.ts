@@ -1055,6 +1055,20 @@ describe('M14: malformed responses are failures of their stream', () => {
     ['101', (c, id) => c.headers(id, [[':status', '101']], false)],
     ['END_STREAM on 103', (c, id) => c.headers(id, [[':status', '103']], true)],
     ['more interim responses than are bearable', (c, id) => times(40, () => c.headers(id, [[':status', '103']], false))],
+    [
+      'interim responses that are larger together than a header list may be',
+      (c, id) =>
+        times(3, () =>
+          c.headers(
+            id,
+            [
+              [':status', '103'],
+              ['link', 'l'.repeat(30_000)],
+            ],
+            false,
+          ),
+        ),
+    ],
     ['DATA before HEADERS', (c, id) => c.data(id, 'x')],
     ['DATA behind an interim response', (c, id) => (c.headers(id, [[':status', '103']], false), c.data(id, 'x'))],
     ['END_STREAM on DATA without HEADERS', (c, id) => c.data(id, '', true)],

@@ -67,6 +67,11 @@ fn locals(ports: &[Port]) -> impl Iterator<Item = SocketAddr> {
     ports.iter().map(|p| p.socket.local())
 }
 
+/// By its own socket, or by that of all addresses.
+fn served(hosts: &[IpAddr], ip: IpAddr) -> bool {
+    hosts.iter().any(|host| *host == ip || (host.is_unspecified() && host.is_ipv4() == ip.is_ipv4()))
+}
+
 impl OpenError {
     fn option(message: String) -> Self {
         OpenError { code: None, message }
@@ -186,6 +191,12 @@ impl Endpoint {
             h.also(name).map_err(|e| OpenError::system(&format!("handover {name}"), &e))?;
             h.serve(locals(&fresh)).map_err(|e| OpenError::system("handover", &e))?;
         }
+        // What was to be left is wanted again: its last connection may go before it is said what stays.
+        for p in &mut self.ports {
+            let ip = p.socket.local().ip();
+            p.leaving &= !w.hosts.contains(&ip);
+            p.refuses &= !served(&w.hosts, ip);
+        }
         self.ports.append(&mut fresh);
         sort(&mut self.ports);
         self.steer();
@@ -217,8 +228,7 @@ impl Endpoint {
         for p in &mut self.ports {
             let ip = p.socket.local().ip();
             p.leaving = !w.hosts.contains(&ip);
-            // Whom it served, all addresses' socket serves.
-            p.refuses = p.leaving && !w.hosts.iter().any(|host| host.is_unspecified() && host.is_ipv4() == ip.is_ipv4());
+            p.refuses = !served(&w.hosts, ip);
         }
         sort(&mut self.ports);
         self.look = self.ports.iter().any(|p| p.leaving).then_some(now + LOOK);

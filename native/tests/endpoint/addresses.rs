@@ -4,7 +4,7 @@ use crate::kit::*;
 use crate::raw::Raw;
 use spooky_quic::options::Whereabouts;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -101,6 +101,22 @@ fn from_all_addresses_to_some_and_back_nothing_is_lost() {
         get(&mut s, &mut other, 4);
         assert_eq!(s.closes, []);
     }
+}
+
+#[test]
+fn an_address_that_is_wanted_again_before_its_last_connection_is_gone_stays() {
+    let mut s = server(|_| {}).reacting(generous);
+    moved(&mut s, &["127.0.0.2"]);
+    s.ep.widen(&at(&["127.0.0.1"])).unwrap();
+    // Between the two, it is looked whether a socket has had its last connection.
+    s.ep.flush(Instant::now() + Duration::from_secs(1)).unwrap();
+    assert_eq!(places(&s), at(&["127.0.0.1", "127.0.0.2"]).hosts);
+    let mut raw = client_at(&mut s, "127.0.0.1");
+    s.ep.narrow(&at(&["127.0.0.1"]), Instant::now());
+    get(&mut s, &mut raw, 0);
+    raw.drive(&mut s, "the end of the other socket", |s, _| places(s).len() == 1);
+    assert_eq!(places(&s), at(&["127.0.0.1"]).hosts);
+    client_at(&mut s, "127.0.0.1");
 }
 
 #[test]

@@ -151,10 +151,6 @@ pub struct Connection {
     farewell: bool,
     moved: bool,
     paused: BTreeSet<u64>,
-    /// Streams that we have stopped and whose peer may still send.
-    halted: BTreeSet<u64>,
-    /// Streams that we have reset, as long as we read them.
-    broken: BTreeSet<u64>,
     /// Streams that quiche has named and that may have more.
     unread: VecDeque<u64>,
     stops_seen: u64,
@@ -231,8 +227,6 @@ impl Connection {
             farewell: false,
             moved: false,
             paused: BTreeSet::new(),
-            halted: BTreeSet::new(),
-            broken: BTreeSet::new(),
             unread: VecDeque::new(),
             stops_seen: 0,
             resets_seen: 0,
@@ -374,8 +368,6 @@ impl Connection {
         self.phase = Phase::Ending;
         self.outbound.clear();
         self.paused.clear();
-        self.halted.clear();
-        self.broken.clear();
         // What came in front of the peer's goodbye is still told.
         if why.side != Side::Remote {
             self.unread.clear();
@@ -413,7 +405,6 @@ impl Connection {
 
     fn finished(&mut self, id: u64, reset: bool) {
         let paused = self.paused.remove(&id);
-        self.broken.remove(&id);
         if let Some(b) = &mut self.budget {
             if reset && paused { b.released() } else { b.finished() }
         }
@@ -516,22 +507,6 @@ impl Connection {
             self.resets_seen = stats.reset_stream_count_remote;
             let over = self.paused.iter().filter(|&&id| self.q.stream_finished(id));
             self.unread.extend(over);
-        }
-        if !self.halted.is_empty() {
-            self.let_go();
-        }
-    }
-
-    /// quiche forgets a stream that we have stopped, and counts it no longer, only when something of ours is acknowledged after its peer has
-    /// ended it. If all was acknowledged before, that never happens: our end is said once more, which tells the peer nothing new. Not so of
-    /// a stream that we have reset: should the reset be lost, an end would make what came before it look whole.
-    fn let_go(&mut self) {
-        let over: Vec<u64> = self.halted.iter().copied().filter(|&id| self.q.stream_closed(id)).collect();
-        for id in over {
-            self.halted.remove(&id);
-            self.spoken = true;
-            // An error: it is gone, or goes now, because its peer has stopped it as well.
-            let _ = self.q.stream_send(id, &[], true);
         }
     }
 
@@ -646,11 +621,8 @@ impl Connection {
                 }
                 self.spoken = true;
                 self.outbound.finish(id);
-                // A stream that quiche does not know (yet or any more) needs no shutdown.
-                let reset = self.q.stream_shutdown(id, Shutdown::Write, r.error()).is_ok();
-                if !self.halted.remove(&id) && reset && !self.q.stream_finished(id) && self.reads(id) {
-                    self.broken.insert(id);
-                }
+                // An error: a stream that quiche does not know (yet or any more) needs no shutdown.
+                let _ = self.q.stream_shutdown(id, Shutdown::Write, r.error());
             }
             command::STOP => {
                 if !self.reads(id) || r.error() > LAST_CODE {
@@ -659,16 +631,11 @@ impl Connection {
                 self.spoken = true;
                 self.paused.remove(&id);
                 let later = self.outbound.stop_later(id, r.error());
-                if !later && self.q.stream_shutdown(id, Shutdown::Read, r.error()).is_ok() {
-                    if let Some(b) = &mut self.budget {
-                        b.released();
-                    }
-                    if !self.broken.remove(&id) && self.writes(id) {
-                        self.halted.insert(id);
-                        if self.q.stream_closed(id) {
-                            self.let_go();
-                        }
-                    }
+                if !later
+                    && self.q.stream_shutdown(id, Shutdown::Read, r.error()).is_ok()
+                    && let Some(b) = &mut self.budget
+                {
+                    b.released();
                 }
             }
             command::PAUSE => {

@@ -180,6 +180,85 @@ fn answered_streams_that_are_stopped_late_make_room() {
     }
 }
 
+/// What comes on stream 0 comes back: whatever was sent before is acknowledged by then.
+fn echoing() -> Side {
+    server(|o| o["limits"]["bidi"] = 4.into()).reacting(|e, out| {
+        if let Event::Data { who, id: 0, bytes, .. } = e {
+            out.send(*who, 0, bytes, false);
+        }
+    })
+}
+
+fn round_trip(s: &mut Side, c: &mut Side, cw: Who) {
+    let echoed = c.seen(cw, 0).bytes.len();
+    c.out.send(cw, 0, b"?", false);
+    drive(&mut [s, c], "an echo", |x| x[1].seen(cw, 0).bytes.len() > echoed);
+}
+
+#[test]
+fn streams_that_are_reset_and_stopped_later_make_room() {
+    let (mut s, mut c, sw, cw) = pair(echoing());
+    for id in (4..80).step_by(4) {
+        c.out.send(cw, id, b"x", false);
+        drive(&mut [&mut s, &mut c], "the stream", |x| !x[0].seen(sw, id).bytes.is_empty());
+        // Of some streams the end has come, and was not read, by then.
+        let ended = id % 8 == 0;
+        if ended {
+            s.out.plain(command::PAUSE, sw, id);
+            s.turn(false);
+            c.out.send(cw, id, b"y", true);
+        }
+        s.out.code(command::RESET, sw, id, 0x102);
+        drive(&mut [&mut s, &mut c], "RESET", |x| !x[1].seen(cw, id).resets.is_empty());
+        round_trip(&mut s, &mut c, cw);
+        s.out.code(command::STOP, sw, id, 0x100);
+        if !ended {
+            drive(&mut [&mut s, &mut c], "STOP", |x| !x[1].seen(cw, id).stops.is_empty());
+        }
+    }
+    assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
+}
+
+#[test]
+fn streams_of_one_direction_that_are_stopped_make_room() {
+    let s = server(|o| o["limits"]["uni"] = 4.into()).reacting(|e, out| {
+        if let Event::Data { who, id, .. } = e {
+            out.code(command::STOP, *who, *id, 0x103);
+        }
+    });
+    let (mut s, mut c, _, cw) = pair(s);
+    for id in (2..80).step_by(4) {
+        c.out.send(cw, id, b"x", false);
+        drive(&mut [&mut s, &mut c], "STOP", |x| !x[1].seen(cw, id).stops.is_empty());
+    }
+    assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
+}
+
+#[test]
+fn streams_that_both_sides_have_stopped_make_room() {
+    let (mut s, mut c, sw, cw) = pair(echoing());
+    for first in (4..80).step_by(12) {
+        let ids = [first, first + 4, first + 8];
+        for id in ids {
+            c.out.send(cw, id, b"x", false);
+        }
+        drive(&mut [&mut s, &mut c], "three streams", |x| ids.iter().all(|&id| !x[0].seen(sw, id).bytes.is_empty()));
+        for id in ids {
+            s.out.plain(command::PAUSE, sw, id);
+            c.out.code(command::STOP, cw, id, 0x10c);
+        }
+        drive(&mut [&mut s, &mut c], "STOP", |x| ids.iter().all(|&id| !x[0].seen(sw, id).stops.is_empty()));
+        for id in ids {
+            c.out.send(cw, id, b"y", true);
+        }
+        round_trip(&mut s, &mut c, cw);
+        for id in ids {
+            s.out.code(command::STOP, sw, id, 0x100);
+        }
+    }
+    assert_eq!((s.closes.len(), c.closes.len()), (0, 0));
+}
+
 #[test]
 fn a_stream_that_was_reset_never_ends_as_if_it_were_whole() {
     for kinds in [[command::STOP, command::RESET], [command::RESET, command::STOP]] {

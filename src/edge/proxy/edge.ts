@@ -156,7 +156,7 @@ class WorkerEdge implements Edge {
       views.set(listener, view);
     }
     this.pending = { version, period, listeners, views, fresh };
-    return { bound: Array.from(views.keys(), (l) => l.bound()), problems };
+    return { bound: Array.from(views, ([listener, view]) => listener.bound(view)), problems };
   }
 
   switch(version: number): void {

@@ -207,8 +207,9 @@ export class Listener implements ViewSource, Sharer {
     this.endpoint?.setKeys({ resetKey: this.resetKey, tokenKeys: this.wiring.tokenKeys() });
   }
 
-  bound(): BoundListener {
-    const { namespace, name } = this.own.part;
+  /** Under the name of the view that is to serve here: before the switch `own` may have another one. */
+  bound(view: ListenerView): BoundListener {
+    const { namespace, name } = view.part;
     const endpoint = this.endpoint as QuicEndpoint;
     const { addresses } = this.next ?? this.place;
     return { namespace, name, addresses, receiveBuffer: endpoint.stats().receiveBuffer };

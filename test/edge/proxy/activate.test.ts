@@ -179,8 +179,11 @@ onRealEngines((name, make) => {
       );
       const c = await h.client();
       await c.get('/');
-      await h.route('/', b).start({ listener: { port, name: 'renamed' } });
-      expect(h.problems).toEqual([]);
+      const { bound, problems } = await h.route('/', b).load({ listener: { port, name: 'renamed' } });
+      expect(problems).toEqual([]);
+      // Under the name that it is asked for by.
+      expect(bound).toMatchObject([{ namespace: 'edge', name: 'renamed', addresses: [{ host: '127.0.0.1', port }] }]);
+      h.switch();
       expect((await c.get('/')).body).toBe('b');
       await settle();
       expect(h.counted('requests_total')).toMatchObject({ 'edge/renamed web/up1 200 ok': 1 });

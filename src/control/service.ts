@@ -106,6 +106,7 @@ export class Service implements AdminView {
   private begun = false;
   private serving = false;
   private told = new Set<string>();
+  private applying: SourceState | null = null;
   private isDraining = false;
   private publishing = false;
 
@@ -302,7 +303,9 @@ export class Service implements AdminView {
   private async apply(state: SourceState, since: number): Promise<void> {
     const compiled = this.o.compile(state.set);
     const problems = problemsOf(state, compiled, this.o.perObject ? null : this.o.clock.wall());
-    this.tell(problems);
+    // A bind that is tried again brings nothing new.
+    if (state !== this.applying) this.tell(problems);
+    this.applying = state;
     if (!this.o.perObject && blocks(problems, compiled, this.model.compiled))
       return this.refused('invalid', problems, 'the last good configuration stays');
     this.o.onSettings(state);
@@ -367,9 +370,9 @@ export class Service implements AdminView {
     this.planRetry();
   }
 
-  /** In a cluster nobody starts a process again because of one address. */
+  /** Nobody starts a process again because of one address: not in a cluster, nor where a change of files has brought it. */
   private planRetry(): void {
-    if (this.o.perObject && this.model.loadProblems().some((p) => p.kind === 'bind')) this.retry.plan();
+    if (this.model.loadProblems().some((p) => p.kind === 'bind')) this.retry.plan();
     else this.retry.settle();
   }
 
@@ -384,7 +387,9 @@ export class Service implements AdminView {
   /** Who holds an address takes a look around; by then there may be another state. */
   private async reportBind(compiled: Compiled, problems: readonly LoadProblem[]): Promise<void> {
     const told = await bindProblems(problems, this.model.listenerParts(), this.o.holder);
-    if (this.model.compiled === compiled) this.o.onReport({ compiled, acknowledged: true, bindProblems: told });
+    if (this.model.compiled !== compiled) return;
+    for (const { listener, message } of told) this.o.log.error('an address cannot be bound', { listener, why: message });
+    this.o.onReport({ compiled, acknowledged: true, bindProblems: told });
   }
 
   /** In a cluster any object's change brings all problems along: only new ones are told. */

@@ -726,6 +726,29 @@ test('changes are counted from zero, so that the first refusal is an increase', 
   expect(rows).toEqual(['applied', 'invalid', 'failed'].map((result) => [[result], [0]]));
 });
 
+test('a change whose address is taken is shown and logged as not bound, and tried again until it is free, without its warnings', async () => {
+  const { service, start, change, live, read, said, workers } = setUp();
+  await start(setTo('192.0.2.1:80'));
+  (workers[0] as FakeWorker).problems = [{ kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' }];
+  await change(setTo('192.0.2.2:80'), [{ ...problem, severity: 'warning' }]);
+  await settle();
+  const programmed = async (): Promise<unknown> => {
+    const { listeners } = (await read(service.listeners())) as { listeners: { conditions: { type: string }[] }[] };
+    return listeners[0]?.conditions.find((c) => c.type === 'Programmed');
+  };
+  expect(await programmed()).toEqual({ type: 'Programmed', status: 'False', reason: 'AddressNotBound', message: 'port 8443: taken' });
+  expect(said('an address cannot be bound')).toMatchObject([
+    { level: 'error', listener: 'default/public', why: 'port 8443: taken, held by process 8443' },
+  ]);
+  (workers[0] as FakeWorker).problems = [];
+  await live(2500);
+  expect(await programmed()).toMatchObject({ status: 'True', reason: 'Programmed' });
+  expect(said('configuration problem')).toHaveLength(1);
+  await live(120_000);
+  expect(said('configuration applied')).toHaveLength(2);
+  expect(said('an address cannot be bound')).toHaveLength(1);
+});
+
 describe('in a cluster', () => {
   const bind: LoadProblem = { kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' };
 

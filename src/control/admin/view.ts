@@ -3,6 +3,7 @@ import type { EndpointActivity } from '../../contract/channel.ts';
 import { formatHostPort } from '../../contract/resources/units.ts';
 import { dumpCertificate } from '../../contract/snapshot/index.ts';
 import type { EndpointInfo, GroupId, GroupPart } from '../../contract/snapshot/parts.ts';
+import type { Condition } from '../compile/index.ts';
 import type { LaneGroup } from '../endpoints.ts';
 import type { CheckedEndpoint, HealthFacts } from '../health/index.ts';
 import { problemLine, type ReadModel } from '../report.ts';
@@ -41,6 +42,12 @@ export interface AdminDocuments {
 const iso = (ms: number): string | null => (ms > 0 ? new Date(ms).toISOString() : null);
 const nameOf = (o: { readonly namespace: string; readonly name: string }): string => `${o.namespace}/${o.name}`;
 
+/** Compile says what would serve, workers what does. */
+const unprogrammed = (c: Condition, port: number, why: string): Condition =>
+  c.type === 'Programmed' && c.status === 'True'
+    ? { ...c, status: 'False', reason: 'AddressNotBound', message: `port ${port}: ${why}` }
+    : c;
+
 export const adminDocuments = (s: ViewSources): AdminDocuments => ({
   config: () => {
     const model = s.model();
@@ -72,6 +79,8 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
     return {
       listeners: names.map((name) => {
         const part = parts.get(name);
+        const own = problems.filter((p) => p.listener === name);
+        const unbound = own.find((p) => p.kind === 'bind');
         return {
           listener: name,
           port: part?.port ?? null,
@@ -79,8 +88,10 @@ export const adminDocuments = (s: ViewSources): AdminDocuments => ({
           hostnames: part?.hostnames ?? [],
           addresses: bound.get(name) ?? [],
           receiveBufferBytes: buffers.get(name) ?? null,
-          conditions: statuses.get(name) ?? [],
-          problems: problems.filter((p) => p.listener === name),
+          conditions: (statuses.get(name) ?? []).map((c) =>
+            unbound === undefined ? c : unprogrammed(c, part?.port ?? 0, unbound.message),
+          ),
+          problems: own,
         };
       }),
     };

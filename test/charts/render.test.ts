@@ -453,6 +453,11 @@ const suite = (helm: string): void => {
     expect(kinds()).toEqual([]);
     expect(kinds('--api-versions', 'monitoring.coreos.com/v1/PodMonitor', '--api-versions', 'monitoring.coreos.com/v1/ServiceMonitor')).toEqual(['PodMonitor']);
     expect(kinds('--set', 'metrics.podMonitor.enabled=false,metrics.serviceMonitor.enabled=auto', '--api-versions', 'monitoring.coreos.com/v1/ServiceMonitor')).toEqual(['ServiceMonitor']);
+    // The operator brings both kinds: a pod that is scraped twice is counted twice.
+    const both = ['--api-versions', 'monitoring.coreos.com/v1/PodMonitor', '--api-versions', 'monitoring.coreos.com/v1/ServiceMonitor'];
+    for (const enabled of ['true', 'auto']) expect(kinds('--set', `metrics.serviceMonitor.enabled=${enabled}`, ...both)).toEqual(['ServiceMonitor']);
+    expect(kinds('--set', 'metrics.serviceMonitor.enabled=auto,metrics.service.enabled=false', ...both)).toEqual(['PodMonitor']);
+    expect(refusal('metrics.serviceMonitor.enabled=true', 'metrics.service.enabled=false')).toContain('metrics.serviceMonitor.enabled: needs metrics.service.enabled');
   });
 
   test.each<[string, unknown, unknown]>([

@@ -57,6 +57,9 @@
 {{- if and (ne $type "hostNetwork") (has $values.metrics.address (list "127.0.0.1" "::1")) -}}
 {{- $faults = append $faults "metrics.address: probes reach a loopback address with exposure.type hostNetwork alone" -}}
 {{- end -}}
+{{- if and (eq (toString $values.metrics.serviceMonitor.enabled) "true") (not $values.metrics.service.enabled) -}}
+{{- $faults = append $faults "metrics.serviceMonitor.enabled: needs metrics.service.enabled" -}}
+{{- end -}}
 {{- if $values.watchNamespaces -}}
 {{- range $values.listenerNamespaces -}}
 {{- if not (has . (append $values.watchNamespaces $.Release.Namespace)) -}}

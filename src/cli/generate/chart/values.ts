@@ -102,7 +102,10 @@ const metrics = group('/metrics, /healthz, /readyz and /drainz.', {
   }),
   podMonitor: group(
     'For the Prometheus operator.',
-    monitor('auto: when the cluster has the kind PodMonitor as the chart is rendered.', 'auto'),
+    monitor(
+      'auto: when the cluster has the kind PodMonitor as the chart is rendered, and there is no ServiceMonitor of the chart.',
+      'auto',
+    ),
   ),
   serviceMonitor: group(
     'For the Prometheus operator, instead of the PodMonitor.',

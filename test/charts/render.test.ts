@@ -214,6 +214,8 @@ const suite = (helm: string): void => {
     ['a limit: what the process makes of it, and memory for as many', ['resources.limits.cpu=1500m'], '--workers=auto', '--max-old-space-size=102'],
     ['a limit in cores', ['resources.limits.cpu=2'], '--workers=auto', '--max-old-space-size=102'],
     ['a small limit', ['resources.limits.cpu=200m'], '--workers=auto', '--max-old-space-size=153'],
+    ['no limits', ['resources.limits=null'], '--workers=1', undefined],
+    ['no resources at all', ['resources=null', 'controller.mode=deployment', 'controller.resources=null'], '--workers=1', undefined],
     ['a number has the last word', ['resources.limits.cpu=4', 'workers=1'], '--workers=1', '--max-old-space-size=153'],
   ])('workers: %s', (_, values, workers, heap) => {
     const pod = podOf(render('default', ...values.flatMap((v) => ['--set', v])));

@@ -25,8 +25,9 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Resources may be null: all of them taken away. */}}
 {{- define "spooky.memory" -}}
-{{- include "spooky.mebibytes" (dig "limits" "memory" "" .) -}}
+{{- include "spooky.mebibytes" (dig "limits" "memory" "" (. | default dict)) -}}
 {{- end -}}
 
 {{/* A CPU quantity in cores. */}}
@@ -36,7 +37,7 @@
 
 {{/* Empty: none. */}}
 {{- define "spooky.cpuLimit" -}}
-{{- toString (dig "limits" "cpu" "" .Values.resources) -}}
+{{- toString (dig "limits" "cpu" "" (.Values.resources | default dict)) -}}
 {{- end -}}
 
 {{/* How many workers there are at most: the CPU limit as `--workers auto` rounds it, or the whole cores of the CPU request; at least one. */}}
@@ -46,7 +47,7 @@
 {{- else if include "spooky.cpuLimit" . -}}
 {{- max 1 (int64 (floor (addf (float64 (include "spooky.cores" (include "spooky.cpuLimit" .))) 0.5))) -}}
 {{- else -}}
-{{- max 1 (int64 (floor (float64 (include "spooky.cores" (toString (dig "requests" "cpu" "0" .Values.resources)))))) -}}
+{{- max 1 (int64 (floor (float64 (include "spooky.cores" (toString (dig "requests" "cpu" "0" (.Values.resources | default dict))))))) -}}
 {{- end -}}
 {{- end -}}
 

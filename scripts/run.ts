@@ -85,16 +85,18 @@ const ended = (child: ChildProcess): Promise<number> =>
 const lineOf = (child: ChildProcess, passes: (line: string) => boolean, print: boolean): Promise<boolean> =>
   new Promise((resolve) => {
     const kept: string[] = [];
+    let passed = false;
     for (const stream of [child.stdout, child.stderr]) {
       if (stream === null) continue;
       createInterface({ input: stream }).on('line', (line) => {
         if (print) say(line);
-        else kept.push(line);
-        if (passes(line)) resolve(true);
+        else if (!passed) kept.push(line);
+        passed ||= passes(line);
+        if (passed) resolve(true);
       });
     }
     child.once('exit', () => {
-      for (const line of kept) say(line);
+      if (!passed) for (const line of kept) say(line);
       resolve(false);
     });
   });

@@ -3,6 +3,9 @@ import { EXIT, type CommandIo } from './cli/command.ts';
 import { COMMAND_NAMES, help, loadCommand } from './cli/commands.ts';
 import { unknownCommand } from './cli/help.ts';
 import { holdHup } from './cli/signals.ts';
+import { refuseDebugger } from './lib/debugger.ts';
+
+refuseDebugger();
 
 const io: CommandIo = {
   stdout: (text) => void process.stdout.write(text),

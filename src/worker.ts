@@ -8,6 +8,7 @@ import { readText } from './control/size.ts';
 import { createEdge, type Edge } from './edge/proxy/edge.ts';
 import { chooseEngine, engineEnvironment } from './edge/quic/index.ts';
 import { systemClock } from './lib/clock.ts';
+import { refuseDebugger } from './lib/debugger.ts';
 import { collectWhenIdle, processCollector, processUtilization } from './lib/idle.ts';
 import { LEVELS, parseLevel, type Level } from './lib/level.ts';
 import { paceShare, processPace } from './lib/pace.ts';
@@ -279,6 +280,7 @@ process.on('uncaughtException', (e) => defect('uncaught', e));
 process.on('unhandledRejection', (e) => defect('rejection', e));
 // A terminal's Ctrl-C goes to the whole group: main decides when we end.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+refuseDebugger();
 process.on('disconnect', () => process.exit(1));
 helpersStandBack();
 heartbeat(performance.now());

@@ -85,6 +85,19 @@ describe(`serving on ${ENGINE.name}`, () => {
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   });
 
+  test('USR1 opens no debugger, neither of the main process nor of a worker', async () => {
+    const { spooky, port } = await start();
+    const pids = [spooky.child.pid, ...(await spooky.workers()).map((w) => w.pid)];
+    for (const pid of pids) process.kill(pid, 'SIGUSR1');
+    // Both have had turns since: the main process reads the configuration, the worker takes it.
+    const before = await spooky.metric('spooky_config_apply_total', { result: 'applied' });
+    spooky.child.kill('SIGHUP');
+    await spooky.metricAbove('spooky_config_apply_total', { result: 'applied' }, before);
+    await ask(port, '/');
+    expect(spooky.child.stderr.filter((line) => line.includes('Debugger'))).toEqual([]);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
   test('settings of a document hold, and the level changes while it runs', async () => {
     const settings = (level: string): string =>
       `---\napiVersion: spooky.dev/v1alpha1\nkind: Settings\nspec: {logLevel: ${level}, accessLog: all}\n`;

@@ -45,7 +45,7 @@ export const serve: Command = {
   details: [
     'A flag wins over its environment variable, which is in brackets, that over a document of kind Settings, that over the default.',
     'With --kubernetes POD_NAME and POD_NAMESPACE say who and where this process is (the chart sets them), HOST_IPS and POD_IPS which addresses no backend may have, POD_ZONE the zone whose endpoints are preferred where a Service asks for that.',
-    'TERM and INT drain and exit 0, a second one exits at once; HUP reads the configuration again.',
+    'TERM and INT drain and exit 0, a second one exits at once; HUP reads the configuration again; USR1 does nothing.',
     'With --takeover two processes share the UDP ports while one takes over from the other: connections that are open stay with the old process, which drains and exits 0, new ones are the new process’s; metrics, admin API and SOCKET move over. Until the new one serves nothing changes for the old one. They have to run as the same user.',
     'In the environment alone: NOTIFY_SOCKET, by which systemd is told that this process is ready (Type=notify); SPOOKY_NATIVE=FILE, another native engine than native/spooky-quic.node; for debugging, SPOOKY_KEYLOG=FILE (TLS secrets are appended to it: whoever reads it can decrypt all traffic) and SPOOKY_QLOG=FOLDER (a log of every packet).',
   ].join('\n'),

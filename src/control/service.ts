@@ -366,6 +366,8 @@ export class Service implements AdminView {
     if (changes === null || changes.names) families.retain(model.names('listener'), model.names('upstream'));
     families.replace('config_resources', resourceCounts(compiled));
     families.replace('certificate_expiry_timestamp_seconds', certificateRows(compiled));
+    // A cluster without one is as it should be; files without one are the wrong folder, or one that was emptied.
+    if (!this.o.perObject && compiled.listeners.length === 0) this.o.log.warn('no Listener: nothing is served');
     this.report();
     this.planRetry();
   }

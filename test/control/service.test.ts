@@ -749,6 +749,18 @@ test('a change whose address is taken is shown and logged as not bound, and trie
   expect(said('an address cannot be bound')).toHaveLength(1);
 });
 
+test('that nothing is served is said of files, and not of a cluster', async () => {
+  const none: ResourceSet = { ...setTo('192.0.2.1:80'), listeners: new Map(), upstreams: new Map() };
+  const [files, cluster] = [setUp(), setUp({ perObject: true })];
+  for (const { service } of [files, cluster]) void service.start(compile(none, { standalone: true }), []);
+  await settle();
+  await files.change(setTo('192.0.2.1:80'));
+  expect(files.said('no Listener: nothing is served')).toMatchObject([{ level: 'warn' }]);
+  await files.change(none);
+  expect(files.said('no Listener: nothing is served')).toHaveLength(2);
+  expect(cluster.said('no Listener: nothing is served')).toEqual([]);
+});
+
 describe('in a cluster', () => {
   const bind: LoadProblem = { kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' };
 

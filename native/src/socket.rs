@@ -28,6 +28,16 @@ const MAX_MESSAGES: usize = 64;
 /// Linux 5.3; the crate does not have it.
 const SO_DETACH_REUSEPORT_BPF: c_int = 68;
 
+/// `sock_fprog`: with its padding, which the kernel copies too, and which nobody would set.
+#[repr(C)]
+struct Program {
+    length: c_ushort,
+    padding: [u8; PADDING],
+    filter: *mut libc::sock_filter,
+}
+
+const PADDING: usize = std::mem::offset_of!(libc::sock_fprog, filter) - size_of::<c_ushort>();
+
 /// How often in a row a call is made again that a signal, or the ICMP error of a peer, has cut short.
 const ATTEMPTS: usize = 16;
 
@@ -92,9 +102,9 @@ impl Socket {
     /// By what the kernel chooses among the sockets that share this port from now on: the places that `program` returns.
     pub fn steer(&self, program: &mut [libc::sock_filter]) -> io::Result<()> {
         let length = c_ushort::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-        let (value, size) = (&raw const program, size_of::<libc::sock_fprog>() as libc::socklen_t);
-        // SAFETY: `program` and what it points at outlive the call, with their true lengths; the kernel only reads them.
+        let given = Program { length, padding: [0; PADDING], filter: program.as_mut_ptr() };
+        let (value, size) = (&raw const given, size_of::<Program>() as libc::socklen_t);
+        // SAFETY: `given` and what it points at outlive the call, with their true lengths; the kernel only reads them.
         check(unsafe { libc::setsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, value.cast(), size) })
     }
 

@@ -346,6 +346,9 @@ fn handshakes_beyond_a_turns_share_wait_for_the_next() {
         let now = s.stats()["halfOpen"].as_u64().unwrap();
         assert!(now - before <= 32, "{before} -> {now}");
         before = now;
+        if now == 80 {
+            break;
+        }
     }
     assert_eq!(before, 80, "{}", s.stats());
     let mut all: Vec<&mut Side> = vec![&mut s];

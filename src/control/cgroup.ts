@@ -39,17 +39,26 @@ export const memoryLimit = (read: ReadFile): Limit | null =>
     ...limits(read, 'memory', 'memory.limit_in_bytes', bytesOf),
   ]);
 
-/** How many CPUs the scheduler may put this process on; null when /proc does not say. */
+/**
+ * How many CPUs the scheduler may put this process on; null when /proc does not say. A process that was never bound to any has all in its mask that the
+ * machine could ever have: on virtual machines that CPUs can be added to, many times those that there are.
+ */
 export const allowedCpus = (read: ReadFile): number | null => {
-  const list = /^Cpus_allowed_list:\s*([\d,-]+)\s*$/m.exec(read('/proc/self/status') ?? '')?.[1];
-  if (list === undefined) return null;
+  const allowed = cpusIn(/^Cpus_allowed_list:\s*([\d,-]+)\s*$/m.exec(read('/proc/self/status') ?? '')?.[1] ?? '');
+  const online = cpusIn(read('/sys/devices/system/cpu/online')?.trim() ?? '');
+  if (allowed === 0) return null;
+  return online === 0 ? allowed : Math.min(allowed, online);
+};
+
+/** `0-3,8`: five. */
+function cpusIn(list: string): number {
   let count = 0;
   for (const range of list.split(',')) {
     const [low, high = low] = range.split('-').map(Number);
-    if (low !== undefined && high !== undefined && high >= low) count += high - low + 1;
+    if (range !== '' && low !== undefined && high !== undefined && high >= low) count += high - low + 1;
   }
-  return count > 0 ? count : null;
-};
+  return count;
+}
 
 const least = (all: readonly Limit[]): Limit | null => all.reduce<Limit | null>((a, b) => (a === null || b.value < a.value ? b : a), null);
 

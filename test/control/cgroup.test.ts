@@ -190,3 +190,14 @@ test.each<[string, number | null]>([
 ])('the affinity mask %j has room for %j', (status, cpus) => {
   expect(allowedCpus(reader({ '/proc/self/status': status }))).toBe(cpus);
 });
+
+// As on a virtual machine to which CPUs can be added: the kernel names all that it could ever have.
+test.each<[string, string, number]>([
+  ['0-127', '0-3\n', 4],
+  ['0-31', '0-7,16-23\n', 16],
+  ['2-3', '0-3\n', 2],
+  ['0-1', '\n', 2],
+])('the affinity mask %s where %j are online has room for %d', (mask, online, cpus) => {
+  const files = { '/proc/self/status': `Cpus_allowed_list:\t${mask}\n`, '/sys/devices/system/cpu/online': online };
+  expect(allowedCpus(reader(files))).toBe(cpus);
+});

@@ -32,6 +32,11 @@ if (!analyze) process.stderr.write('systemd-analyze is not installed: the units 
   expect([result.stderr, result.status]).toEqual(['', 0]);
 });
 
+test.each(names)('what happens to a worker is none of systemd’s business: %s', (name) => {
+  // The default ends the whole unit when the kernel kills one of its processes for memory.
+  expect(read(name)).toMatch(/^OOMPolicy=continue$/m);
+});
+
 /** A machine: what the unit names by absolute paths is in a folder. */
 class Machine {
   readonly dir = temporaryFolder('sd');

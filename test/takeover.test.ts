@@ -311,6 +311,26 @@ describe(`taking over on ${ENGINE.name}`, () => {
     expect(load.failures).toEqual([]);
   }, 120_000);
 
+  test('from one that still drains when the one that has taken over from it is gone', async () => {
+    const first = await start(['--workers', '2', '--drain-timeout', '2m']);
+    const held = await begin();
+    const second = await start(['--workers', '2']);
+    await second.kill();
+    const orphaned = 'the process that took over has ended: until this one has drained it can be taken over from again';
+    await eventually(() => Promise.resolve(expect(first.logs(orphaned)).toMatchObject([{ by: second.child.pid }])));
+    const third = await start(['--workers', '2']);
+    expect(third.ready).toMatchObject({ tookOverFrom: first.child.pid });
+    const load = new Load(2, 3);
+    await load.more(100);
+    await held.finish();
+    expect(await exited(first)).toEqual({ code: 0, signal: null });
+    await load.more(100);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+    expect(await third.stop()).toEqual({ code: 0, signal: null });
+    expect([existsSync(node.socket), readdirSync(node.runtime)]).toEqual([false, []]);
+  }, 120_000);
+
   test('of two that start at once one takes over from the other', async () => {
     const both = await Promise.all([start(['--workers', '1']), start(['--workers', '1'])]);
     const [old, next] = both[0].ready['tookOverFrom'] === undefined ? both : [both[1], both[0]];

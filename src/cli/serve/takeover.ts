@@ -271,6 +271,10 @@ export class Succession implements TakeoverHost {
     this.tell(numbers);
   }
 
+  orphaned(): void {
+    this.over = false;
+  }
+
   takers(folder: string): readonly number[] | null {
     return this.identity?.folder?.path === folder ? this.newest : null;
   }

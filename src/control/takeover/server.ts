@@ -31,6 +31,8 @@ export interface TakeoverHost {
   handedOver(pid: number, numbers: readonly number[]): void;
   /** Another one has taken over from it. */
   succeeded(numbers: readonly number[]): void;
+  /** It has ended: whoever comes takes over from here again. */
+  orphaned(): void;
   /** Who takes new connections, among the workers in that folder; null when it is not this process's. */
   takers(folder: string): readonly number[] | null;
 }
@@ -189,6 +191,14 @@ export class TakeoverServer {
     host.handedOver(pid, serving.numbers);
     this.taker = null;
     await this.follow(lines);
+    await this.outlive(pid);
+  }
+
+  /** It is gone and we still drain: whoever comes next would find nobody here, and its ports taken. Unless somebody has come already. */
+  private async outlive(pid: number): Promise<void> {
+    if (this.closed || (await this.listenAgain()) !== null || this.closed) return;
+    this.o.host.orphaned();
+    this.o.log.warn('the process that took over has ended: until this one has drained it can be taken over from again', { by: pid });
   }
 
   /** Until its end, or ours. */

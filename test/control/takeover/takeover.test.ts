@@ -68,6 +68,11 @@ class Host implements TakeoverHost {
     this.said.push(`succeeded by ${numbers.join()}`);
   }
 
+  orphaned(): void {
+    this.said.push('orphaned');
+    this.ending = false;
+  }
+
   takers(folder: string): readonly number[] | null {
     return folder === OFFER.folder ? OFFER.own : null;
   }
@@ -122,6 +127,20 @@ test('the whole way, and a third one afterwards', async () => {
   takeover.succeed([6]);
   await until(() => host.said.length === 3);
   expect(host.said).toEqual(['release', 'handed over to 99: 4,5', 'succeeded by 6']);
+});
+
+test('whose successor has ended, and who is there still, can be taken over from again', async () => {
+  const { host } = await serve();
+  for (const round of [1, 2]) {
+    const takeover = await ask();
+    expect(takeover.offer).toEqual(OFFER);
+    expect(await takeover.serving([round])).toEqual({ ok: true, value: null });
+    expect(await takeover.ready()).toEqual({ ok: true, value: null });
+    expect(existsSync(path)).toBe(false);
+    takeover.close();
+    await until(() => host.said.length === 3 * round);
+  }
+  expect(host.said).toEqual(['release', 'handed over to 99: 1', 'orphaned', 'release', 'handed over to 99: 2', 'orphaned']);
 });
 
 test('one that takes over from a process that is starting itself waits for it', async () => {

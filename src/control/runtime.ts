@@ -3,9 +3,10 @@
  * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, lutimesSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
+import { systemClock, type Clock } from '../lib/clock.ts';
 
 const PREFIX = 'spooky-';
 /** As mkdtemp makes them. */
@@ -25,25 +26,31 @@ const MAX_SOCKET_PATH = 107;
 /** Whoever makes a folder says a moment later that it lives. */
 const YOUNG_MS = 60_000;
 const KNOCK_MS = 1000;
+/** What cleans up /tmp removes what nobody has touched for days, and so sockets that it does not know as such: by another name than they were bound to. */
+const TOUCH_MS = 3_600_000;
 
 export class RuntimeFolder {
   readonly path: string;
   private readonly life: Life;
+  private readonly clock: Clock;
+  private cancel = (): void => {};
 
-  private constructor(path: string, life: Life) {
+  private constructor(path: string, life: Life, clock: Clock) {
     this.path = path;
     this.life = life;
+    this.clock = clock;
+    this.touchSoon();
   }
 
   /** Makes one below `parent`, and removes what the dead have left there. Rejects with what is wrong. */
-  static async create(parent: string): Promise<RuntimeFolder> {
+  static async create(parent: string, clock: Clock = systemClock): Promise<RuntimeFolder> {
     const length = Buffer.byteLength(`${parent}/${PREFIX}XXXXXX${LONGEST}`);
     if (length > MAX_SOCKET_PATH)
       throw new Error(`${parent} is too long for the sockets in it: ${length - MAX_SOCKET_PATH} bytes less would do`);
     await sweep(parent);
     const path = mkdtempSync(join(parent, PREFIX));
     try {
-      return await RuntimeFolder.join(path);
+      return await RuntimeFolder.join(path, clock);
     } catch (e) {
       clear(path);
       throw e;
@@ -51,9 +58,9 @@ export class RuntimeFolder {
   }
 
   /** Enters that of another tree. */
-  static async join(path: string): Promise<RuntimeFolder> {
+  static async join(path: string, clock: Clock = systemClock): Promise<RuntimeFolder> {
     if (!isOurs(path)) throw new Error(`${path} is no folder of ours`);
-    return new RuntimeFolder(path, await live(path));
+    return new RuntimeFolder(path, await live(path), clock);
   }
 
   /** What a worker that is gone has left; its number may be given to another one. */
@@ -75,9 +82,17 @@ export class RuntimeFolder {
 
   /** The last one takes the folder along. */
   async leave(): Promise<void> {
+    this.cancel();
     remove(this.life.mark);
     await new Promise<void>((done) => this.life.server.close(() => done()));
     if (!(await inhabited(this.path))) clear(this.path);
+  }
+
+  private touchSoon(): void {
+    this.cancel = this.clock.after(TOUCH_MS, () => {
+      for (const name of names(this.path)) touch(join(this.path, name));
+      this.touchSoon();
+    });
   }
 }
 
@@ -199,5 +214,14 @@ function remove(path: string): void {
     unlinkSync(path);
   } catch {
     // Its owner was quicker.
+  }
+}
+
+function touch(path: string): void {
+  const now = new Date();
+  try {
+    lutimesSync(path, now, now);
+  } catch {
+    // Gone meanwhile.
   }
 }

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { RuntimeFolder } from '../../src/control/runtime.ts';
+import { ManualClock } from '../../src/lib/clock.ts';
 import { Child } from '../kit/process.ts';
 
 let parent: string;
@@ -64,6 +65,21 @@ test('what processes left that were killed goes at the next start; what lives, i
       .sort(),
   );
   await Promise.all([lives.leave(), next.leave()]);
+});
+
+test('what is in it does not grow old: who cleans up /tmp knows sockets by the names that they were bound to alone', async () => {
+  const clock = new ManualClock();
+  const folder = await RuntimeFolder.create(parent, clock);
+  writeFileSync(join(folder.path, '3-0123456789abcdef.udp'), 'x');
+  const inIt = readdirSync(folder.path).map((name) => join(folder.path, name));
+  expect(inIt).toHaveLength(2);
+  for (let day = 0; day < 3; day++) {
+    for (const path of inIt) utimesSync(path, new Date(0), new Date(0));
+    clock.advance(86_400_000);
+    for (const path of inIt) expect(Date.now() - statSync(path).mtimeMs).toBeLessThan(60_000);
+  }
+  await folder.leave();
+  expect([readdirSync(parent), clock.pending()]).toEqual([[], 0]);
 });
 
 /** A socket that is bound and does not listen: the kernel refuses whoever connects to it. */

@@ -120,7 +120,7 @@ export class Succession implements TakeoverHost {
     if (own.nodeId !== offer.nodeId)
       log.warn('this node has another name than for the running process, whose number stays', { from: offer.pid });
     try {
-      const folder = await RuntimeFolder.join(offer.folder);
+      const folder = await RuntimeFolder.join(offer.folder, this.o.clock);
       this.folder = folder;
       await this.reserve();
       return ok({ installationKey: offer.installationKey, nodeId: offer.nodeId, engine: offer.engine as ServeSettings['engine'], folder });

@@ -27,7 +27,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 const VERSIONS_PER_SECOND: f64 = 1_000.0;
+/// For ids that nobody here gave out.
 const RESETS_PER_SECOND: f64 = 1_000.0;
+/// For those that a worker of this node gave out, which nobody can make up: of a worker that is gone, all clients ask at once.
+const LOST_PER_SECOND: f64 = 10_000.0;
 const MIN_RESET_KEY: usize = 16;
 
 /// What the gate asks of the connections that there are.
@@ -89,6 +92,7 @@ pub struct Gate {
     admission: Admission,
     versions: TokenBucket,
     resets: TokenBucket,
+    lost: TokenBucket,
 }
 
 impl Gate {
@@ -102,6 +106,7 @@ impl Gate {
             admission: Admission::new(o, now)?,
             versions: bucket(VERSIONS_PER_SECOND),
             resets: bucket(RESETS_PER_SECOND),
+            lost: bucket(LOST_PER_SECOND),
         })
     }
 
@@ -139,13 +144,13 @@ impl Gate {
         if let Some(verdict) = parts.and_then(|p| self.own(&p, &c)).or_else(|| self.foreign(parts, &c)) {
             return settled(verdict, c.counters);
         }
-        self.reset(id, datagram.len(), c.counters, c.now, c.out)
+        self.reset(id, parts.is_some(), datagram.len(), c.counters, c.now, c.out)
     }
 
     /// The worker whose connection this was for is gone.
     pub fn orphan(&mut self, datagram: &[u8], counters: &mut Counters, now: Instant, out: &mut [u8]) -> Verdict {
         match datagram.get(1..=CID_LENGTH).filter(|_| !is_long(datagram[0])) {
-            Some(id) => self.reset(id, datagram.len(), counters, now, out),
+            Some(id) => self.reset(id, true, datagram.len(), counters, now, out),
             None => {
                 counters.dropped.unknown_connection += 1;
                 Verdict::Drop
@@ -153,10 +158,11 @@ impl Gate {
         }
     }
 
-    /// What names no connection ends it at its client.
-    fn reset(&mut self, id: &[u8], length: usize, counters: &mut Counters, now: Instant, out: &mut [u8]) -> Verdict {
+    /// What names no connection ends it at its client. `known`: a worker of this node gave the id out. Garbage takes no reset from those who have one.
+    fn reset(&mut self, id: &[u8], known: bool, length: usize, counters: &mut Counters, now: Instant, out: &mut [u8]) -> Verdict {
         counters.dropped.unknown_connection += 1;
-        if length < MIN_RESET_TRIGGER || !self.resets.take(now) {
+        let bucket = if known { &mut self.lost } else { &mut self.resets };
+        if length < MIN_RESET_TRIGGER || !bucket.take(now) {
             return Verdict::Drop;
         }
         let token = reset_token(&self.reset_key.0, id);

@@ -523,7 +523,7 @@ fn a_retry_of_ours_is_answered_at_a_successor() {
 }
 
 #[test]
-fn u6_clients_of_a_worker_that_is_gone_are_reset_at_the_same_rate() {
+fn u6_clients_of_a_worker_that_is_gone_are_reset_at_a_rate_of_their_own() {
     let mut b = Bench::new();
     let id = CidCodec::new(&CID_KEY, NODE, OTHER_WORKER).unwrap().encode(1, 2, 3);
     let orphan = |b: &mut Bench, p: &[u8]| b.gate.orphan(p, &mut b.counters, b.now, &mut b.out);
@@ -536,7 +536,21 @@ fn u6_clients_of_a_worker_that_is_gone_are_reset_at_the_same_rate() {
         assert!(n < size);
         assert_eq!(b.out[n - 16..n], reset_of(&id));
     }
-    assert_eq!((0..1_000).filter(|_| orphan(&mut b, &short(&id, 50)) != Verdict::Drop).count(), 247);
+    assert_eq!((0..10_000).filter(|_| orphan(&mut b, &short(&id, 50)) != Verdict::Drop).count(), 2_497);
+    b.pass(100);
+    assert_eq!((0..10_000).filter(|_| orphan(&mut b, &short(&id, 50)) != Verdict::Drop).count(), 1_000);
+}
+
+#[test]
+fn u6_garbage_takes_no_reset_from_clients_of_those_that_are_gone() {
+    let mut b = Bench::new();
+    let garbage = short(&[0x1f; 17], 50);
+    assert_eq!((0..1_000).filter(|_| b.judge(&garbage) != Verdict::Drop).count(), 250);
+    let predecessor = b.codec.encode(1, 2, 3);
+    assert!(matches!(b.judge(&short(&predecessor, 50)), Verdict::Answer(_)));
+    let other = CidCodec::new(&CID_KEY, NODE, OTHER_WORKER).unwrap().encode(1, 2, 3);
+    assert!(matches!(b.gate.orphan(&short(&other, 50), &mut b.counters, b.now, &mut b.out), Verdict::Answer(_)));
+    assert_eq!(b.judge(&garbage), Verdict::Drop);
 }
 
 #[test]

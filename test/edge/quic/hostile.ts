@@ -449,6 +449,20 @@ export function datagramSuite(name: string, make: (clock: Clock) => Made, nature
       expect(now.answered.reset).toBeLessThan(1400);
     });
 
+    test('U6: garbage takes no reset from clients of a process that is gone', async () => {
+      const s = await stage();
+      const ids = new CidCodec(keys.cid, 7, 3);
+      await flood(s, 1500, () => shortHeader(50));
+      await s.w.barrier(s.port);
+      await work();
+      // More than may follow garbage in so short a time.
+      const before = s.ep.stats().answered.reset;
+      await flood(s, 500, () => shortHeader(50, ids.encode(1, 2, 3)));
+      await s.w.barrier(s.port);
+      await work();
+      expect(s.ep.stats().answered.reset - before).toBe(500);
+    });
+
     test('U6: the id of another worker is handed over, never reset, and never goes round', async () => {
       const s = await stage();
       const other = new CidCodec(keys.cid, 7, 4);

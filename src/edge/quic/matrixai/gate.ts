@@ -16,7 +16,10 @@ import { resetToken } from './reset.ts';
 import type { UdpSocket } from './socket.ts';
 
 const VERSIONS_PER_SECOND = 1_000;
+/** For ids that nobody here gave out. */
 const RESETS_PER_SECOND = 1_000;
+/** For those that a worker of this node gave out, which nobody can make up: of a worker that is gone, all clients ask at once. */
+const LOST_PER_SECOND = 10_000;
 /** Whose an id is that no other worker of this node gave out: ours, or nobody's that we know. */
 const OURS = -1;
 const NOBODY = -2;
@@ -54,6 +57,7 @@ export class Gate {
   private readonly h = new LongHeader();
   private readonly versions: TokenBucket;
   private readonly resets: TokenBucket;
+  private readonly lost: TokenBucket;
 
   constructor(o: GateOptions) {
     this.clock = o.clock;
@@ -66,6 +70,7 @@ export class Gate {
     this.resetKey = o.resetKey;
     this.versions = new TokenBucket(VERSIONS_PER_SECOND, VERSIONS_PER_SECOND / 4, o.clock.now());
     this.resets = new TokenBucket(RESETS_PER_SECOND, RESETS_PER_SECOND / 4, o.clock.now());
+    this.lost = new TokenBucket(LOST_PER_SECOND, LOST_PER_SECOND / 4, o.clock.now());
   }
 
   receive(socket: UdpSocket, msg: Buffer, from: RemoteInfo, forwarded: boolean): void {
@@ -84,7 +89,9 @@ export class Gate {
     // Of an owner that is gone it is answered here: all workers make the same tokens.
     if (owner >= 0 && this.toOwner(owner, socket, msg, from, forwarded)) return;
     this.drop('unknown_connection');
-    if (msg.length < MIN_RESET_TRIGGER || !this.resets.take(this.clock.now())) return;
+    // Garbage takes no reset from those who have an id.
+    const bucket = owner === NOBODY ? this.resets : this.lost;
+    if (msg.length < MIN_RESET_TRIGGER || !bucket.take(this.clock.now())) return;
     const out = statelessReset(resetToken(this.resetKey, msg.subarray(1, 1 + CID_LENGTH)), msg.length);
     socket.send(out, out.length, from.port, from.address);
     this.counters.answered.reset++;

@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { RuntimeFolder } from '../../control/runtime.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 
-/** The first that can be used of the place that was asked for, or of those that users have. */
+/**
+ * The first that can be used of the place that was asked for, or of those that there are. What users have of their own goes with their last session,
+ * and may not be what a process relies on that goes on without one.
+ */
 export const openFolder = async (
   asked: string | null,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Result<RuntimeFolder, string>> => {
   const user = env['XDG_RUNTIME_DIR'] ?? '';
-  const places = asked !== null ? [asked] : [...(user === '' ? [] : [user]), tmpdir()];
+  const places = asked !== null ? [asked] : [tmpdir(), ...(user === '' ? [] : [user])];
   const faults: string[] = [];
   for (const place of places) {
     try {

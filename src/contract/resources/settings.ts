@@ -254,7 +254,7 @@ export const SETTINGS: readonly Setting[] = [
   setting('udpSendBuffer', 'SIZE', 'The send buffer to ask for, per UDP socket.', bytes(4096, 1024 * MI), '8Mi'),
   setting('logFile', 'FILE', 'Where log lines go instead of stderr.', file, 'stderr', null),
   setting('endpointDeny', 'CIDR,...', 'Networks that no backend may be in.', networks, 'none', []),
-  setting('runtimeDir', 'DIR', 'Where workers keep a folder of sockets to each other.', folder, '$XDG_RUNTIME_DIR, else /tmp', null),
+  setting('runtimeDir', 'DIR', 'Where workers keep a folder of sockets to each other.', folder, '/tmp, else $XDG_RUNTIME_DIR', null),
   setting(
     'takeover',
     'SOCKET',

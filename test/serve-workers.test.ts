@@ -1,14 +1,14 @@
 /** Many workers act as one: whatever a client or an operator can see is of all of them. Needs `make build`. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { X509Certificate } from 'node:crypto';
-import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
 import { H3Client } from './kit/h3client.ts';
 import { Child, eventually, freeTcpPort, freeUdpPort, parseLine, run } from './kit/process.ts';
 import { Held, Site, type Shape } from './kit/site.ts';
-import { alive, BIN, residentMemory, startSpooky, type Spooky } from './kit/spooky.ts';
+import { alive, BIN, residentMemory, startSpooky, temporaryFolder, type Spooky } from './kit/spooky.ts';
 
 const site = new Site();
 const WORKERS = 3;
@@ -144,6 +144,23 @@ describe(`three workers on ${ENGINE.name}`, () => {
     expect(await spooky.child.exited).toEqual({ code: 0, signal: null });
     await eventually(() => (pids.some(alive) ? Promise.reject(new Error('still there')) : Promise.resolve()), 5000);
     expect(spooky.logs('worker ended')).toEqual([]);
+  }, 90_000);
+
+  test('whose folder somebody has removed: those that come after that have one again, and serve', async () => {
+    const runtime = temporaryFolder('rt');
+    const { spooky, port } = await start({}, ['--runtime-dir', runtime]);
+    rmSync(runtime, { recursive: true });
+    const before = (await spooky.workers()).map((w) => w.pid);
+    for (const pid of before) process.kill(pid, 'SIGKILL');
+    await eventually(async () => {
+      const workers = await spooky.workers();
+      expect(workers.map((w) => [w.state, before.includes(w.pid)])).toEqual([0, 1, 2].map(() => ['up', false]));
+    });
+    const clients = await connectAll(port);
+    expect(await ask(clients, '/')).toEqual(all(CLIENTS, 200));
+    expect(spooky.logs('worker cannot serve')).toEqual([]);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+    expect(readdirSync(runtime)).toEqual([]);
   }, 90_000);
 
   test('one that is away, or hangs, makes neither unready nor unwell; nobody there does', async () => {

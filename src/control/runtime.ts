@@ -3,7 +3,7 @@
  * in it says that a tree lives: the kernel refuses connections to those of the dead, in whatever process namespace they were.
  */
 import { randomBytes } from 'node:crypto';
-import { lstatSync, lutimesSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, lutimesSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, join } from 'node:path';
 import { systemClock, type Clock } from '../lib/clock.ts';
@@ -31,9 +31,11 @@ const TOUCH_MS = 3_600_000;
 
 export class RuntimeFolder {
   readonly path: string;
-  private readonly life: Life;
+  private life: Life;
   private readonly clock: Clock;
   private cancel = (): void => {};
+  /** A mark of life under way. */
+  private living: Promise<void> = Promise.resolve();
 
   private constructor(path: string, life: Life, clock: Clock) {
     this.path = path;
@@ -63,6 +65,26 @@ export class RuntimeFolder {
     return new RuntimeFolder(path, await live(path), clock);
   }
 
+  /** Makes it anew where somebody has removed it, for those who begin; who began before is found no more. Whether that was so. */
+  restore(): boolean {
+    if (lstatSync(this.path, { throwIfNoEntry: false }) !== undefined) return false;
+    try {
+      mkdirSync(this.path, { recursive: true, mode: 0o700 });
+    } catch {
+      // Whoever needs it says what is wrong.
+      return false;
+    }
+    const { server } = this.life;
+    this.living = live(this.path).then(
+      (life) => {
+        this.life = life;
+        server.close();
+      },
+      () => {},
+    );
+    return true;
+  }
+
   /** What a worker that is gone has left; its number may be given to another one. */
   forget(worker: number): void {
     for (const name of names(this.path)) if (name.startsWith(`${worker}-`)) remove(join(this.path, name));
@@ -83,6 +105,7 @@ export class RuntimeFolder {
   /** The last one takes the folder along. */
   async leave(): Promise<void> {
     this.cancel();
+    await this.living;
     remove(this.life.mark);
     await new Promise<void>((done) => this.life.server.close(() => done()));
     if (!(await inhabited(this.path))) clear(this.path);

@@ -82,6 +82,19 @@ test('what is in it does not grow old: who cleans up /tmp knows sockets by the n
   expect([readdirSync(parent), clock.pending()]).toEqual([[], 0]);
 });
 
+test('one that somebody has removed is made anew for those who begin, and lives', async () => {
+  const folder = await RuntimeFolder.create(join(parent, '.'));
+  expect(folder.restore()).toBe(false);
+  rmSync(parent, { recursive: true });
+  expect(folder.restore()).toBe(true);
+  expect(statSync(folder.path).mode & 0o777).toBe(0o700);
+  expect(folder.restore()).toBe(false);
+  const other = await RuntimeFolder.create(parent);
+  expect(existsSync(folder.path)).toBe(true);
+  await Promise.all([folder.leave(), other.leave()]);
+  expect(readdirSync(parent)).toEqual([]);
+});
+
 /** A socket that is bound and does not listen: the kernel refuses whoever connects to it. */
 async function bind(path: string): Promise<void> {
   const socket = createServer();

@@ -7,6 +7,7 @@ import { Claims } from '../../control/claims.ts';
 import { forkWorkers } from '../../control/fork.ts';
 import { http2Checks } from '../../control/health/http2.ts';
 import { holderOf } from '../../control/holder.ts';
+import type { Spawn } from '../../control/life.ts';
 import type { RuntimeFolder } from '../../control/runtime.ts';
 import { logProblems } from '../../control/report.ts';
 import { blocks, problemsOf } from '../../control/problems.ts';
@@ -282,7 +283,7 @@ class Run {
       maxConnections: settings.maxConnections,
       deny,
       metricsDetail: settings.metricsDetail,
-      spawn: forkWorkers(new URL(script, import.meta.url), this.machine.quota !== null),
+      spawn: this.spawn(new URL(script, import.meta.url)),
       compile: (set) => this.feed.compile(set),
       resolve: systemResolve(),
       services: this.feed.endpoints,
@@ -298,6 +299,20 @@ class Run {
       onSettings: (state) => this.takeUp(state),
       build: { version: packageVersion(), node: process.versions.node },
     });
+  }
+
+  /** Without their folder they could not bind. */
+  private spawn(script: URL): Spawn {
+    const fork = forkWorkers(script, this.machine.quota !== null);
+    return (number, events) => {
+      if (this.folder?.restore() === true)
+        this.log.warn('the folder in which workers find each other was gone, and is made anew', {
+          folder: this.folder.path,
+          means: 'clients of workers that began before lose their connections when their addresses change',
+          todo: 'a --runtime-dir where nobody removes it; until the next start, or take-over, it stays like that',
+        });
+      return fork(number, events);
+    };
   }
 
   private ready(service: Service, from: number | null): void {

@@ -83,6 +83,11 @@ export class ReadModel {
     return [...this.loads.values()].flatMap((load) => load.problems.map((p) => ({ workerId: load.workerId, ...p })));
   }
 
+  /** There is something to be bound, and no worker has. */
+  bindsNothing(): boolean {
+    return this.loads.size > 0 && [...this.loads.values()].every((load) => load.bound.length === 0 && load.problems.length > 0);
+  }
+
   snapshot(): unknown {
     return this.compiled === null ? {} : dumpSnapshot(snapshotOf(this.version, this.compiled.listeners, this.compiled.parts));
   }

@@ -237,7 +237,9 @@ export class Service implements AdminView {
   /** One worker that serves is enough: the others' clients are lost either way, and those who stop sending here would lose its own as well. */
   private unready(): string[] {
     const unready = this.fleet.unready();
-    return unready.length < this.fleet.count ? [] : unready;
+    if (unready.length >= this.fleet.count) return unready;
+    // In a cluster an address that cannot be bound is the Listener's condition, and no pod's.
+    return !this.o.perObject && this.model.bindsNothing() ? ['no address is bound'] : [];
   }
 
   draining(): boolean {

@@ -85,7 +85,8 @@ class FakeWorker {
     else if (m.type === 'load' && this.silentAtLoad) return;
     else if (m.type === 'load') {
       const bound = [{ namespace: 'default', name: 'public', addresses: [{ host: '127.0.0.1', port: 8443 }], receiveBuffer: 100 }];
-      onMessage({ type: 'loaded', version: m.version, bound, problems: this.problems });
+      const broken = this.problems.some((p) => p.kind === 'bind');
+      onMessage({ type: 'loaded', version: m.version, bound: broken ? [] : bound, problems: this.problems });
     } else if (m.type === 'switch') onMessage({ type: 'switched', version: m.version });
     else if (m.type === 'shares')
       onMessage({ type: 'shared', id: m.id, uses: m.shares.map(({ socket }) => ({ socket, connections: this.open })) });
@@ -747,6 +748,24 @@ test('a change whose address is taken is shown and logged as not bound, and trie
   await live(120_000);
   expect(said('configuration applied')).toHaveLength(2);
   expect(said('an address cannot be bound')).toHaveLength(1);
+});
+
+test('where no worker has bound anything nobody serves, and it is not ready; one that has is enough', async () => {
+  const { service, live, next, workers } = setUp({ workers: 2 });
+  const set = setTo('192.0.2.1:80');
+  const starting = service.start(compile(set, { standalone: true }), [], stateOf(set));
+  await settle();
+  await starting;
+  next.problems = [{ kind: 'bind', listener: 'default/public', code: 'EADDRINUSE', message: 'taken' }];
+  workers[0]?.exit(null, 'SIGKILL');
+  await live(500);
+  expect([service.fleet.serving(), service.ready()]).toEqual([true, { ok: true, reasons: [] }]);
+  workers[1]?.exit(null, 'SIGKILL');
+  await live(500);
+  expect([service.fleet.serving(), service.ready()]).toEqual([true, { ok: false, reasons: ['no address is bound'] }]);
+  for (const worker of workers) worker.problems = [];
+  await live(8000);
+  expect(service.ready()).toEqual({ ok: true, reasons: [] });
 });
 
 test('that nothing is served is said of files, and not of a cluster', async () => {

@@ -95,6 +95,9 @@ fn errno_name(errno: i32) -> Option<&'static str> {
         libc::ENOBUFS => "ENOBUFS",
         libc::ENOMEM => "ENOMEM",
         libc::EINVAL => "EINVAL",
+        // Of the folder of the hand-over.
+        libc::ENOENT => "ENOENT",
+        libc::ENOSPC => "ENOSPC",
         _ => return None,
     })
 }

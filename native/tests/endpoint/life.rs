@@ -294,6 +294,8 @@ fn what_is_wrong_is_said_when_it_is_opened() {
     let port = s.address().port();
     assert_eq!(code(listen_options(|o| o["port"] = port.into())).0.as_deref(), Some("EADDRINUSE"));
     assert_eq!(code(listen_options(|o| o["hosts"] = serde_json::json!(["192.0.2.1"]))).0.as_deref(), Some("EADDRNOTAVAIL"));
+    let nowhere = serde_json::json!({ "folder": "/nowhere", "name": "0123456789abcdef" });
+    assert_eq!(code(listen_options(|o| o["handover"] = nowhere)).0.as_deref(), Some("ENOENT"));
     type Change = fn(&mut serde_json::Value);
     let wrong: [(Change, &str); 6] = [
         (|o| o["hosts"] = serde_json::json!([]), "hosts"),

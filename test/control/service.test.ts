@@ -896,6 +896,7 @@ describe('in a cluster', () => {
     await service.whenServing();
     await change(setTo('192.0.2.2:80'));
     expect(reports).toMatchObject([{ acknowledged: true }, { acknowledged: true }]);
+    expect(Array.from(service.families.rows('build_info'), ({ values }) => values)).toEqual([[1]]);
     expect([service.ready(), service.health()]).toEqual([
       { ok: true, reasons: [] },
       { ok: true, reasons: [] },

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +16,9 @@ const METRICS = '127.0.0.1:9901';
 const ADMIN = '127.0.0.1:9902';
 const DAY_MS = 86_400_000;
 const NAMES = ['DNS:localhost', 'DNS:*.localhost', 'IP:127.0.0.1'];
+
+/** `localhost` is both on most machines, and who asks looks at ::1 first. */
+const ADDRESSES = ['127.0.0.1', '::1'].filter((a) => Object.values(networkInterfaces()).some((list) => list?.some((i) => i.address === a)));
 
 const path = (name: string): string => join(DEV, name);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -44,7 +48,7 @@ apiVersion: spooky.dev/v1alpha1
 kind: Listener
 metadata: {name: public}
 spec:
-  addresses: ["127.0.0.1"]
+  addresses: ${JSON.stringify(ADDRESSES)}
   port: ${PORT}
   tls:
     certificateRefs:
@@ -103,7 +107,7 @@ const lineOf = (child: ChildProcess, passes: (line: string) => boolean, print: b
 
 const explain = (): void => {
   say(`
-Spooky serves HTTP/3 on 127.0.0.1:${PORT} (UDP), the demo backend listens on ${DEMO}.
+Spooky serves HTTP/3 on port ${PORT} of localhost (UDP), the demo backend listens on ${DEMO}.
 
   curl --http3-only --cacert ${path('ca.pem')} https://localhost:${PORT}/
   bin/spooky probe https://localhost:${PORT}/whoami --ca ${path('ca.pem')}     when curl has no HTTP/3

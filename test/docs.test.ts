@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse, parseAllDocuments } from 'yaml';
 import { COMMAND_NAMES, loadCommand } from '../src/cli/commands.ts';
 import { readArguments } from '../src/cli/command.ts';
-import { REASON_NAMES } from '../src/contract/reasons.ts';
+import { REASON_NAMES, REASONS } from '../src/contract/reasons.ts';
 import { METRICS, PREFIX, type MetricName } from '../src/control/admin/metrics.ts';
 import { CONDITION_REASONS } from '../src/control/compile/reasons.ts';
 import type { Manifest } from './charts/manifest.ts';
@@ -199,6 +199,9 @@ describe('names', () => {
     const named = [...page.matchAll(/^\| (`[^|]*)\|/gm)].flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name));
     expect(named.length).toBeGreaterThan(15);
     expect(named.filter((name) => !(REASON_NAMES as readonly (string | undefined)[]).includes(name))).toEqual([]);
+    // `unexpected_status` is no request's, but a health check's.
+    const used = REASON_NAMES.filter((name) => name !== 'ok' && name !== 'unexpected_status' && !REASONS[name].help.startsWith('Not used'));
+    expect(used.filter((name) => !named.includes(name))).toEqual([]);
   });
 });
 

@@ -95,7 +95,7 @@ export const REASONS = {
     proxyStatus: null,
     help: 'The worker or the listener is draining: it takes no more, or its time to finish is over.',
   },
-  filter: { status: 403, proxyStatus: 'http_request_denied', help: 'A filter refused the request.' },
+  filter: { status: 403, proxyStatus: 'http_request_denied', help: 'Not used yet: there are no filters.' },
   unexpected_status: { status: 0, proxyStatus: null, help: 'A health check got a status that is not among its `statuses`.' },
   internal: { status: 500, proxyStatus: 'proxy_internal_error', help: 'A defect of ours; the log has the place.' },
 } as const satisfies Record<string, ReasonFacts>;

@@ -110,6 +110,8 @@ export class Fleet {
   }
 
   start(): void {
+    // Nobody says hello where there are no workers.
+    if (this.count === 0) this.tellBuild('', '');
     this.supervisor.start();
     this.shares.start();
   }
@@ -364,10 +366,10 @@ export class Fleet {
   }
 
   private greeted(hello: Extract<FromWorker, { type: 'hello' }>): void {
-    const { build, families, log } = this.o;
+    const { log } = this.o;
     this.engine = hello.engine;
     this.engineVersion = hello.engineVersion;
-    families.set('build_info', [build.version, hello.engine, hello.engineVersion, build.node], 1);
+    this.tellBuild(hello.engine, hello.engineVersion);
     if (hello.fallback && !this.fallbackSaid) {
       log.warn('the preferred QUIC engine cannot be used', {
         why: hello.why,
@@ -378,6 +380,11 @@ export class Fleet {
       });
     }
     this.fallbackSaid ||= hello.fallback;
+  }
+
+  private tellBuild(engine: string, engineVersion: string): void {
+    const { build, families } = this.o;
+    families.set('build_info', [build.version, engine, engineVersion, build.node], 1);
   }
 
   private heartbeat(number: number, memory: number): void {

@@ -364,6 +364,7 @@ export class Service implements AdminView {
     this.targets.settle(compiled);
     families.add('config_apply_total', ['applied']);
     families.set('config_last_success_timestamp_seconds', [], now / 1000);
+    families.set('config_up_to_date', [], 1);
     families.observe('config_apply_duration_seconds', [], (this.o.clock.now() - since) / 1000);
     if (changes === null || changes.names) families.retain(model.names('listener'), model.names('upstream'));
     families.replace('config_resources', resourceCounts(compiled));
@@ -407,6 +408,7 @@ export class Service implements AdminView {
     this.o.log.error('configuration not applied', { result, why, serving: this.model.version });
     this.model.last = { result, at: this.o.clock.wall(), problems, why };
     this.families.add('config_apply_total', [result]);
+    this.families.set('config_up_to_date', [], 0);
   }
 
   private loaded(load: WorkerLoad): void {

@@ -450,6 +450,14 @@ const suite = (helm: string): void => {
     expect(one(documents, 'ServiceMonitor', 'spooky').spec).toMatchObject({ selector: { matchLabels: { 'app.kubernetes.io/component': 'metrics' } }, endpoints: [{ port: 'metrics', path: '/metrics' }] });
   });
 
+  test('monitors: their job is called as the alerts call it', () => {
+    const documents = render('monitors');
+    const alert = readFileSync(join(ROOT, 'docs/operate/metrics.md'), 'utf8').match(/up\{job="(\w+)"\}/)?.[1];
+    const jobOf = (kind: string, labels: unknown) => at(labels, String((one(documents, kind, 'spooky').spec as Json)['jobLabel']));
+    expect(jobOf('PodMonitor', at(one(documents, 'DaemonSet', 'spooky').spec, 'template', 'metadata', 'labels'))).toBe(alert);
+    expect(jobOf('ServiceMonitor', one(documents, 'Service', 'spooky-metrics').metadata.labels)).toBe(alert);
+  });
+
   test('monitors come by themselves where their kind is installed', () => {
     const kinds = (...more: string[]) => render('default', ...more).map((d) => d.kind).filter((k) => k.endsWith('Monitor'));
     expect(kinds()).toEqual([]);

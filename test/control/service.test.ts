@@ -295,8 +295,10 @@ describe('changes', () => {
   test('an invalid one is refused, counted, logged and shown; the state before it stays', async () => {
     const { service, start, change, said, read } = setUp();
     await start(setTo('192.0.2.1:80'));
+    expect(service.families.get('config_up_to_date')).toBe(1);
     await change(setTo('192.0.2.2:80'), [problem]);
     expect(service.families.get('config_apply_total', 'invalid')).toBe(1);
+    expect(service.families.get('config_up_to_date')).toBe(0);
     expect(said('configuration problem')).toMatchObject([
       { level: 'error', problem: 'c.yaml:3:5: Upstream default/x: spec.hostnames: is required' },
     ]);
@@ -913,6 +915,7 @@ describe('in a cluster', () => {
     await service.whenServing();
     await change(setTo('192.0.2.2:80'));
     expect(reports).toMatchObject([{ acknowledged: true }, { acknowledged: true }]);
+    expect(Array.from(service.families.rows('build_info'), ({ values }) => values)).toEqual([[1]]);
     expect([service.ready(), service.health()]).toEqual([
       { ok: true, reasons: [] },
       { ok: true, reasons: [] },

@@ -23,6 +23,11 @@ export const MAIN_METRICS = {
     labels: [],
     help: 'When a configuration was applied last, in seconds since the epoch.',
   },
+  config_up_to_date: {
+    type: 'gauge',
+    labels: [],
+    help: '1 while the configuration that was seen last serves, 0 while it was refused or failed and the one before it serves.',
+  },
   config_resources: { type: 'gauge', labels: ['kind', 'accepted'], help: 'Resources of the configuration that serves.' },
   config_apply_duration_seconds: { type: 'histogram', labels: [], help: 'Change seen to the last worker’s acknowledgement.' },
   worker_restarts_total: {

@@ -60,7 +60,7 @@ interface PodMonitor {
   };
 }
 
-/** What the operator makes of a PodMonitor: pods of its namespace with these labels, and of them this port. */
+/** What the operator makes of a PodMonitor: pods of its namespace with these labels, and of them this port. Its job has a name of its own here. */
 export async function byPodMonitor(name: string): Promise<Job> {
   const { spec } = await getJson<PodMonitor>(['podmonitor', name, '--namespace', OWN]);
   const [endpoint] = spec.podMetricsEndpoints;

@@ -39,7 +39,7 @@ import { Counters } from './counters.ts';
 import { Follower, type Followed } from './follow.ts';
 import { Gate } from './gate.ts';
 import { IdTable } from './idtable.ts';
-import { kernelDrops } from './kernel.ts';
+import { countKernelDrops } from './kernel.ts';
 import { Remains } from './remains.ts';
 import { resetTokenNumber } from './reset.ts';
 import { bindAll, bindSocket, expandHosts, type Interfaces, type SocketOptions, type UdpSocket } from './socket.ts';
@@ -103,6 +103,7 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   /** Of sockets whose addresses are gone. */
   private pastDatagrams = 0;
   private pastBytes = 0;
+  private pastDrops = 0;
   private readonly turn: Turn;
   private readonly gate: Gate;
   private readonly admission: Admission;
@@ -120,7 +121,6 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
   private closed = false;
   private cancelExpiry: (() => void) | null = null;
   private cancelGrace: (() => void) | null = null;
-  private kernel = 0;
   private kernelAt = -Infinity;
 
   constructor(
@@ -193,8 +193,10 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
 
   remove(s: UdpSocket): void {
     this.sockets.splice(this.sockets.indexOf(s), 1);
+    countKernelDrops([s]);
     this.pastDatagrams += s.sentDatagrams;
     this.pastBytes += s.sentBytes;
+    this.pastDrops += s.kernelDrops;
     void s.close();
     this.tellAddresses();
   }
@@ -540,9 +542,9 @@ class Endpoint implements QuicEndpoint, ConnOwner, AdmissionPort, Followed {
     const now = this.clock.now();
     if (now - this.kernelAt >= KERNEL_MS && !this.closed) {
       this.kernelAt = now;
-      this.kernel = kernelDrops((this.sockets[0] as UdpSocket).port);
+      countKernelDrops(this.sockets);
     }
-    return this.kernel;
+    return this.sockets.reduce((sum, s) => sum + s.kernelDrops, this.pastDrops);
   }
 }
 

@@ -46,6 +46,8 @@ export class UdpSocket {
   readonly receiveBuffer: number;
   sentDatagrams = 0;
   sentBytes = 0;
+  /** Datagrams that the kernel dropped here, as it said when it was asked last. */
+  kernelDrops = 0;
   /** Its address is to be left: newcomers are refused. */
   leaving = false;
   private readonly socket: Socket;

@@ -291,6 +291,16 @@ const suite = (helm: string): void => {
     expect(one(documents, 'Pod', 'spooky-test').spec).toMatchObject({ securityContext: { runAsNonRoot: true, runAsUser: 65532 } });
   });
 
+  test('to the split and back, pods that wait for their turn keep their account and what they may read', () => {
+    const [before, after] = [render('default'), render('default', '--set=controller.mode=deployment')];
+    const account = podOf(before)['serviceAccountName'] as string;
+    expect(podOf(after)['serviceAccountName']).toBe(account);
+    one(after, 'ServiceAccount', account);
+    const read = (documents: readonly Manifest[]): string[] => rights(documents, account).filter((right) => /: (?:get|list,watch)$/.test(right));
+    expect(read(before).length).toBeGreaterThan(6);
+    expect(read(after)).toEqual(read(before));
+  });
+
   test('the split: pods with traffic write nothing', () => {
     const documents = render('split');
     const reads = [
@@ -311,9 +321,9 @@ const suite = (helm: string): void => {
       'spooky-system coordination.k8s.io/leases: create',
       'spooky-system coordination.k8s.io/leases[spooky-leader]: get,update',
     ];
-    expect(rights(documents, 'spooky-edge')).toEqual(reads);
+    expect(rights(documents, 'spooky')).toEqual(reads);
     expect(rights(documents, 'spooky-controller')).toEqual([...reads, ...writes].sort());
-    expect(podOf(documents)['serviceAccountName']).toBe('spooky-edge');
+    expect(podOf(documents)['serviceAccountName']).toBe('spooky');
     expect(flagsOf(podOf(documents))).toContain('--role=edge');
     const controller = podOf(documents, 'Deployment', 'spooky-controller');
     expect(controller['serviceAccountName']).toBe('spooky-controller');

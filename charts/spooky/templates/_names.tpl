@@ -64,9 +64,9 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* The same whatever writes: pods that wait for their turn, while controller.mode changes, go on reading. */}}
 {{- define "spooky.edgeAccount" -}}
-{{- $split := eq .Values.controller.mode "deployment" -}}
-{{- default (ternary (printf "%s-edge" (include "spooky.fullname" .)) (include "spooky.fullname" .) $split) .Values.serviceAccount.name -}}
+{{- default (include "spooky.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
 {{/* Who writes: the same one, unless the controller is a Deployment. */}}

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { parseArguments } from '../../src/cli/command.ts';
 import { serve } from '../../src/cli/serve.ts';
 import { readServeSettings } from '../../src/settings.ts';
@@ -291,6 +291,26 @@ const suite = (helm: string): void => {
     expect(one(documents, 'Pod', 'spooky-test').spec).toMatchObject({ securityContext: { runAsNonRoot: true, runAsUser: 65532 } });
   });
 
+  test('lists and maps whose lines a file of values has commented out are empty', () => {
+    const empty = (value: unknown): boolean => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+    const without = (value: unknown): unknown =>
+      empty(value) ? null : typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, without(v)])) : value;
+    const values = without(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')));
+    expect(values).toMatchObject({ commonLabels: null, secrets: { namespaces: null }, exposure: { labels: null } });
+    const text = execFileSync(helm, [...args('default', []), '--values=-'], { encoding: 'utf8', input: JSON.stringify(values) });
+    expect(read(text)).toEqual(render('default'));
+  });
+
+  test('to the split and back, pods that wait for their turn keep their account and what they may read', () => {
+    const [before, after] = [render('default'), render('default', '--set=controller.mode=deployment')];
+    const account = podOf(before)['serviceAccountName'] as string;
+    expect(podOf(after)['serviceAccountName']).toBe(account);
+    one(after, 'ServiceAccount', account);
+    const read = (documents: readonly Manifest[]): string[] => rights(documents, account).filter((right) => /: (?:get|list,watch)$/.test(right));
+    expect(read(before).length).toBeGreaterThan(6);
+    expect(read(after)).toEqual(read(before));
+  });
+
   test('the split: pods with traffic write nothing', () => {
     const documents = render('split');
     const reads = [
@@ -311,9 +331,9 @@ const suite = (helm: string): void => {
       'spooky-system coordination.k8s.io/leases: create',
       'spooky-system coordination.k8s.io/leases[spooky-leader]: get,update',
     ];
-    expect(rights(documents, 'spooky-edge')).toEqual(reads);
+    expect(rights(documents, 'spooky')).toEqual(reads);
     expect(rights(documents, 'spooky-controller')).toEqual([...reads, ...writes].sort());
-    expect(podOf(documents)['serviceAccountName']).toBe('spooky-edge');
+    expect(podOf(documents)['serviceAccountName']).toBe('spooky');
     expect(flagsOf(podOf(documents))).toContain('--role=edge');
     const controller = podOf(documents, 'Deployment', 'spooky-controller');
     expect(controller['serviceAccountName']).toBe('spooky-controller');

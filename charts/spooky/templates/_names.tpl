@@ -36,8 +36,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "spooky.otherLabels" -}}
 {{- $root := index . 0 -}}
 {{- $labels := dict -}}
-{{- range rest . -}}{{- $labels = merge $labels . -}}{{- end -}}
-{{- $labels = merge $labels $root.Values.commonLabels -}}
+{{- range rest . -}}{{- $labels = merge $labels (default dict .) -}}{{- end -}}
+{{- $labels = merge $labels (default dict $root.Values.commonLabels) -}}
 {{- range $name, $_ := include "spooky.labels" $root | fromYaml -}}{{- $labels = omit $labels $name -}}{{- end -}}
 {{- with $labels -}}
 {{- toYaml . -}}
@@ -58,15 +58,15 @@ labels:
   {{- with include "spooky.otherLabels" (list $root $labels) }}
   {{- . | nindent 2 }}
   {{- end }}
-{{- with mustMerge (deepCopy $annotations) $root.Values.commonAnnotations }}
+{{- with mustMerge (deepCopy (default dict $annotations)) (default dict $root.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* The same whatever writes: pods that wait for their turn, while controller.mode changes, go on reading. */}}
 {{- define "spooky.edgeAccount" -}}
-{{- $split := eq .Values.controller.mode "deployment" -}}
-{{- default (ternary (printf "%s-edge" (include "spooky.fullname" .)) (include "spooky.fullname" .) $split) .Values.serviceAccount.name -}}
+{{- default (include "spooky.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
 {{/* Who writes: the same one, unless the controller is a Deployment. */}}
@@ -113,7 +113,7 @@ output each time. That there is a cluster is seen by the namespace `default`, wh
 {{- end -}}
 
 {{- define "spooky.ownNamespaceAnd" -}}
-{{- prepend (index . 1) (index . 0).Release.Namespace | uniq | join "," -}}
+{{- prepend (default list (index . 1)) (index . 0).Release.Namespace | uniq | join "," -}}
 {{- end -}}
 
 {{- define "spooky.readsNodes" -}}

@@ -116,7 +116,7 @@
 {{- $_ := set $base "runAsNonRoot" false -}}
 {{- $_ := set $base "runAsUser" 0 -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $base (deepCopy .over)) -}}
+{{- toYaml (mergeOverwrite $base (deepCopy (default dict .over))) -}}
 {{- end -}}
 
 {{- define "spooky.securityContext" -}}
@@ -125,7 +125,7 @@
 {{- $_ := set $capabilities "add" (list "NET_BIND_SERVICE") -}}
 {{- end -}}
 {{- $base := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "privileged" false "capabilities" $capabilities -}}
-{{- toYaml (mergeOverwrite $base (deepCopy .over)) -}}
+{{- toYaml (mergeOverwrite $base (deepCopy (default dict .over))) -}}
 {{- end -}}
 
 {{/* The kubelet asks the pod's address, which a pod of the host network need not listen on. */}}
@@ -153,7 +153,7 @@ livenessProbe:
 
 {{/* Annotations of a pod that Prometheus finds by itself. */}}
 {{- define "spooky.podAnnotations" -}}
-{{- $annotations := deepCopy .Values.podAnnotations -}}
+{{- $annotations := deepCopy (default dict .Values.podAnnotations) -}}
 {{- if .Values.metrics.annotations -}}
 {{- $annotations = mustMerge $annotations (dict "prometheus.io/scrape" "true" "prometheus.io/port" (toString .Values.metrics.port) "prometheus.io/path" "/metrics") -}}
 {{- end -}}
@@ -180,7 +180,7 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 {{- if .edge -}}
-{{- $volumes = concat $volumes .root.Values.extraVolumes -}}
+{{- $volumes = concat $volumes (default list .root.Values.extraVolumes) -}}
 {{- end -}}
 {{- with $volumes -}}
 {{- toYaml . -}}
@@ -199,7 +199,7 @@ livenessProbe:
 {{- $mounts = append $mounts (dict "name" "admin-token" "mountPath" "/etc/spooky/admin" "readOnly" true) -}}
 {{- end -}}
 {{- if .edge -}}
-{{- $mounts = concat $mounts .root.Values.extraVolumeMounts -}}
+{{- $mounts = concat $mounts (default list .root.Values.extraVolumeMounts) -}}
 {{- end -}}
 {{- with $mounts -}}
 {{- toYaml . -}}

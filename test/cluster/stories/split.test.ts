@@ -62,7 +62,7 @@ describe('the split', () => {
   }, 120_000);
 
   test('pods with traffic have no right to change anything', async () => {
-    expect(await granted('spooky-edge')).toEqual([]);
+    expect(await granted('spooky')).toEqual([]);
     expect([...(await granted('spooky-controller'))].sort()).toEqual([...ALLOWED].sort());
   }, 60_000);
 

@@ -316,7 +316,7 @@ export const VALUES: Readonly<Record<string, Value>> = {
   hostAliases: objects("Lines of the pods' /etc/hosts."),
   serviceAccount: group('Who the pods are to the API server.', {
     create: flag('Whether the chart makes it.', true),
-    name: nameOrNone("Its name; empty: the release's, with -edge behind it when the controller is a Deployment."),
+    name: nameOrNone("Its name; empty: the release's."),
     controllerName: nameOrNone("That of the controller's Deployment; empty: the release's with -controller."),
     annotations: strings('Its annotations.'),
   }),

@@ -83,6 +83,8 @@ class ClusterSource implements KubernetesSource {
   private readonly following = new Set<Following>();
   private readonly grants: GrantDiscovery;
   private grantFollowing: readonly Following[] = [];
+  /** Namespaces themselves. */
+  private namespaces: Following | null = null;
   private readonly outage = new Outage();
   private lines = 0;
   private linesSince = 0;
@@ -165,7 +167,7 @@ class ClusterSource implements KubernetesSource {
     const { view, scopes, o } = this;
     const must = { lenient: false };
     const may = { lenient: true };
-    this.follow(NAMESPACES, view.namespaces, null, { ...must, accept: METADATA_ONLY });
+    this.namespaces = this.follow(NAMESPACES, view.namespaces, null, { ...must, accept: METADATA_ONLY });
     if (o.nodes) this.followNodes();
     for (const scope of scopes) {
       this.follow(LISTENERS, view.listeners, scope, must);
@@ -215,6 +217,11 @@ class ClusterSource implements KubernetesSource {
       following.settled = true;
       this.check();
     };
+    const take = (objects: readonly Read<E>[]): void => {
+      table.replaced(objects, scope);
+      this.o.hooks.objects(kind.kind, table.entries.size);
+      settle();
+    };
     const reflector = new Reflector<Read<E>>({
       ...this.o,
       ...asked,
@@ -224,11 +231,7 @@ class ClusterSource implements KubernetesSource {
       optional: lenient,
       handler: {
         project: (raw) => table.project(raw, scope),
-        replaced: (objects) => {
-          table.replaced(objects, scope);
-          this.o.hooks.objects(kind.kind, table.entries.size);
-          settle();
-        },
+        replaced: take,
         changed: (type, object) => {
           table.changed(type, object);
           this.o.hooks.objects(kind.kind, table.entries.size);
@@ -238,7 +241,10 @@ class ClusterSource implements KubernetesSource {
       hooks: this.hooksOf(
         kind.kind,
         () => following,
-        () => lenient && settle(),
+        (reason) => {
+          if (reason === 'forbidden' && this.isGone(scope)) take([]);
+          else if (lenient) settle();
+        },
       ),
     });
     const following: Following = { kind: kind.kind, reflector: reflector as Reflector<Read<Identity>>, settled: false, synced: false };
@@ -249,7 +255,12 @@ class ClusterSource implements KubernetesSource {
     return following;
   }
 
-  private hooksOf(kind: string, of: () => Following, onRefused: () => void): ReflectorHooks {
+  /** The rights in a namespace go with it, and so does all that was in it: nobody waits for that, and nothing of it is served on. */
+  private isGone(scope: string | null): boolean {
+    return scope !== null && this.namespaces?.settled === true && !this.view.namespaces.entries.has(scope);
+  }
+
+  private hooksOf(kind: string, of: () => Following, onRefused: (reason: 'forbidden' | 'not_found') => void): ReflectorHooks {
     const { hooks } = this.o;
     return {
       list: () => hooks.list(kind),
@@ -257,7 +268,7 @@ class ClusterSource implements KubernetesSource {
       event: () => hooks.event(kind),
       error: (_, reason) => {
         hooks.error(kind, reason);
-        if (reason === 'forbidden' || reason === 'not_found') onRefused();
+        if (reason === 'forbidden' || reason === 'not_found') onRefused(reason);
       },
       heard: () => hooks.heard(kind),
       synced: (_, yes) => {

@@ -441,6 +441,58 @@ describe('--namespaces', () => {
     expect(specOf('api')).toBeDefined();
   });
 
+  describe('of which one is gone, and with it the right to read it', () => {
+    const everywhere = [{ apiGroups: [''], resources: ['namespaces'], verbs: ['list', 'watch'] }];
+    const rulesOf = (...namespaces: string[]) => [
+      ...everywhere,
+      ...namespaces.flatMap((namespace) =>
+        [
+          ['', 'services', 'secrets', 'configmaps'],
+          ['discovery.k8s.io', 'endpointslices'],
+          ['spooky.dev', 'listeners', 'upstreams'],
+        ].map(([group = '', ...resources]) => ({ apiGroups: [group], resources, verbs: ['list', 'watch'], namespace })),
+      ),
+    ];
+
+    test('the first state does not wait for it, and it may come back', async () => {
+      const user = 'tenants';
+      await begin({ token: fake.rules(rulesOf('spooky-system', 'web'), user), namespaces: ['web', 'gone'], clock: hasty });
+      expect([...story.last().set.upstreams.keys()].sort()).toEqual(['web/api', 'web/shop']);
+      expect(story.counted.get('synced Upstream')).toBe(0);
+      fake.namespace('gone');
+      fake.create(upstream('back', {}, 'gone'));
+      fake.rules(rulesOf('spooky-system', 'web', 'gone'), user);
+      await until('what is in it now', () => story.last().set.upstreams.has('gone/back'));
+      expect(story.counted.get('synced Upstream')).toBe(1);
+    });
+
+    test('one that is there, and may not be read, is waited for', async () => {
+      fake.namespace('shut');
+      story = await follow(fake, { token: fake.rules(rulesOf('spooky-system', 'web')), namespaces: ['web', 'shut'] });
+      await until('the reasons alone', () => {
+        const pending = story.source.pending();
+        return pending.length === 4 && pending.every((reason) => / of namespace shut cannot be listed: forbidden: /.test(reason));
+      });
+      expect(story.states).toEqual([]);
+    });
+
+    test('nothing of it is served on, though nobody could tell of its end', async () => {
+      const user = 'tenants';
+      await begin({ token: fake.rules(rulesOf('spooky-system', 'web'), user), namespaces: ['web'], clock: hasty });
+      await fake.kill();
+      for (const name of ['api', 'shop']) {
+        fake.remove('upstreams', 'web', name);
+        fake.remove('endpointslices', 'web', `${name}-1`);
+      }
+      fake.remove('namespaces', null, 'web');
+      fake.rules(rulesOf('spooky-system'), user);
+      await fake.restart();
+      await until('its Upstreams are gone', () => story.last().set.upstreams.size === 0);
+      await until('its endpoints, too', () => story.source.endpoints.endpoints(API).length === 0);
+      expect(story.last().set.listeners.size).toBe(1);
+    });
+  });
+
   test('scopes', () => {
     expect(scopesOf(null, 'own')).toEqual([null]);
     expect(scopesOf([], 'own')).toEqual(['own']);

@@ -46,6 +46,8 @@ export function inspectCertificate(
   const uses = leaf.keyUsage as readonly string[] | undefined;
   if (uses !== undefined && !uses.includes(PURPOSES[purpose]) && !uses.includes(ANY_PURPOSE))
     return err(`the certificate is not meant for a ${purpose} (extended key usage)`);
+  const unfit = purpose === 'server' ? unfitness(leaf, key.value) : null;
+  if (unfit !== null) return err(unfit);
   const names = readNames(leaf);
   if (!names.ok) return names;
   return ok({
@@ -159,6 +161,72 @@ function chainFault(chain: readonly X509Certificate[]): string | null {
       return `certificate ${i + 1} of the chain did not issue certificate ${i}; each must be followed by its issuer`;
   }
   return null;
+}
+
+/**
+ * What OpenSSL can read and the engines' BoringSSL cannot serve with. It has to be told here: an engine takes a table of all certificates or none, so
+ * that one would keep the others from being served.
+ */
+function unfitness(leaf: X509Certificate, key: KeyObject): string | null {
+  if (key.asymmetricKeyType !== 'ec') return null;
+  if (!maySign(leaf)) return 'the certificate does not allow its key to sign: its key usage lacks digitalSignature';
+  return hasNamedCurve(leaf.publicKey) ? null : 'the certificate has the parameters of its curve instead of the name; use a named curve';
+}
+
+const CONTEXT_3 = 0xa3;
+const OBJECT_IDENTIFIER = 0x06;
+/** 2.5.29.15. */
+const KEY_USAGE = Buffer.from('551d0f', 'hex');
+const DIGITAL_SIGNATURE = 0x80;
+
+/** Whether its key usage, if it has one, allows what a server does with its key (RFC 8446 s4.4.2.2). Node tells the extended key usage alone. */
+function maySign(leaf: X509Certificate): boolean {
+  const body = inner(leaf.raw, 0, 0)?.content;
+  const explicit = body === undefined ? undefined : elements(body).find(({ tag }) => tag === CONTEXT_3);
+  const extensions = explicit === undefined ? undefined : inner(explicit.content, 0);
+  for (const { content } of extensions === undefined ? [] : elements(extensions.content)) {
+    const parts = elements(content);
+    if (parts[0]?.content.equals(KEY_USAGE) !== true) continue;
+    // The first octet of the bit string says how many bits of its last one are none.
+    const bits = inner(parts.at(-1)?.content ?? Buffer.alloc(0), 0)?.content[1] ?? 0;
+    return (bits & DIGITAL_SIGNATURE) !== 0;
+  }
+  return true;
+}
+
+/** RFC 5480 s2.1.1. */
+const hasNamedCurve = (key: KeyObject): boolean => inner(key.export({ type: 'spki', format: 'der' }), 0, 0, 1)?.tag === OBJECT_IDENTIFIER;
+
+interface Element {
+  readonly tag: number;
+  readonly content: Buffer;
+}
+
+/** What stands side by side in DER that OpenSSL has read: tags of one octet. */
+function elements(der: Buffer): Element[] {
+  const found: Element[] = [];
+  for (let at = 0; at + 2 <= der.length;) {
+    const short = der[at + 1] as number;
+    const octets = short < 0x80 ? 0 : short & 0x7f;
+    if (octets > 4 || at + 2 + octets > der.length) break;
+    const begin = at + 2 + octets;
+    const end = begin + (octets === 0 ? short : der.readUIntBE(at + 2, octets));
+    found.push({ tag: der[at] as number, content: der.subarray(begin, end) });
+    at = end;
+  }
+  return found;
+}
+
+/** The one at these places, each within the one before. */
+function inner(der: Buffer, ...path: readonly number[]): Element | undefined {
+  let content = der;
+  let found: Element | undefined;
+  for (const at of path) {
+    found = elements(content)[at];
+    if (found === undefined) return undefined;
+    ({ content } = found);
+  }
+  return found;
 }
 
 /** Node quotes a name that holds anything odd (a comma, a NUL): such a certificate is refused as a whole, since others may read it otherwise. */

@@ -297,6 +297,10 @@ export class Service implements AdminView {
     if (!published.ok) return { ok: false, kind: 'failed', why: published.why };
     const failed = published.loads.filter((load) => load.problems.some((p) => p.kind === 'bind'));
     if (failed.length > 0 && !this.o.perObject) return { ok: false, kind: 'bind', why: 'an address cannot be bound', loads: failed };
+    // Nobody would see that nothing listens there: files stand for themselves as a whole.
+    const part = published.loads.flatMap((load) => load.problems).find((p) => p.kind === 'part');
+    if (part !== undefined && !this.o.perObject)
+      return { ok: false, kind: 'failed', why: `listener ${part.listener} cannot be served: ${part.message}` };
     this.serving = true;
     this.applied(compiled, published.version, began, problems);
     return { ok: true };

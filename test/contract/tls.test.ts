@@ -133,6 +133,24 @@ describe('what is refused', () => {
     expect(fault(any.chain, any.key)).toBe('usable');
   });
 
+  test('RFC 8446 s4.4.2.2: a key that may not sign', () => {
+    const lacks = 'the certificate does not allow its key to sign: its key usage lacks digitalSignature';
+    expect(faultOf({ names: ['a.example'], keyUsage: 0x20 })).toBe(lacks);
+    expect(faultOf({ names: ['a.example'], ca: true, curve: 'secp384r1', keyUsage: 0x08 })).toBe(lacks);
+    expect(faultOf({ names: ['a.example'], keyUsage: 0 })).toBe(lacks);
+    expect(faultOf({ names: ['a.example'], keyUsage: 0xa8 })).toBe('usable');
+    // What some clients take, and no engine refuses.
+    expect(faultOf({ names: ['a.example'], type: 'rsa', keyUsage: 0x20 })).toBe('usable');
+    const client = makeCertificate({ names: ['a.example'], keyUsage: 0x08 });
+    expect(fault(client.chain, client.key, 'client')).toBe('usable');
+  });
+
+  test('RFC 5480 s2.1.1: a curve without its name', () => {
+    expect(faultOf({ names: ['a.example'], parameters: true })).toBe(
+      'the certificate has the parameters of its curve instead of the name; use a named curve',
+    );
+  });
+
   test('no error holds a byte of the key', () => {
     const key = generateKeyPairSync('ec', { namedCurve: 'secp521r1' }).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
     expect(fault(leaf.chain, key)).not.toContain(key.split('\n')[1]);

@@ -217,6 +217,17 @@ describe('the first state', () => {
     expect(service.ready().ok).toBe(false);
   });
 
+  test('a listener that no engine takes is the outcome, too', async () => {
+    const part: LoadProblem = { kind: 'part', listener: 'default/public', code: 'unknown', message: 'no such curve' };
+    const { start, service } = setUp({ problems: [part] });
+    expect(await start(setTo('192.0.2.1:80'))).toEqual({
+      ok: false,
+      kind: 'failed',
+      why: 'listener default/public cannot be served: no such curve',
+    });
+    expect(service.ready().ok).toBe(false);
+  });
+
   test('an engine that is not there ends the start; so do three processes that end before hello', async () => {
     const mute = (code: number) => {
       const events: ProcessEvents[] = [];

@@ -19,6 +19,8 @@ export interface CertificateOptions {
   readonly names?: readonly string[];
   readonly type?: 'ecdsa' | 'rsa' | 'ed25519';
   readonly curve?: string;
+  /** Of the curve, instead of its name. */
+  readonly parameters?: boolean;
   readonly bits?: number;
   /** Milliseconds since the epoch. */
   readonly notBefore?: number;
@@ -27,6 +29,8 @@ export interface CertificateOptions {
   readonly ca?: boolean;
   /** Extended key usage, as object identifiers. */
   readonly usages?: readonly string[];
+  /** Key usage, its first octet: 0x80 digitalSignature, 0x20 keyEncipherment, 0x08 keyAgreement. */
+  readonly keyUsage?: number;
 }
 
 let serial = 1;
@@ -65,7 +69,7 @@ export const makeAuthority = (subject = 'spooky test root', issuer?: Issued): Is
 function keyPair(o: CertificateOptions): { publicKey: KeyObject; privateKey: KeyObject } {
   if (o.type === 'rsa') return generateKeyPairSync('rsa', { modulusLength: o.bits ?? 2048 });
   if (o.type === 'ed25519') return generateKeyPairSync('ed25519');
-  return generateKeyPairSync('ec', { namedCurve: o.curve ?? 'prime256v1' });
+  return generateKeyPairSync('ec', { namedCurve: o.curve ?? 'prime256v1', paramEncoding: o.parameters ? 'explicit' : 'named' });
 }
 
 function signatureAlgorithm(key: KeyObject): Buffer {
@@ -78,6 +82,7 @@ function extensions(o: CertificateOptions): Buffer[] {
   if (o.ca) list.push(extension('2.5.29.19', sequence(element(0x01, Buffer.from([0xff])))));
   if (o.names !== undefined) list.push(extension('2.5.29.17', sequence(...o.names.map(generalName))));
   if (o.usages !== undefined) list.push(extension('2.5.29.37', sequence(...o.usages.map(oid))));
+  if (o.keyUsage !== undefined) list.push(extension('2.5.29.15', element(0x03, Buffer.from([0, o.keyUsage]))));
   // RFC 5280 wants at least one extension where there is the list.
   if (list.length === 0) list.push(extension('2.5.29.14', element(0x04, createHash('sha1').update(String(serial)).digest())));
   return list;

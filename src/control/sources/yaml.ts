@@ -145,7 +145,7 @@ class Reader {
     // Said of more than one collection; what else is said comes of it.
     const deep = errors.find((e) => e.code === 'RESOURCE_EXHAUSTION');
     if (deep !== undefined) this.fault([], deep.pos[0], TOO_DEEP);
-    else for (const e of errors) this.fault([], e.pos[0], tidy(e.message));
+    else for (const e of errors) this.fault([], e.pos[0], e.code === 'TAG_RESOLVE_FAILED' ? 'tags are not supported' : tidy(e.message));
     if (this.faults.length > 0) return { ...base, value: undefined, broken: true, faults: this.faults };
     try {
       const value = this.node(this.doc.contents as ParsedNode | null, [], 0);
@@ -178,7 +178,7 @@ class Reader {
     if (isAlias(node)) {
       const target = this.anchors.get(node.source);
       if (target === undefined) {
-        this.fault(steps, node.range[0], `the anchor of *${node.source} is not defined before it`);
+        this.fault(steps, node.range[0], 'is an alias (*) whose anchor is not defined before it: put text in quotes');
         return null;
       }
       return this.node(target, steps, depth + 1);
@@ -249,9 +249,9 @@ class Reader {
   }
 }
 
-/** The parser's messages end in a newline and a picture; the first line says it. */
+/** The parser's messages end in a newline and a picture; the first line says it. What some quote behind a colon may be of a Secret: the place shows it. */
 const tidy = (message: string): string => {
-  const line = message.split('\n', 1)[0] as string;
+  const line = (message.split('\n', 1)[0] as string).replace(/(?<=\w): .*$/, '');
   return line.length > 200 ? `${line.slice(0, 197)}...` : line;
 };
 

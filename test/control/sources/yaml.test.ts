@@ -162,3 +162,22 @@ describe('places', () => {
     expect(placeOf({ text: 'a\r\nbc', line: 5 }, 4)).toEqual({ line: 6, column: 2 });
   });
 });
+
+test.each([
+  '| canary',
+  '*canary',
+  '!canary',
+  '!!canary',
+  '!canary!',
+  '!<canary>',
+  ']canary',
+  '"a" canary',
+  '}canary',
+  '"\\canary"',
+  '@canary',
+  '{canary',
+])('what stands in a Secret is in no message: %s', (text) => {
+  const { faults } = one(`kind: Secret\nstringData:\n  password: ${text}\n`);
+  expect(faults).not.toEqual([]);
+  expect(JSON.stringify(faults)).not.toContain('canary');
+});

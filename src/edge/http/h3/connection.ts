@@ -301,7 +301,10 @@ export class Connection implements ServerConnection, TimerOwner {
   private onLinger(): void {
     if (this.streams.size > 0) return;
     const { sent } = this.quic.stats();
-    if (sent === this.lingerSent || ++this.lingers >= MAX_LINGERS) return this.close(H3.H3_NO_ERROR, '');
+    // Given to the engine whole, and the client has no room for the rest of it: whoever does not read for too long is `onStallLook`'s.
+    const waits = this.quic.stuck?.(0).some((id) => (id & 3) === 0) === true;
+    if (waits) this.lingers = 0;
+    else if (sent === this.lingerSent || ++this.lingers >= MAX_LINGERS) return this.close(H3.H3_NO_ERROR, '');
     this.lingerSent = sent;
     this.shared.wheel.arm(this.drainTimer, LINGER_MS);
   }

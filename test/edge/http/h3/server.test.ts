@@ -239,6 +239,25 @@ describe('drain', () => {
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
+  test('nor before a client that has no room for the end of its answer has got it, however long ago that was complete', () => {
+    const world = new World();
+    const stuck = [3, 0];
+    const c = world.connect(true, (ms) => (ms === 0 ? stuck : []));
+    expect(world.isHonest(c, 0)).toBe(true);
+    world.clock.advance(50_000);
+    world.server.drain();
+    world.clock.advance(100_000);
+    expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x04));
+    expect(c.closed).toBe(null);
+    // It reads on: of the requests nothing waits any more.
+    stuck.pop();
+    c.sent = 10;
+    world.clock.advance(1200);
+    expect(c.closed).toBe(null);
+    world.clock.advance(1200);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
   test('a connection that never had a request closes when the second GOAWAY has left; its first one, late, is refused', () => {
     const world = new World();
     const [c, late] = [world.connect(), world.connect()];

@@ -211,12 +211,14 @@ export class Connection implements ServerConnection, TimerOwner {
 
   /** Untouched, so that the client may send it elsewhere (RFC 9114 s4.1.1, s5.2). */
   private refuse(id: number): null {
+    this.early?.delete(id);
     this.quic.stop(id, H3.H3_REQUEST_REJECTED);
     this.quic.reset(id, H3.H3_REQUEST_REJECTED);
     return null;
   }
 
   remove(stream: RequestStream): void {
+    this.early?.delete(stream.id);
     if (!this.streams.delete(stream) || this.streams.size > 0 || this.isClosed) return;
     this.idleSince = this.shared.now();
     this.closeWhenDone();

@@ -792,6 +792,26 @@ describe('priorities', () => {
     expect(c.priorities).toEqual([[0, 6, false]]);
   });
 
+  test('of streams that came to nothing take no place from others', () => {
+    const world = new World({ maxStreams: 1 });
+    const c = world.connect();
+    for (let id = 0; id < 64 * 4; id += 4) {
+      c.feed(2, update(id, 'u=6'));
+      if (id % 8 === 0) c.peerReset(id, H3.H3_REQUEST_CANCELLED);
+      else c.feed(id, request([['te', 'x']]), true);
+    }
+    world.onEnd = () => {};
+    c.feed(256, request(), true);
+    c.feed(2, update(260, 'u=6'));
+    c.feed(260, request(), true);
+    expect(c.resets.at(-1)).toEqual([260, H3.H3_REQUEST_REJECTED]);
+    for (let id = 264; id < 264 + 64 * 4; id += 4) c.feed(2, update(id, 'u=0'));
+    answer(world.requests.at(-1) as Seen);
+    world.onEnd = (seen) => answer(seen);
+    for (let id = 264; id < 264 + 64 * 4; id += 4) expect(world.isHonest(c, id)).toBe(true);
+    expect(c.priorities.length).toBe(64);
+  });
+
   test('of streams that are over mean nothing', () => {
     const world = new World();
     const c = world.connect();

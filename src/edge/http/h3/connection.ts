@@ -303,12 +303,15 @@ export class Connection implements ServerConnection, TimerOwner {
   private onLinger(): void {
     if (this.streams.size > 0) return;
     const { sent } = this.quic.stats();
-    // Given to the engine whole, and the client has no room for the rest of it: whoever does not read for too long is `onStallLook`'s.
-    const waits = this.quic.stuck?.(0).some((id) => (id & 3) === 0) === true;
-    if (waits) this.lingers = 0;
+    if (this.hasUnread()) this.lingers = 0;
     else if (sent === this.lingerSent || ++this.lingers >= MAX_LINGERS) return this.close(H3.H3_NO_ERROR, '');
     this.lingerSent = sent;
     this.shared.wheel.arm(this.drainTimer, LINGER_MS);
+  }
+
+  /** An answer was given to the engine whole, and the client has no room for the rest of it. Who does not read for too long is `onStallLook`'s. */
+  private hasUnread(): boolean {
+    return this.quic.stuck?.(0).some((id) => (id & 3) === 0) === true;
   }
 
   close(code: number, reason: string): void {
@@ -399,7 +402,7 @@ export class Connection implements ServerConnection, TimerOwner {
 
   private onKeepAlive(): void {
     const { keepAliveMs } = this.limits();
-    if (keepAliveMs > 0 && this.streams.size > 0) this.quic.ping();
+    if (keepAliveMs > 0 && (this.streams.size > 0 || this.hasUnread())) this.quic.ping();
     this.shared.wheel.arm(this.keepAlive, keepAliveMs || KEEP_ALIVE_OFF_MS);
   }
 }

@@ -100,6 +100,19 @@ describe('a connection', () => {
     expect(c.pings).toBe(pings);
   });
 
+  test('... and while the client has no room for the end of its answer', () => {
+    const world = new World({ keepAliveMs: 5000 });
+    const stuck = [3, 0];
+    const c = world.connect(true, (ms) => (ms === 0 ? stuck : []));
+    expect(world.isHonest(c, 0)).toBe(true);
+    world.clock.advance(20_200);
+    expect(c.pings).toBe(4);
+    // Of the requests nothing waits any more.
+    stuck.pop();
+    world.clock.advance(20_000);
+    expect(c.pings).toBe(4);
+  });
+
   test('after its number of requests gets GOAWAY, and serves those under way', () => {
     const world = new World({ requestsPerConnection: 3 });
     const c = world.connect();

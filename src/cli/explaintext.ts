@@ -1,5 +1,6 @@
 /** The text of `spooky explain` for one Listener. */
 import { BlockList, isIP } from 'node:net';
+import { Cells } from '../contract/cells.ts';
 import { hostMatches } from '../contract/routes/host.ts';
 import type { Target } from '../contract/routes/path.ts';
 import { buildTable } from '../contract/routes/table.ts';
@@ -16,6 +17,8 @@ import type {
 } from '../contract/snapshot/index.ts';
 import { TlsNames } from '../contract/tls.ts';
 import { describeMatch, type Compiled, type GroupService, type GroupSource } from '../control/compile/index.ts';
+import { Fields } from '../edge/http/fields.ts';
+import { cleanRequest, DropCounter } from '../edge/proxy/headers.ts';
 
 /** A request as the command line gives it. */
 export interface Asked {
@@ -54,7 +57,8 @@ export function explainListener(
 ): string[] {
   const hosts = listener.hosts.map((hash) => compiled.parts.get(hash) as HostPart);
   const table = buildTable(hosts, (route) => route);
-  const { chosen, others } = table.explain({ ...asked, path: target.path, query: target.query });
+  const { names, values, dropped } = passed(listener, asked);
+  const { chosen, others } = table.explain({ ...asked, names, values, path: target.path, query: target.query });
   const forwarded = target.path + (target.hasQuery ? `?${target.query}` : '');
   const known = facts === null || facts.certificates(listener);
   const lines = [
@@ -64,6 +68,7 @@ export function explainListener(
   lines.push(...conditionLines(facts, null, listener, '  '));
   if (forwarded !== asked.target) lines.push(`  path        matched and forwarded as ${forwarded}`);
   if (asked.from !== null) lines.push(`  client      ${clientText(listener, asked.from)}`);
+  if (dropped.length > 0) lines.push(`  fields      dropped before matching: ${dropped.join(', ')}`);
   if (chosen === null) lines.push(`  answers 404: ${whyNone(listener, asked.host, others.length)}`);
   else lines.push(...chosenLines(compiled, chosen.route, asked, facts), ...conditionLines(facts, chosen.route.upstream, listener, '  '));
   if (others.length > 0) lines.push('', '  The others:', ...otherLines(others, listener, facts));
@@ -86,14 +91,26 @@ function certificateText(compiled: Compiled, { tls }: ListenerPart, host: string
   return `${shown}, ${found >= 0 ? 'by name' : `the default: none covers ${host}`}`;
 }
 
-function clientText(listener: ListenerPart, from: string): string {
+/** What is left of the fields when routes are looked for, by the rule that serves: what a client may not say does not steer its request. */
+function passed(listener: ListenerPart, asked: Asked): { names: readonly string[]; values: readonly string[]; dropped: readonly string[] } {
+  const fields = new Fields();
+  asked.names.forEach((name, i) => fields.add(name, asked.values[i] as string));
+  cleanRequest(fields, asked.from !== null && isTrusted(listener, asked.from), new DropCounter(new Cells()));
+  const dropped = new Set(asked.names.filter((name) => !fields.names.includes(name)));
+  return { names: fields.names, values: fields.values, dropped: [...dropped] };
+}
+
+function isTrusted(listener: ListenerPart, from: string): boolean {
   const trusted = new BlockList();
   for (const cidr of listener.trust) {
     const [network, bits] = cidr.split('/') as [string, string];
     trusted.addSubnet(network, Number(bits), isIP(network) === 6 ? 'ipv6' : 'ipv4');
   }
-  const kept = trusted.check(from, isIP(from) === 6 ? 'ipv6' : 'ipv4');
-  return `${from} is ${kept ? 'trusted: its x-forwarded-* fields are kept and appended to' : 'not trusted: its x-forwarded-* fields are replaced'}`;
+  return trusted.check(from, isIP(from) === 6 ? 'ipv6' : 'ipv4');
+}
+
+function clientText(listener: ListenerPart, from: string): string {
+  return `${from} is ${isTrusted(listener, from) ? 'trusted: its x-forwarded-* fields are kept and appended to' : 'not trusted: its x-forwarded-* fields are replaced'}`;
 }
 
 function whyNone(listener: ListenerPart, host: string, candidates: number): string {

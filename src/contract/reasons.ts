@@ -47,7 +47,11 @@ export const REASONS = {
   idle_timeout: { status: 504, proxyStatus: 'connection_read_timeout', help: 'No byte from the endpoint within `timeouts.idle`.' },
   header_timeout: { status: 408, proxyStatus: null, help: 'The request head was not complete within `limits.headerTimeout`.' },
   body_timeout: { status: 408, proxyStatus: null, help: 'No byte of the upload within `limits.bodyIdleTimeout`.' },
-  method_not_supported: { status: 501, proxyStatus: 'http_request_denied', help: 'CONNECT and upgrades are not supported.' },
+  method_not_supported: {
+    status: 501,
+    proxyStatus: 'http_request_denied',
+    help: 'CONNECT and upgrades are not supported, nor OPTIONS and TRACE whose `max-forwards` ends here.',
+  },
   misdirected: {
     status: 421,
     proxyStatus: 'http_request_denied',

@@ -115,6 +115,24 @@ describe('answers of our own', () => {
     expect(out).toContain('203.0.113.1 is not trusted: its x-forwarded-* fields are replaced');
   });
 
+  test('fields that are dropped before matching: only of a trusted client may they choose a route', async () => {
+    const config = write(
+      'fields.yaml',
+      base({ forwarded: { trust: ['198.51.100.0/24'] } })
+        .route('/', { headers: [{ name: 'x-forwarded-proto', value: 'http' }] })
+        .to('127.0.0.1:1'),
+    );
+    const asks = ['--config', config, 'GET', 'https://a.example/', '-H', 'X-Forwarded-Proto: http', '-H', 'x-other: 1'];
+    for (const from of [[], ['--from', '203.0.113.1']]) {
+      const { out } = await run(...asks, ...from);
+      expect(out).toContain('  fields      dropped before matching: x-forwarded-proto\n');
+      expect(out).toContain('      does not take it: there is no header x-forwarded-proto\n');
+    }
+    const { out } = await run(...asks, '--from', '198.51.100.7');
+    expect(out).not.toContain('dropped before matching');
+    expect(out).toContain('  goes to     Upstream');
+  });
+
   test('refused paths and methods', async () => {
     const config = write('paths.yaml', base().route('/').to('127.0.0.1:1'));
     expect((await run('--config', config, 'GET', 'https://a.example/a%2Fb')).out).toContain(

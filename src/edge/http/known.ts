@@ -12,6 +12,8 @@ export class KnownHead {
   readonly fields: Fields;
   /** The HEADERS frame in which it is passed on; null: nobody has made one yet; of no length: it is passed on field by field. */
   frame: Uint8Array | null = null;
+  /** The `date` that the frame was given; null: it has none but the head's own. */
+  date: string | null = null;
 
   constructor(status: number, contentLength: number, fields: Fields) {
     this.status = status;

@@ -49,7 +49,7 @@ export class Activator {
       table: await this.tables.build(label, part, slices),
       trust: new AddressList(part.trust),
       tls,
-      replies: new Replies(this.plant.via.pseudonym, part.proxyStatusDetails, this.plant.clock),
+      replies: new Replies(this.plant.via.pseudonym, part.proxyStatusDetails, this.plant.dates),
       counters: this.countersOf(label),
       port: String(part.advertisedPort),
     };

@@ -13,6 +13,7 @@ import { deriveCidKey, derivePseudonym, deriveResetKey, deriveTokenKeys } from '
 import { AccessLog } from './accesslog.ts';
 import { Activator } from './activate.ts';
 import { connector } from './connect.ts';
+import { Dates } from './dates.ts';
 import { DropCounter } from './headers.ts';
 import { Lists } from './lists.ts';
 import { codeOf, Listener, RETIRE_MS, type Wiring } from './listener.ts';
@@ -128,6 +129,7 @@ class WorkerEdge implements Edge {
       drops: new DropCounter(cells),
       accessLog: new AccessLog(start.accessLog, options.access, (e) => internalError({ cells, log }, 'access_log', e)),
       via: new Via(derivePseudonym(start.installationKey)),
+      dates: new Dates(clock),
     };
     this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();

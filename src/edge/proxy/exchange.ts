@@ -387,6 +387,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
     }
     const now = this.answered(status);
     cleanResponse(status, fields, this.plant.drops);
+    this.plant.dates.complete(fields);
     this.plant.via.append(fields, this.plant.via.response);
     if (this.isBodiless(status)) {
       this.response = HELD;
@@ -400,7 +401,7 @@ export class Exchange implements RequestHandler, ResponseHandler, TimerOwner {
 
   private beginKnownResponse(known: KnownHead): void {
     const { status } = known;
-    const frame = frameOf(known, this.plant.via);
+    const frame = frameOf(known, this.plant);
     if (frame.length === 0 || this.isBodiless(status)) {
       this.beginResponse(status, known.fields.copy());
       return;

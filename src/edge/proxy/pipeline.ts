@@ -4,6 +4,7 @@
  */
 import type { Reason } from '../../contract/reasons.ts';
 import { normaliseTarget } from '../../contract/routes/path.ts';
+import { readContentLength } from '../http/h3/syntax.ts';
 import type { Exchange } from './exchange.ts';
 import { addForwarded, requestId } from './forwarded.ts';
 import { hashOf } from './hashkey.ts';
@@ -16,6 +17,7 @@ export function admit(x: Exchange): Reason | null {
     checkAuthority(x) ??
     readTarget(x) ??
     cleanFields(x) ??
+    countHop(x) ??
     checkLength(x) ??
     matchRoute(x) ??
     chooseGroup(x) ??
@@ -49,6 +51,18 @@ function cleanFields(x: Exchange): Reason | null {
   const fields = x.stream.head.fields;
   cleanRequest(fields, x.peer.trusted, x.plant.drops);
   return x.plant.via.seenIn(fields) ? 'loop' : null;
+}
+
+/** RFC 9110 s7.6.2, for the two methods that know it: who is the last hop answers, and has nothing to say of either. */
+function countHop(x: Exchange): Reason | null {
+  const { method, fields } = x.stream.head;
+  if (method !== 'OPTIONS' && method !== 'TRACE') return null;
+  const at = fields.names.indexOf('max-forwards');
+  if (at < 0) return null;
+  const left = readContentLength(fields.values[at] as string);
+  if (left === 0) return 'method_not_supported';
+  if (left > 0) fields.values[at] = String(left - 1);
+  return null;
 }
 
 /** A declared length is believed at once; an undeclared one is counted as it comes. */

@@ -3,6 +3,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { TimerWheel } from '../../lib/wheel.ts';
 import type { Backends } from '../backends/index.ts';
 import type { AccessLog } from './accesslog.ts';
+import type { Dates } from './dates.ts';
 import type { DropCounter } from './headers.ts';
 import type { Via } from './via.ts';
 
@@ -17,6 +18,7 @@ export interface Plant {
   readonly drops: DropCounter;
   readonly accessLog: AccessLog;
   readonly via: Via;
+  readonly dates: Dates;
   readonly log: Log;
 }
 

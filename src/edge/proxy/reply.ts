@@ -4,9 +4,9 @@
  */
 import { STATUS_CODES } from 'node:http';
 import { REASON_NAMES, REASONS, type Reason } from '../../contract/reasons.ts';
-import type { Clock } from '../../lib/clock.ts';
 import { Fields } from '../http/fields.ts';
 import type { ServerStream } from '../http/message.ts';
+import type { Dates } from './dates.ts';
 
 const RETRY_AFTER_SECONDS = '1';
 const OVERLOAD: readonly Reason[] = ['overload', 'limit_pending', 'limit_connections', 'limit_streams', 'draining'];
@@ -21,19 +21,17 @@ interface Prepared {
 /** The answers of one listener, put together when it is configured. */
 export class Replies {
   private readonly prepared = new Map<Reason, Prepared>();
-  private readonly clock: Clock;
-  private second = -1;
-  private date = '';
+  private readonly dates: Dates;
 
-  constructor(pseudonym: string, details: boolean, clock: Clock) {
-    this.clock = clock;
+  constructor(pseudonym: string, details: boolean, dates: Dates) {
+    this.dates = dates;
     for (const reason of REASON_NAMES) this.prepared.set(reason, prepare(reason, pseudonym, details));
   }
 
   /** Answers and ends the stream; returns the status. */
   send(stream: ServerStream, reason: Reason): number {
     const reply = this.prepared.get(reason) as Prepared;
-    reply.fields.values[reply.dateAt] = this.today();
+    reply.fields.values[reply.dateAt] = this.dates.today();
     const head = stream.head.method === 'HEAD';
     stream.respond(reply.status, reply.fields, head);
     if (!head) {
@@ -41,16 +39,6 @@ export class Replies {
       stream.end(null);
     }
     return reply.status;
-  }
-
-  private today(): string {
-    const now = this.clock.wall();
-    const second = Math.floor(now / 1000);
-    if (second !== this.second) {
-      this.second = second;
-      this.date = new Date(now).toUTCString();
-    }
-    return this.date;
   }
 }
 

@@ -5,6 +5,8 @@ export class Stream {
   incremental = false;
   /** The reader asked for a pause. */
   paused = false;
+  /** It was paused, and what has come meanwhile is not read to its end. */
+  behind = false;
   /** The peer's direction has ended, or was never there. */
   readDone: boolean;
   /** Our direction has ended (all given to quiche, reset or stopped), or was never there. */

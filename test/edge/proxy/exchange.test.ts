@@ -14,7 +14,7 @@ describe('forwarding', () => {
     expect(rig.last.request).toMatchObject({ method: 'GET', scheme: 'http', authority: 'api.example.com', path: '/a?b=1' });
     rig.last.respond(200, [['content-type', 'text/plain']], 'hello');
     expect(s.told).toEqual(['respond 200', 'write hello', 'end']);
-    expect(s.heads[0]?.fields).toEqual({ 'content-type': 'text/plain', via: '2 spooky-0a1b2c3d' });
+    expect(s.heads[0]?.fields).toEqual({ 'content-type': 'text/plain', date: expect.any(String), via: '2 spooky-0a1b2c3d' });
     s.handler?.onResponseSent();
     expect(rig.counted('requests_total')).toEqual({ 'edge/public web/api 200 ok': 1 });
     expect(rig.counted('backend_requests_total')).toEqual({ 'web/api g0 200 ok': 1 });
@@ -102,9 +102,30 @@ describe('forwarding', () => {
       const s = rig.request();
       rig.last.handler.onKnownResponse(known);
       rig.last.handler.onResponseEnd(null);
-      expect(s.heads[0]?.fields).toEqual({ 'x-a': 'b', via: expect.any(String) });
+      expect(s.heads[0]?.fields).toEqual({ 'x-a': 'b', date: expect.any(String), via: expect.any(String) });
     }
     expect(rig.counted('fields_dropped_total')).toEqual({ alt_svc: 3 });
+  });
+
+  test('RFC 9110 s6.6.1: an answer without a date gets one; what came with its own keeps it', () => {
+    const rig = new Rig();
+    const known = new KnownHead(200, -1, fieldsOf([['x-a', 'b']]));
+    const own = 'Sun, 06 Nov 1994 08:49:37 GMT';
+    const dated = new KnownHead(200, -1, fieldsOf([['date', own]]));
+    const dateOf = (answer: (r: Rig['last']) => void): string | undefined => {
+      const s = rig.request();
+      answer(rig.last);
+      return s.heads[0]?.fields['date'];
+    };
+    for (let i = 0; i < 3; i++) {
+      const now = new Date(rig.clock.wall()).toUTCString();
+      expect(dateOf((r) => r.respond(200))).toBe(now);
+      expect(dateOf((r) => r.respond(304))).toBe(now);
+      expect(dateOf((r) => r.handler.onKnownResponse(known))).toBe(now);
+      expect(dateOf((r) => r.handler.onKnownResponse(dated))).toBe(own);
+      expect(dateOf((r) => r.respond(200, [['date', own]]))).toBe(own);
+      rig.clock.advance(700);
+    }
   });
 
   test('1xx are forwarded, 100 after expect too', () => {

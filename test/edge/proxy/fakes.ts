@@ -30,6 +30,7 @@ import type {
 import { AccessLog } from '../../../src/edge/proxy/accesslog.ts';
 import { BackendCounters, ListenerCounters, RequestCounters, RetryCounters } from '../../../src/edge/proxy/counters.ts';
 import { Exchange } from '../../../src/edge/proxy/exchange.ts';
+import { Dates } from '../../../src/edge/proxy/dates.ts';
 import { DropCounter } from '../../../src/edge/proxy/headers.ts';
 import { Misdirection, NameTable } from '../../../src/edge/proxy/misdirected.ts';
 import { Peer } from '../../../src/edge/proxy/peer.ts';
@@ -289,6 +290,7 @@ export class Rig {
         },
       ),
       via: new Via('spooky-0a1b2c3d'),
+      dates: new Dates(this.clock),
       log: (level, msg, fields) => this.logged.push({ level, msg, fields }),
     };
     this.view = this.makeView(options);
@@ -358,7 +360,7 @@ export class Rig {
       table: buildTable(hosts, () => destination),
       trust: new AddressList(part.trust),
       tls: tlsTable(options.fallback !== false),
-      replies: new Replies('spooky-0a1b2c3d', part.proxyStatusDetails, this.clock),
+      replies: new Replies('spooky-0a1b2c3d', part.proxyStatusDetails, this.plant.dates),
       counters: new ListenerCounters(this.cells, 'edge/public'),
       port: String(part.advertisedPort),
     };

@@ -252,6 +252,22 @@ describe('M13: the target', () => {
   });
 });
 
+test('RFC 9110 s7.6.2: max-forwards counts the hops of OPTIONS and TRACE, and of nothing else', () => {
+  const rig = new Rig();
+  const left = (method: string, value: string): string | undefined => {
+    rig.request({ method, fields: [['max-forwards', value]] });
+    return rig.last.fields['max-forwards'];
+  };
+  expect(['OPTIONS', 'TRACE'].map((method) => [left(method, '10'), left(method, '1'), left(method, 'x'), left(method, '')])).toEqual([
+    ['9', '0', 'x', ''],
+    ['9', '0', 'x', ''],
+  ]);
+  expect(left('GET', '0')).toBe('0');
+  const asked = rig.requests.length;
+  for (const method of ['OPTIONS', 'TRACE']) expect(rig.request({ method, fields: [['max-forwards', '0']] }).status).toBe(501);
+  expect(rig.requests.length).toBe(asked);
+});
+
 describe('421', () => {
   const ask = (rig: Rig, sni: string | null, authority: string): number => {
     rig.connection.sni = sni;

@@ -211,12 +211,14 @@ export class Connection implements ServerConnection, TimerOwner {
 
   /** Untouched, so that the client may send it elsewhere (RFC 9114 s4.1.1, s5.2). */
   private refuse(id: number): null {
+    this.early?.delete(id);
     this.quic.stop(id, H3.H3_REQUEST_REJECTED);
     this.quic.reset(id, H3.H3_REQUEST_REJECTED);
     return null;
   }
 
   remove(stream: RequestStream): void {
+    this.early?.delete(stream.id);
     if (!this.streams.delete(stream) || this.streams.size > 0 || this.isClosed) return;
     this.idleSince = this.shared.now();
     this.closeWhenDone();
@@ -301,9 +303,15 @@ export class Connection implements ServerConnection, TimerOwner {
   private onLinger(): void {
     if (this.streams.size > 0) return;
     const { sent } = this.quic.stats();
-    if (sent === this.lingerSent || ++this.lingers >= MAX_LINGERS) return this.close(H3.H3_NO_ERROR, '');
+    if (this.hasUnread()) this.lingers = 0;
+    else if (sent === this.lingerSent || ++this.lingers >= MAX_LINGERS) return this.close(H3.H3_NO_ERROR, '');
     this.lingerSent = sent;
     this.shared.wheel.arm(this.drainTimer, LINGER_MS);
+  }
+
+  /** An answer was given to the engine whole, and the client has no room for the rest of it. Who does not read for too long is `onStallLook`'s. */
+  private hasUnread(): boolean {
+    return this.quic.stuck?.(0).some((id) => (id & 3) === 0) === true;
   }
 
   close(code: number, reason: string): void {
@@ -394,7 +402,7 @@ export class Connection implements ServerConnection, TimerOwner {
 
   private onKeepAlive(): void {
     const { keepAliveMs } = this.limits();
-    if (keepAliveMs > 0 && this.streams.size > 0) this.quic.ping();
+    if (keepAliveMs > 0 && (this.streams.size > 0 || this.hasUnread())) this.quic.ping();
     this.shared.wheel.arm(this.keepAlive, keepAliveMs || KEEP_ALIVE_OFF_MS);
   }
 }

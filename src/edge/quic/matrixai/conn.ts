@@ -121,7 +121,8 @@ export class Conn implements QuicConn {
   /** Streams of ours that have begun: three on a server, as many as it asks on a client. */
   private readonly opened = new Set<number>();
   private nextOwnUni: number;
-  private pausedCount = 0;
+  /** Streams that are paused or still behind: the budget is not owed what quiche holds of them. */
+  private behindCount = 0;
   private sinceFlush = 0;
   private datagramsIn = 0;
   /** quiche has thrown: see whether it has closed. */
@@ -183,7 +184,7 @@ export class Conn implements QuicConn {
         if (this.found === '') this.found = name;
       }
     }
-    if (this.budget.take(msg.length) && this.budget.exceeded(this.turn.clock.now(), this.pausedCount)) {
+    if (this.budget.take(msg.length) && this.budget.exceeded(this.turn.clock.now(), this.behindCount)) {
       this.close(true, H3_EXCESSIVE_LOAD, 'budget');
     }
     this.turn.touch(this);
@@ -279,20 +280,26 @@ export class Conn implements QuicConn {
     const s = this.streams.get(id);
     if (s === undefined || s.paused || s.readDone) return;
     s.paused = true;
-    this.pausedCount++;
+    if (s.behind) return;
+    s.behind = true;
+    this.behindCount++;
   }
 
   resume(id: number): void {
     const s = this.streams.get(id);
     if (s === undefined || !s.paused) return;
-    this.unpause(s);
-    if (this.state === OPEN) this.turn.touch(this);
+    s.paused = false;
+    if (this.state !== OPEN) return;
+    if (this.q?.streamReadable(id) !== true) this.caughtUp(s);
+    this.turn.touch(this);
   }
 
-  unpause(s: Stream): void {
-    if (!s.paused) return;
+  /** All that has come of it is read, or will not be. */
+  caughtUp(s: Stream): void {
     s.paused = false;
-    this.pausedCount--;
+    if (!s.behind) return;
+    s.behind = false;
+    this.behindCount--;
   }
 
   reset(id: number, code: number): void {
@@ -307,7 +314,7 @@ export class Conn implements QuicConn {
   stop(id: number, code: number): void {
     const s = this.streams.get(id);
     if (s === undefined || s.readDone || this.state !== OPEN) return;
-    this.unpause(s);
+    this.caughtUp(s);
     s.readDone = true;
     this.budget.stopped();
     if (s.begun) this.shutdown(s, SHUTDOWN_READ, code);

@@ -126,6 +126,7 @@ export class Inbound {
     if (conn.state !== OPEN) return;
     if (total > 0) conn.consumed();
     if (total >= READ_PER_TURN) conn.again();
+    if (s.behind && (s.readDone || (!s.paused && !q.streamReadable(s.id)))) conn.caughtUp(s);
     if (s.readDone) this.ended(s);
     else if (s.body < 0) this.follow(s);
   }
@@ -134,7 +135,7 @@ export class Inbound {
     const name = errorName(e);
     if (name === 'Done' || s.readDone) return;
     s.readDone = true;
-    this.conn.unpause(s);
+    this.conn.caughtUp(s);
     this.handler.onReset(this.conn, s.id, name === 'StreamReset' ? errorNumber(e) : 0);
     this.ended(s);
     if (name === 'StreamReset' && (s.id & 2) === 0 && !this.isForgotten(q, s.id)) this.resets.push(s.id);
@@ -150,7 +151,7 @@ export class Inbound {
       const s = this.bodies[i];
       if (s === undefined || !s.begun || !q.streamFinished(s.id) || q.streamReadable(s.id)) continue;
       s.readDone = true;
-      this.conn.unpause(s);
+      this.conn.caughtUp(s);
       if (this.server) this.handler.onReset(this.conn, s.id, 0);
       else this.handler.onData(this.conn, s.id, this.buffer, 0, 0, true);
       if (this.conn.state === OPEN) this.ended(s);

@@ -100,6 +100,19 @@ describe('a connection', () => {
     expect(c.pings).toBe(pings);
   });
 
+  test('... and while the client has no room for the end of its answer', () => {
+    const world = new World({ keepAliveMs: 5000 });
+    const stuck = [3, 0];
+    const c = world.connect(true, (ms) => (ms === 0 ? stuck : []));
+    expect(world.isHonest(c, 0)).toBe(true);
+    world.clock.advance(20_200);
+    expect(c.pings).toBe(4);
+    // Of the requests nothing waits any more.
+    stuck.pop();
+    world.clock.advance(20_000);
+    expect(c.pings).toBe(4);
+  });
+
   test('after its number of requests gets GOAWAY, and serves those under way', () => {
     const world = new World({ requestsPerConnection: 3 });
     const c = world.connect();
@@ -236,6 +249,25 @@ describe('drain', () => {
     // Bytes that still leave are not waited for twice.
     c.sent = 10;
     world.clock.advance(150);
+    expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
+  });
+
+  test('nor before a client that has no room for the end of its answer has got it, however long ago that was complete', () => {
+    const world = new World();
+    const stuck = [3, 0];
+    const c = world.connect(true, (ms) => (ms === 0 ? stuck : []));
+    expect(world.isHonest(c, 0)).toBe(true);
+    world.clock.advance(50_000);
+    world.server.drain();
+    world.clock.advance(100_000);
+    expect(c.bytesOn(3).subarray(-3)).toEqual(bytes(0x07, 0x01, 0x04));
+    expect(c.closed).toBe(null);
+    // It reads on: of the requests nothing waits any more.
+    stuck.pop();
+    c.sent = 10;
+    world.clock.advance(1200);
+    expect(c.closed).toBe(null);
+    world.clock.advance(1200);
     expect(c.closed?.code).toBe(H3.H3_NO_ERROR);
   });
 
@@ -771,6 +803,26 @@ describe('priorities', () => {
     c.feed(2, update(0, 'u=6'));
     c.feed(0, whole.subarray(4), true);
     expect(c.priorities).toEqual([[0, 6, false]]);
+  });
+
+  test('of streams that came to nothing take no place from others', () => {
+    const world = new World({ maxStreams: 1 });
+    const c = world.connect();
+    for (let id = 0; id < 64 * 4; id += 4) {
+      c.feed(2, update(id, 'u=6'));
+      if (id % 8 === 0) c.peerReset(id, H3.H3_REQUEST_CANCELLED);
+      else c.feed(id, request([['te', 'x']]), true);
+    }
+    world.onEnd = () => {};
+    c.feed(256, request(), true);
+    c.feed(2, update(260, 'u=6'));
+    c.feed(260, request(), true);
+    expect(c.resets.at(-1)).toEqual([260, H3.H3_REQUEST_REJECTED]);
+    for (let id = 264; id < 264 + 64 * 4; id += 4) c.feed(2, update(id, 'u=0'));
+    answer(world.requests.at(-1) as Seen);
+    world.onEnd = (seen) => answer(seen);
+    for (let id = 264; id < 264 + 64 * 4; id += 4) expect(world.isHonest(c, id)).toBe(true);
+    expect(c.priorities.length).toBe(64);
   });
 
   test('of streams that are over mean nothing', () => {

@@ -19,7 +19,7 @@ function heard(server: boolean, state: State, begun = true): string[] {
       log.push(`data ${id} ${end - start} ${fin}`),
     onReset: (_c: unknown, id: number, code: number) => log.push(`reset ${id} ${code}`),
   } as unknown as QuicHandler;
-  const conn = { server, state: OPEN, unpause: () => {}, settleStream: (s: Stream) => log.push(`settled ${s.id}`) } as unknown as Conn;
+  const conn = { server, state: OPEN, caughtUp: () => {}, settleStream: (s: Stream) => log.push(`settled ${s.id}`) } as unknown as Conn;
   const inbound = new Inbound(conn, handler, Buffer.alloc(8), false);
   const q = { streamFinished: () => state.finished, streamReadable: () => state.readable } as unknown as Connection;
   inbound.follow(new Stream(0, true, true, begun));

@@ -168,10 +168,22 @@ function chainFault(chain: readonly X509Certificate[]): string | null {
  * that one would keep the others from being served.
  */
 function unfitness(leaf: X509Certificate, key: KeyObject): string | null {
-  if (key.asymmetricKeyType !== 'ec') return null;
+  if (key.asymmetricKeyType === 'rsa') return unfitRsa(key);
   if (!maySign(leaf)) return 'the certificate does not allow its key to sign: its key usage lacks digitalSignature';
   return hasNamedCurve(leaf.publicKey) ? null : 'the certificate has the parameters of its curve instead of the name; use a named curve';
 }
+
+/** RFC 8017 A.1.2: the version says whether there are more than two primes. */
+function unfitRsa(key: KeyObject): string | null {
+  const version = inner(key.export({ type: 'pkcs1', format: 'der' }), 0, 0)?.content;
+  if (version?.equals(TWO_PRIMES) !== true) return 'the RSA key has more than two primes; use two';
+  const exponent = key.asymmetricKeyDetails?.publicExponent ?? 0n;
+  return exponent <= MAX_RSA_EXPONENT ? null : 'the public exponent of the RSA key is too large; use 65537';
+}
+
+const TWO_PRIMES = Buffer.of(0);
+/** BoringSSL's. */
+const MAX_RSA_EXPONENT = (1n << 33n) - 1n;
 
 const CONTEXT_3 = 0xa3;
 const OBJECT_IDENTIFIER = 0x06;

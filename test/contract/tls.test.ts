@@ -151,6 +151,15 @@ describe('what is refused', () => {
     );
   });
 
+  test('RFC 8017: RSA keys of more than two primes, or with an exponent that nobody uses', () => {
+    expect(faultOf({ names: ['a.example'], primes: 3 })).toBe('the RSA key has more than two primes; use two');
+    expect(faultOf({ names: ['a.example'], exponent: (1n << 33n) + 15n })).toBe(
+      'the public exponent of the RSA key is too large; use 65537',
+    );
+    expect(faultOf({ names: ['a.example'], exponent: (1n << 33n) - 9n })).toBe('usable');
+    expect(faultOf({ names: ['a.example'], exponent: 3n })).toBe('usable');
+  });
+
   test('no error holds a byte of the key', () => {
     const key = generateKeyPairSync('ec', { namedCurve: 'secp521r1' }).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
     expect(fault(leaf.chain, key)).not.toContain(key.split('\n')[1]);

@@ -1,5 +1,5 @@
 /** Certificates for tests, made in process: a small DER writer and node:crypto's keys. */
-import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, generatePrimeSync, sign, type KeyObject } from 'node:crypto';
 
 export interface Issued {
   /** PEM: this one, then its issuers but for the root. */
@@ -22,6 +22,10 @@ export interface CertificateOptions {
   /** Of the curve, instead of its name. */
   readonly parameters?: boolean;
   readonly bits?: number;
+  /** Of an RSA key: two, as a rule. */
+  readonly primes?: number;
+  /** Of an RSA key: 65537, as a rule. */
+  readonly exponent?: bigint;
   /** Milliseconds since the epoch. */
   readonly notBefore?: number;
   readonly notAfter?: number;
@@ -67,9 +71,47 @@ export const makeAuthority = (subject = 'spooky test root', issuer?: Issued): Is
   makeCertificate({ subject, ca: true, ...(issuer === undefined ? {} : { issuer }) });
 
 function keyPair(o: CertificateOptions): { publicKey: KeyObject; privateKey: KeyObject } {
+  if (o.primes !== undefined || o.exponent !== undefined) return oddRsa(o.primes ?? 2, o.exponent ?? 65537n);
   if (o.type === 'rsa') return generateKeyPairSync('rsa', { modulusLength: o.bits ?? 2048 });
   if (o.type === 'ed25519') return generateKeyPairSync('ed25519');
   return generateKeyPairSync('ec', { namedCurve: o.curve ?? 'prime256v1', paramEncoding: o.parameters ? 'explicit' : 'named' });
+}
+
+/** What Node does not make (RFC 8017 A.1.2). */
+function oddRsa(count: number, e: bigint): { publicKey: KeyObject; privateKey: KeyObject } {
+  const primes: bigint[] = [];
+  while (primes.length < count) {
+    const prime = generatePrimeSync(Math.ceil(2050 / count), { bigint: true });
+    if ((prime - 1n) % e !== 0n && !primes.includes(prime)) primes.push(prime);
+  }
+  const product = (all: readonly bigint[]): bigint => all.reduce((a, b) => a * b, 1n);
+  const [p = 0n, q = 0n, ...others] = primes;
+  const d = inverse(e, product(primes.map((prime) => prime - 1n)));
+  const further = others.map((r, i) => sequence(large(r), large(d % (r - 1n)), large(inverse(product(primes.slice(0, i + 2)), r))));
+  const first = [product(primes), e, d, p, q, d % (p - 1n), d % (q - 1n), inverse(q, p)].map(large);
+  const key = sequence(integer(count > 2 ? 1 : 0), ...first, ...(count > 2 ? [sequence(...further)] : []));
+  const privateKey = createPrivateKey({ key, type: 'pkcs1', format: 'der' });
+  return { privateKey, publicKey: createPublicKey(privateKey) };
+}
+
+/** Of `a`, modulo `m`. */
+function inverse(a: bigint, m: bigint): bigint {
+  let [r, next, x, nextX] = [m, a % m, 0n, 1n];
+  while (next !== 0n) {
+    const times = r / next;
+    [r, next] = [next, r - times * next];
+    [x, nextX] = [nextX, x - times * nextX];
+  }
+  return ((x % m) + m) % m;
+}
+
+function large(n: bigint): Buffer {
+  const hex = n.toString(16);
+  // A first octet of zero: it is not negative.
+  return element(
+    0x02,
+    Buffer.from(`00${hex.length % 2 === 0 ? hex : `0${hex}`}`, 'hex').subarray(/^[89a-f]/.test(hex) && hex.length % 2 === 0 ? 0 : 1),
+  );
 }
 
 function signatureAlgorithm(key: KeyObject): Buffer {

@@ -125,8 +125,10 @@ fn check_order(chain: &[X509]) -> Result<(), String> {
     Ok(())
 }
 
+/// By their names and key identifiers. The signature may be one that BoringSSL cannot verify, of a brainpool curve for instance, and clients can:
+/// whoever compiled the table has judged it.
 fn issued(subject: &X509Ref, issuer: &X509Ref) -> bool {
-    issuer.issued(subject).is_ok() && issuer.public_key().is_ok_and(|key| subject.verify(&key).unwrap_or(false))
+    issuer.issued(subject).is_ok()
 }
 
 fn check_usage(leaf: &X509Ref) -> Result<(), String> {

@@ -1,5 +1,4 @@
 /** The text of `spooky explain` for one Listener. */
-import { BlockList, isIP } from 'node:net';
 import { Cells } from '../contract/cells.ts';
 import { hostMatches } from '../contract/routes/host.ts';
 import type { Target } from '../contract/routes/path.ts';
@@ -18,6 +17,7 @@ import type {
 import { TlsNames } from '../contract/tls.ts';
 import { describeMatch, type Compiled, type GroupService, type GroupSource } from '../control/compile/index.ts';
 import { Fields } from '../edge/http/fields.ts';
+import { AddressList } from '../edge/proxy/addresslist.ts';
 import { cleanRequest, DropCounter } from '../edge/proxy/headers.ts';
 
 /** A request as the command line gives it. */
@@ -100,14 +100,7 @@ function passed(listener: ListenerPart, asked: Asked): { names: readonly string[
   return { names: fields.names, values: fields.values, dropped: [...dropped] };
 }
 
-function isTrusted(listener: ListenerPart, from: string): boolean {
-  const trusted = new BlockList();
-  for (const cidr of listener.trust) {
-    const [network, bits] = cidr.split('/') as [string, string];
-    trusted.addSubnet(network, Number(bits), isIP(network) === 6 ? 'ipv6' : 'ipv4');
-  }
-  return trusted.check(from, isIP(from) === 6 ? 'ipv6' : 'ipv4');
-}
+const isTrusted = (listener: ListenerPart, from: string): boolean => new AddressList(listener.trust).has(from);
 
 function clientText(listener: ListenerPart, from: string): string {
   return `${from} is ${isTrusted(listener, from) ? 'trusted: its x-forwarded-* fields are kept and appended to' : 'not trusted: its x-forwarded-* fields are replaced'}`;

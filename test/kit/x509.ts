@@ -87,8 +87,8 @@ function oddRsa(count: number, e: bigint): { publicKey: KeyObject; privateKey: K
   const product = (all: readonly bigint[]): bigint => all.reduce((a, b) => a * b, 1n);
   const [p = 0n, q = 0n, ...others] = primes;
   const d = inverse(e, product(primes.map((prime) => prime - 1n)));
-  const further = others.map((r, i) => sequence(large(r), large(d % (r - 1n)), large(inverse(product(primes.slice(0, i + 2)), r))));
-  const first = [product(primes), e, d, p, q, d % (p - 1n), d % (q - 1n), inverse(q, p)].map(large);
+  const further = others.map((r, i) => sequence(integer(r), integer(d % (r - 1n)), integer(inverse(product(primes.slice(0, i + 2)), r))));
+  const first = [product(primes), e, d, p, q, d % (p - 1n), d % (q - 1n), inverse(q, p)].map(integer);
   const key = sequence(integer(count > 2 ? 1 : 0), ...first, ...(count > 2 ? [sequence(...further)] : []));
   const privateKey = createPrivateKey({ key, type: 'pkcs1', format: 'der' });
   return { privateKey, publicKey: createPublicKey(privateKey) };
@@ -103,15 +103,6 @@ function inverse(a: bigint, m: bigint): bigint {
     [x, nextX] = [nextX, x - times * nextX];
   }
   return ((x % m) + m) % m;
-}
-
-function large(n: bigint): Buffer {
-  const hex = n.toString(16);
-  // A first octet of zero: it is not negative.
-  return element(
-    0x02,
-    Buffer.from(`00${hex.length % 2 === 0 ? hex : `0${hex}`}`, 'hex').subarray(/^[89a-f]/.test(hex) && hex.length % 2 === 0 ? 0 : 1),
-  );
 }
 
 function signatureAlgorithm(key: KeyObject): Buffer {
@@ -165,11 +156,11 @@ function oid(dotted: string): Buffer {
   return element(0x06, Buffer.from(octets));
 }
 
-function integer(n: number): Buffer {
-  const octets: number[] = [];
-  for (let rest = n; rest > 0 || octets.length === 0; rest = Math.floor(rest / 256)) octets.unshift(rest & 0xff);
-  if ((octets[0] as number) & 0x80) octets.unshift(0);
-  return element(0x02, Buffer.from(octets));
+function integer(n: number | bigint): Buffer {
+  const hex = n.toString(16);
+  const octets = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
+  // A first octet of zero: it is not negative.
+  return element(0x02, (octets[0] as number) & 0x80 ? Buffer.concat([Buffer.of(0), octets]) : octets);
 }
 
 const sequence = (...items: Buffer[]): Buffer => element(0x30, Buffer.concat(items));

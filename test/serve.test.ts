@@ -14,6 +14,7 @@ import { ENGINE } from './kit/engine.ts';
 import { Client } from './kit/gateway.ts';
 import { Child, eventually, freeUdpPort, parseLine, run } from './kit/process.ts';
 import { Site } from './kit/site.ts';
+import { makeCertificate } from './kit/x509.ts';
 import { alive, BIN, startSpooky, temporaryFolder, within, type Spooky } from './kit/spooky.ts';
 
 const site = new Site();
@@ -21,12 +22,12 @@ const { files, leaf } = site;
 
 const documents = (port: number, more = ''): string => site.documents(port, { more });
 
-const ask = (port: number, path: string, headers: Record<string, string> = {}, timeoutMs = 5000): Promise<H3Response> => {
+const ask = (port: number, path: string, headers: Record<string, string> = {}, timeoutMs = 5000, insecure = false): Promise<H3Response> => {
   const fields = new Fields();
   for (const [name, value] of Object.entries(headers)) fields.add(name, value);
   return fetchOnce(
     ENGINE,
-    { ...site.dial(port), handshakeMs: timeoutMs },
+    { ...site.dial(port), handshakeMs: timeoutMs, insecure },
     { method: 'GET', scheme: 'https', authority: `localhost:${port}`, path, fields, body: null },
     systemClock,
     timeoutMs,
@@ -82,6 +83,27 @@ describe(`serving on ${ENGINE.name}`, () => {
     const before = await spooky.metric('spooky_config_apply_total', { result: 'applied' });
     spooky.child.kill('SIGHUP');
     await spooky.metricAbove('spooky_config_apply_total', { result: 'applied' }, before);
+    expect(await spooky.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  test('a certificate that can be read, and is not for this engine, is refused with its change', async () => {
+    const odd = makeCertificate({ names: ['DNS:localhost'], issuer: site.ca, pathLength: 3 });
+    const fault = ENGINE.unfit({ cert: Buffer.from(odd.chain), key: Buffer.from(odd.key) });
+    const { spooky, port } = await start();
+    writeFileSync(join(spooky.dir, 'odd.pem'), odd.chain);
+    writeFileSync(join(spooky.dir, 'odd-key.pem'), odd.key);
+    const next = documents(port).replaceAll('leaf', 'odd');
+    if (fault === null) await spooky.apply(next);
+    else {
+      spooky.change(next);
+      await spooky.metricAbove('spooky_config_apply_total', { result: 'failed' }, 0);
+      expect(await spooky.metric('spooky_config_up_to_date', {})).toBe(0);
+      const [refusal] = spooky.logs('configuration not applied');
+      expect(refusal).toMatchObject({ result: 'failed', serving: 1 });
+      expect(refusal?.['why']).toBe(`listener default/public cannot be served: ${join(spooky.dir, 'odd.pem')}: ${fault}`);
+    }
+    // Where it is served, a client of the same TLS library does not take it.
+    expect(await ask(port, '/bytes/5', {}, 5000, fault === null)).toMatchObject({ status: 200 });
     expect(await spooky.stop()).toEqual({ code: 0, signal: null });
   });
 

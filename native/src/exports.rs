@@ -6,6 +6,7 @@ use crate::driver::{self, Capacity, Driver, Hub};
 use crate::host::{Answer, Call, Export, Failure, Loop, Module, guard};
 use crate::options::{Congestion, RetryMode, Whereabouts};
 use crate::records::ABI;
+use crate::tls;
 use crate::turn::{Endpoint, OpenError};
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ const MESSAGE_LIMIT: usize = 300;
 const TABLE: &[Export] = &[
     Export { name: "abi", arguments: 0, run: |_| Ok(Answer::Number(f64::from(ABI))) },
     Export { name: "version", arguments: 0, run: |_| Ok(Answer::Text(String::from(QUICHE))) },
+    Export { name: "judge", arguments: 2, run: judge },
     Export { name: "open", arguments: 3, run: open },
     Export { name: "dial", arguments: 3, run: dial },
     Export { name: "submit", arguments: 2, run: submit },
@@ -108,6 +110,10 @@ fn forward(call: &Call) -> Outcome {
 
 fn address_of(call: &Call, i: usize) -> Result<SocketAddr, Failure> {
     address::decode(&call.bytes(i, address::ADDRESS_LENGTH)?).ok_or_else(|| Failure::from("an address has 18 bytes"))
+}
+
+fn judge(call: &Call) -> Outcome {
+    Ok(tls::judge(&call.text(0)?, &call.text(1)?).map(|()| Answer::Undefined)?)
 }
 
 fn set_tls(call: &Call) -> Outcome {

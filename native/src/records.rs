@@ -12,7 +12,7 @@
 //! The same numbers are in `src/edge/quic/native/records.ts`; `ABI` changes with either,
 //! and with what the exports take and answer.
 
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 pub const RECORD_BYTES: usize = 32;
 
 pub mod event {

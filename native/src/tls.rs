@@ -78,6 +78,11 @@ impl Tls {
     }
 }
 
+/// Whether a table with this pair would be taken.
+pub fn judge(cert: &str, key: &str) -> Result<(), String> {
+    Credential::read(cert, key).map(drop)
+}
+
 /// What the callbacks noted on this connection's SSL (`AsMut<SslRef>` of `quiche::Connection`); None before the ClientHello is read.
 pub fn chosen(ssl: &SslRef) -> Option<Chosen> {
     let noted = ssl.ex_data((*NOTED)?)?;
@@ -203,11 +208,7 @@ impl<'a> Parsed<'a> {
     fn credential(&mut self, pair: &'a CertPair) -> Result<Arc<Credential>, String> {
         match self.credentials.entry((&pair.cert, &pair.key)) {
             hash_map::Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-            hash_map::Entry::Vacant(free) => {
-                let identity = read_identity(&pair.cert, &pair.key)?;
-                let made = Credential::of(&identity).map_err(|e| format!("the certificate cannot be used: {e}"))?;
-                Ok(Arc::clone(free.insert(Arc::new(made))))
-            }
+            hash_map::Entry::Vacant(free) => Ok(Arc::clone(free.insert(Arc::new(Credential::read(&pair.cert, &pair.key)?)))),
         }
     }
 
@@ -535,6 +536,11 @@ unsafe impl Send for Credential {}
 unsafe impl Sync for Credential {}
 
 impl Credential {
+    fn read(cert: &str, key: &str) -> Result<Self, String> {
+        let identity = read_identity(cert, key)?;
+        Credential::of(&identity).map_err(|e| format!("the certificate cannot be used: {e}"))
+    }
+
     fn of(identity: &Identity) -> Result<Self, ErrorStack> {
         let ders = identity.chain.iter().map(|c| c.to_der()).collect::<Result<Vec<_>, _>>()?;
         // SAFETY: makes a new one or says null.
@@ -592,6 +598,13 @@ fn set_tickets(builder: &SslContextBuilder) {
 fn extended_key_usage(cert: &X509Ref) -> u32 {
     // SAFETY: reads a valid certificate.
     unsafe { ffi::X509_get_extended_key_usage(cert.as_ptr()) }
+}
+
+/// Whether BoringSSL could read its extensions, and found no two of them that contradict each other: what it says of others is worth nothing.
+fn sound_extensions(cert: &X509Ref) -> bool {
+    // SAFETY: reads a valid certificate.
+    let flags = unsafe { ffi::X509_get_extension_flags(cert.as_ptr()) };
+    flags & ffi::EXFLAG_INVALID as u32 == 0
 }
 
 #[cfg(test)]

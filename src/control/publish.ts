@@ -34,6 +34,8 @@ export interface PublishState {
   readonly changes?: StateChanges | null;
   /** Listeners whose address somebody else has. */
   readonly taken?: readonly PartHash[];
+  /** A Listener that cannot be served as it says keeps all from being switched to: one that only cannot be bound does not. */
+  readonly whole?: boolean;
 }
 
 export interface StateChanges {
@@ -351,6 +353,8 @@ export class Publisher {
   private advance(target: Target): void {
     if (!target.switched) {
       if (!this.anyLoaded() || this.someAwaited('loading')) return;
+      const fault = target.state.whole === true ? this.faultOfLoads() : undefined;
+      if (fault !== undefined) return this.giveUp(target, `listener ${fault.listener} cannot be served: ${fault.message}`);
       target.switched = true;
       this.good = target;
       for (const seat of this.seats.values()) if (seat.phase === 'loaded') this.switch(seat, target);
@@ -368,6 +372,11 @@ export class Publisher {
     this.mark = changes?.mark ?? null;
     const loads = [...this.seats.values()].flatMap((seat) => (seat.load === null ? [] : [seat.load]));
     finish({ ok: true, version: target.version, loads });
+  }
+
+  private faultOfLoads(): LoadProblem | undefined {
+    const loaded = [...this.seats.values()].filter((seat) => seat.phase === 'loaded');
+    return loaded.flatMap((seat) => seat.load?.problems ?? []).find((p) => p.kind !== 'bind');
   }
 
   private someAwaited(phase: Phase): boolean {

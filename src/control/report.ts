@@ -50,8 +50,11 @@ export class ReadModel {
     this.last = { result: 'applied', at, problems, why: '' };
   }
 
-  loaded(load: WorkerLoad): void {
+  /** Answers what this worker has not said when it loaded last. */
+  loaded(load: WorkerLoad): readonly LoadProblem[] {
+    const known = new Set(this.loads.get(load.workerId)?.problems.map((p) => JSON.stringify(p)));
     this.loads.set(load.workerId, load);
+    return load.problems.filter((p) => !known.has(JSON.stringify(p)));
   }
 
   lost(workerId: number): void {

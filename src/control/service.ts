@@ -297,10 +297,6 @@ export class Service implements AdminView {
     if (!published.ok) return { ok: false, kind: 'failed', why: published.why };
     const failed = published.loads.filter((load) => load.problems.some((p) => p.kind === 'bind'));
     if (failed.length > 0 && !this.o.perObject) return { ok: false, kind: 'bind', why: 'an address cannot be bound', loads: failed };
-    // Nobody would see that nothing listens there: files stand for themselves as a whole.
-    const part = published.loads.flatMap((load) => load.problems).find((p) => p.kind === 'part');
-    if (part !== undefined && !this.o.perObject)
-      return { ok: false, kind: 'failed', why: `listener ${part.listener} cannot be served: ${part.message}` };
     this.serving = true;
     this.applied(compiled, published.version, began, problems);
     return { ok: true };
@@ -344,6 +340,8 @@ export class Service implements AdminView {
       groups: compiled.groups,
       changes: changesOf(compiled),
       taken: await this.taken(compiled),
+      // Files stand for themselves as a whole; objects are not each other's, and who reads the log or the admin's lists sees which one it is.
+      whole: !this.o.perObject,
     };
     const published = await this.fleet.publish(state, listenerPartsOf(compiled));
     if (published.ok) this.o.claims?.hold(new Set(published.loads.flatMap((l) => l.bound.flatMap((b) => b.addresses.map((a) => a.port)))));
@@ -416,9 +414,9 @@ export class Service implements AdminView {
   }
 
   private loaded(load: WorkerLoad): void {
-    this.model.loaded(load);
+    // In a cluster any object's change is a load: what it does not mend is told once.
+    for (const p of this.model.loaded(load)) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
     for (const b of load.bound) this.hints.buffer(`${b.namespace}/${b.name}`, b.receiveBuffer, this.o.start.udpReceiveBuffer);
-    for (const p of load.problems) this.o.log.error('worker cannot serve', { worker: load.workerId, ...p });
     // Of a state under way it is told with the state, and one that could not be served was told last.
     if (!this.serving || this.publishing || this.model.last?.result !== 'applied') return;
     // What a replacement could not bind its forerunner serves, and one that serves less does not take over.

@@ -144,6 +144,35 @@ describe('two phases', () => {
     expect(outcomes).toMatchObject([{ ok: true, loads: [{ workerId: 0, problems: [problem] }] }]);
   });
 
+  test('of a state that is whole or nothing, a Listener that cannot be served as it says keeps all from switching', async () => {
+    const { workers, outcomes, publish, publisher } = setUp(2);
+    const [a, b] = workers as [FakeWorker, FakeWorker];
+    const of = (kind: LoadProblem['kind']): LoadProblem => ({ kind, listener: 'default/a', code: 'x', message: 'no such thing' });
+    const serve = async (version: number, problems: LoadProblem[]): Promise<void> => {
+      void publish({ ...stateOf({ [`p${version}`]: 1 }), whole: true });
+      a.loaded(version);
+      b.loaded(version, problems);
+      for (const w of [a, b]) w.switched(version);
+      await settle();
+    };
+    await serve(1, [of('bind')]);
+    expect(outcomes.at(-1)).toMatchObject({ ok: true, version: 1 });
+    for (const w of [a, b]) w.types();
+    await serve(2, [of('certificate')]);
+    expect(outcomes.at(-1)).toEqual({ ok: false, version: 2, why: 'listener default/a cannot be served: no such thing' });
+    expect(a.types()).toBe('parts:p2 load2 load1');
+    expect(publisher.version).toBe(1);
+    for (const w of [a, b]) w.loaded(1);
+    for (const w of [a, b]) w.switched(1);
+    await serve(3, [of('part')]);
+    expect(outcomes.at(-1)).toMatchObject({ ok: false, version: 3 });
+    void publish(stateOf({ p4: 1 }));
+    for (const w of [a, b]) w.loaded(4, [of('certificate')]);
+    for (const w of [a, b]) w.switched(4);
+    await settle();
+    expect(outcomes.at(-1)).toMatchObject({ ok: true, version: 4 });
+  });
+
   test('answers about another version, or out of order, change nothing', () => {
     const { workers, publish } = setUp(1);
     const [a] = workers as [FakeWorker];

@@ -217,9 +217,9 @@ describe('the first state', () => {
     expect(service.ready().ok).toBe(false);
   });
 
-  test('a listener that no engine takes is the outcome, too', async () => {
-    const part: LoadProblem = { kind: 'part', listener: 'default/public', code: 'unknown', message: 'no such curve' };
-    const { start, service } = setUp({ problems: [part] });
+  test.each(['part', 'certificate'] as const)('a %s that no engine takes is the outcome, too', async (kind) => {
+    const problem: LoadProblem = { kind, listener: 'default/public', code: 'unknown', message: 'no such curve' };
+    const { start, service } = setUp({ problems: [problem] });
     expect(await start(setTo('192.0.2.1:80'))).toEqual({
       ok: false,
       kind: 'failed',
@@ -318,6 +318,24 @@ describe('changes', () => {
       lastChange: { result: 'invalid', problems: ['c.yaml:3:5: Upstream default/x: spec.hostnames: is required'] },
     });
     expect(await read(service.upstreams())).toMatchObject({ groups: [{ endpoints: [{ address: '192.0.2.1:80' }] }] });
+  });
+
+  test('a certificate that no engine takes keeps files from being applied, and no other object of a cluster', async () => {
+    const problem: LoadProblem = { kind: 'certificate', listener: 'default/public', code: 'unfit', message: 'x.pem: no such curve' };
+    for (const perObject of [false, true]) {
+      const { service, start, change, said, workers } = setUp({ perObject });
+      await start(setTo('192.0.2.1:80'));
+      (workers[0] as FakeWorker).problems = [problem];
+      await change(setTo('192.0.2.2:80'));
+      expect(said('worker cannot serve')).toMatchObject([{ level: 'error', worker: 0, ...problem }]);
+      expect(service.families.get('config_apply_total', 'applied')).toBe(perObject ? 2 : 1);
+      expect(service.families.get('config_up_to_date')).toBe(perObject ? 1 : 0);
+      const why = 'listener default/public cannot be served: x.pem: no such curve';
+      expect(said('configuration not applied')).toMatchObject(perObject ? [] : [{ result: 'failed', why, serving: 1 }]);
+      (workers[0] as FakeWorker).problems = [];
+      await change(setTo('192.0.2.3:80'));
+      expect(service.families.get('config_up_to_date')).toBe(1);
+    }
   });
 
   test('a version that workers die on is given up, and the next one is tried again', async () => {

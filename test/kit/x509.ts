@@ -31,6 +31,8 @@ export interface CertificateOptions {
   readonly notAfter?: number;
   readonly issuer?: Issued;
   readonly ca?: boolean;
+  /** How many authorities may follow, of what is none: OpenSSL reads that, and BoringSSL does not. */
+  readonly pathLength?: number;
   /** Extended key usage, as object identifiers. */
   readonly usages?: readonly string[];
   /** Key usage, its first octet: 0x80 digitalSignature, 0x20 keyEncipherment, 0x08 keyAgreement. */
@@ -113,6 +115,7 @@ function signatureAlgorithm(key: KeyObject): Buffer {
 function extensions(o: CertificateOptions): Buffer[] {
   const list: Buffer[] = [];
   if (o.ca) list.push(extension('2.5.29.19', sequence(element(0x01, Buffer.from([0xff])))));
+  if (o.pathLength !== undefined) list.push(extension('2.5.29.19', sequence(integer(o.pathLength))));
   if (o.names !== undefined) list.push(extension('2.5.29.17', sequence(...o.names.map(generalName))));
   if (o.usages !== undefined) list.push(extension('2.5.29.37', sequence(...o.usages.map(oid))));
   if (o.keyUsage !== undefined) list.push(extension('2.5.29.15', element(0x03, Buffer.from([0, o.keyUsage]))));

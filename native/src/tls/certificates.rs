@@ -1,7 +1,7 @@
 //! Which certificates and keys can serve: the same rules, in the same words, as the checks of the control plane.
 //! Errors are one clause for people and never hold a byte of a key.
 
-use super::extended_key_usage;
+use super::{extended_key_usage, sound_extensions};
 use boring::ec::EcKeyRef;
 use boring::nid::Nid;
 use boring::pkey::{Id, PKey, PKeyRef, Private};
@@ -132,6 +132,9 @@ fn issued(subject: &X509Ref, issuer: &X509Ref) -> bool {
 }
 
 fn check_usage(leaf: &X509Ref) -> Result<(), String> {
+    if !sound_extensions(leaf) {
+        return Err("the certificate has extensions that cannot be read, or that contradict each other".into());
+    }
     if extended_key_usage(leaf) & (ffi::XKU_SSL_SERVER | ffi::XKU_ANYEKU) as u32 == 0 {
         return Err("the certificate is not meant for a server (extended key usage)".into());
     }

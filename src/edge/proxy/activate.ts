@@ -3,7 +3,7 @@
  * since the last snapshot is taken over as it is.
  */
 import type { PartHash } from '../../contract/snapshot/index.ts';
-import type { TlsTable } from '../quic/engine.ts';
+import type { QuicEngine } from '../quic/engine.ts';
 import { AddressList } from './addresslist.ts';
 import { ListenerCounters } from './counters.ts';
 import { PartStore } from './parts.ts';
@@ -30,9 +30,9 @@ export class Activator {
   private readonly listenerCounters = new Map<string, ListenerCounters>();
   private readonly views = new Map<string, KeptView>();
 
-  constructor(plant: Plant, installationKey: Uint8Array, detail: MetricsDetail) {
+  constructor(plant: Plant, engine: Pick<QuicEngine, 'unfit'>, installationKey: Uint8Array, detail: MetricsDetail) {
     this.plant = plant;
-    this.tls = new TlsTables(installationKey);
+    this.tls = new TlsTables(installationKey, (pair) => engine.unfit(pair));
     this.tables = new Tables(this.parts, new Upstreams(plant, this.parts, detail));
   }
 
@@ -40,7 +40,7 @@ export class Activator {
   async view(hash: PartHash, period: number, slices = new Slices()): Promise<ListenerView> {
     const part = this.parts.get(hash, 'listener');
     const label = `${part.namespace}/${part.name}`;
-    const tls = await this.tls.build(part, this.parts, period, slices);
+    const { table: tls, unfit } = await this.tls.build(part, this.parts, period, slices);
     const known = this.views.get(label);
     if (known !== undefined && known.hash === hash && known.view.tls === tls) return known.view;
     const view: ListenerView = {
@@ -49,6 +49,7 @@ export class Activator {
       table: await this.tables.build(label, part, slices),
       trust: new AddressList(part.trust),
       tls,
+      unfit,
       replies: new Replies(this.plant.via.pseudonym, part.proxyStatusDetails, this.plant.dates),
       counters: this.countersOf(label),
       port: String(part.advertisedPort),
@@ -59,7 +60,7 @@ export class Activator {
 
   /** A listener's view with new ticket keys. */
   async renewed(view: ListenerView, period: number, slices: Slices): Promise<ListenerView> {
-    const tls: TlsTable = await this.tls.build(view.part, this.parts, period, slices);
+    const { table: tls } = await this.tls.build(view.part, this.parts, period, slices);
     if (tls === view.tls) return view;
     const renewed = { ...view, tls };
     const known = this.views.get(view.label);

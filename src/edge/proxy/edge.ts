@@ -131,7 +131,7 @@ class WorkerEdge implements Edge {
       via: new Via(derivePseudonym(start.installationKey)),
       dates: new Dates(clock),
     };
-    this.activator = new Activator(this.plant, start.installationKey, start.metricsDetail);
+    this.activator = new Activator(this.plant, options.engine, start.installationKey, start.metricsDetail);
     this.wiring = this.wire();
     this.cancelRotation = this.planRotation();
     if (options.watchOverload === true) this.stopLooking = this.watch();
@@ -151,6 +151,7 @@ class WorkerEdge implements Edge {
     const built = await this.buildAll(listeners, period, problems);
     const keys = new Set(Array.from(built.values(), (view) => socketKey(view.part)));
     for (const [hash, view] of built) {
+      problems.push(...view.unfit.map((message): LoadProblem => ({ kind: 'certificate', listener: view.label, code: 'unfit', message })));
       const listener =
         this.bySocket(socketKey(view.part), views) ?? (await this.bind(view, problems, taken.includes(hash), this.near(view, keys)));
       if (listener === null) continue;

@@ -1,18 +1,32 @@
 import type { CertificatePart, ListenerPart, PartHash, TlsEntryPart } from '../../contract/snapshot/index.ts';
-import type { TlsEntry, TlsId, TlsTable } from '../quic/engine.ts';
+import type { TlsEntry, TlsId, TlsPair, TlsTable } from '../quic/engine.ts';
 import { deriveTicketKeys } from '../quic/keys.ts';
 import type { PartStore } from './parts.ts';
 import type { Slices } from './slices.ts';
 
 const ALPN: readonly string[] = ['h3'];
 
+/** The pair is the same for as long as the part is: engines look into it once. */
+interface Judged {
+  readonly pair: TlsPair;
+  readonly fault: string | null;
+}
+
 /** Ids are of the process: none is given twice, whatever it stood for. */
 let lastId = 0;
 
-interface Kept {
-  readonly key: string;
+/** What a listener can serve of its entries, and what it cannot. */
+export interface Tls {
   readonly table: TlsTable;
+  /** A line for each certificate that the engine does not take: it is left out, and the names that have no other are served by none. */
+  readonly unfit: readonly string[];
 }
+
+interface Kept extends Tls {
+  readonly key: string;
+}
+
+type Judge = (pair: TlsPair) => string | null;
 
 /**
  * TLS tables of listeners. An entry is the same object, with the same id, for as long as its names, certificates and ticket keys are:
@@ -20,41 +34,31 @@ interface Kept {
  */
 export class TlsTables {
   private readonly installationKey: Uint8Array;
+  private readonly judge: Judge;
   private readonly entries = new Map<string, TlsEntry>();
   private readonly tables = new Map<string, Kept>();
+  private readonly pairs = new WeakMap<CertificatePart, Judged>();
 
-  constructor(installationKey: Uint8Array) {
+  constructor(installationKey: Uint8Array, judge: Judge) {
     this.installationKey = installationKey;
+    this.judge = judge;
   }
 
   /** `period` moves on with time: ticket keys follow it. */
-  async build(part: ListenerPart, parts: PartStore, period: number, slices: Slices): Promise<TlsTable> {
-    const { label, key, known } = this.known(part, period);
-    if (known !== null) return known;
-    const entries: TlsEntry[] = [];
-    for (const entry of part.tls.entries) {
-      entries.push(this.entry(label, entry, parts, period));
-      if (slices.due()) await slices.pause();
-    }
-    return this.put(label, key, part, entries);
-  }
-
-  private known(part: ListenerPart, period: number): { readonly label: string; readonly key: string; readonly known: TlsTable | null } {
+  async build(part: ListenerPart, parts: PartStore, period: number, slices: Slices): Promise<Tls> {
     const label = `${part.namespace}/${part.name}`;
     const key = JSON.stringify([part.tls, period]);
-    const kept = this.tables.get(label);
-    return { label, key, known: kept !== undefined && kept.key === key ? kept.table : null };
-  }
-
-  private put(label: string, key: string, part: ListenerPart, entries: readonly TlsEntry[]): TlsTable {
-    const names = new Map<string, TlsId>();
-    part.tls.entries.forEach((e, i) => {
-      for (const name of e.names) names.set(name, (entries[i] as TlsEntry).id);
-    });
-    const fallback = part.tls.fallback === null ? null : (entries[part.tls.fallback] as TlsEntry).id;
-    const table: TlsTable = { entries, names, fallback };
-    this.tables.set(label, { key, table });
-    return table;
+    const known = this.tables.get(label);
+    if (known?.key === key) return known;
+    const unfit = new Map<PartHash, string>();
+    const entries: (TlsEntry | null)[] = [];
+    for (const entry of part.tls.entries) {
+      entries.push(this.entry(label, entry, parts, period, unfit));
+      if (slices.due()) await slices.pause();
+    }
+    const made = { key, table: tableOf(part, entries), unfit: [...unfit.values()] };
+    this.tables.set(label, made);
+    return made;
   }
 
   /** Forgets private keys that no table uses any more. */
@@ -64,7 +68,10 @@ export class TlsTables {
     for (const [label, kept] of this.tables) if (!used.includes(kept.table)) this.tables.delete(label);
   }
 
-  private entry(label: string, part: TlsEntryPart, parts: PartStore, period: number): TlsEntry {
+  /** null: there is no certificate for it. */
+  private entry(label: string, part: TlsEntryPart, parts: PartStore, period: number, unfit: Map<PartHash, string>): TlsEntry | null {
+    const certs = this.fit(part.certificates, parts, unfit);
+    if (certs.length === 0) return null;
     const names = [...part.names].sort();
     const key = JSON.stringify([label, names, part.certificates, period]);
     const known = this.entries.get(key);
@@ -73,7 +80,7 @@ export class TlsTables {
     const policy = { group: JSON.stringify([label, names]), clientAuth: 'none', ca: null, earlyData: false } as const;
     const made: TlsEntry = {
       id: ++lastId as TlsId,
-      certs: part.certificates.map((hash) => pair(hash, parts)),
+      certs,
       clientAuth: 'none',
       alpn: ALPN,
       earlyData: false,
@@ -82,6 +89,35 @@ export class TlsTables {
     this.entries.set(key, made);
     return made;
   }
+
+  private fit(certificates: readonly PartHash[], parts: PartStore, unfit: Map<PartHash, string>): TlsPair[] {
+    return certificates.flatMap((hash) => {
+      const part = parts.get(hash, 'certificate');
+      const { pair, fault } = this.judged(part);
+      if (fault === null) return [pair];
+      unfit.set(hash, `${part.source}: ${fault}`);
+      return [];
+    });
+  }
+
+  private judged(part: CertificatePart): Judged {
+    let known = this.pairs.get(part);
+    if (known === undefined) {
+      const pair = { cert: Buffer.from(part.cert, 'latin1'), key: part.key.reveal() };
+      this.pairs.set(part, (known = { pair, fault: this.judge(pair) }));
+    }
+    return known;
+  }
+}
+
+function tableOf(part: ListenerPart, made: readonly (TlsEntry | null)[]): TlsTable {
+  const names = new Map<string, TlsId>();
+  part.tls.entries.forEach((e, i) => {
+    const id = made[i]?.id;
+    if (id !== undefined) for (const name of e.names) names.set(name, id);
+  });
+  const fallback = part.tls.fallback === null ? null : (made[part.tls.fallback]?.id ?? null);
+  return { entries: made.filter((e) => e !== null), names, fallback };
 }
 
 /** New entries that an engine is given at once: of a thousand these cost it about what looking through the others does. */
@@ -102,16 +138,4 @@ function between(before: TlsTable, after: TlsTable, at: number): TlsTable {
   const names = new Map<string, TlsId>();
   for (const [name, id] of after.names) names.set(name, of(id));
   return { entries, names, fallback: after.fallback === null ? null : of(after.fallback) };
-}
-
-type Pair = TlsEntry['certs'][number];
-
-/** The same for as long as the part is: engines look into it once. */
-const pairs = new WeakMap<CertificatePart, Pair>();
-
-function pair(hash: PartHash, parts: PartStore): Pair {
-  const part = parts.get(hash, 'certificate');
-  let made = pairs.get(part);
-  if (made === undefined) pairs.set(part, (made = { cert: Buffer.from(part.cert, 'latin1'), key: part.key.reveal() }));
-  return made;
 }

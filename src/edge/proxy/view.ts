@@ -40,6 +40,8 @@ export interface ListenerView {
   readonly table: RouteTable<Destination>;
   readonly trust: AddressList;
   readonly tls: TlsTable;
+  /** A line for each certificate that is not in it because the engine does not take it. */
+  readonly unfit: readonly string[];
   readonly replies: Replies;
   readonly counters: ListenerCounters;
   /** `x-forwarded-port`. */

@@ -20,10 +20,16 @@ export type Address = Uint8Array;
 
 export type TlsId = number & { readonly __tls: unique symbol };
 
+/** A chain and the key of its leaf, in PEM. */
+export interface TlsPair {
+  readonly cert: Uint8Array;
+  readonly key: Uint8Array;
+}
+
 export interface TlsEntry {
   readonly id: TlsId;
-  /** PEM; ECDSA first, RSA second. */
-  readonly certs: readonly { readonly cert: Uint8Array; readonly key: Uint8Array }[];
+  /** ECDSA first, RSA second. */
+  readonly certs: readonly TlsPair[];
   readonly clientAuth: 'none' | 'request' | 'require';
   readonly ca?: Uint8Array;
   readonly alpn: readonly string[];
@@ -115,6 +121,8 @@ export interface QuicEngine {
   readonly name: string;
   readonly version: string;
   readonly caps: EngineCaps;
+  /** Why no endpoint of this engine can serve with this pair, in a clause; null: it can. A table with one that cannot is refused as a whole. */
+  unfit(pair: TlsPair): string | null;
   listen(o: ListenOptions, h: QuicHandler): Promise<QuicEndpoint>;
   connect(o: ConnectOptions, h: QuicHandler): Promise<QuicConn>;
 }

@@ -1,5 +1,6 @@
 import { inspectBundle, inspectCertificate } from '../../contract/tls.ts';
-import type { TlsEntry, TlsTable } from './engine.ts';
+import { ok, type Result } from '../../lib/result.ts';
+import type { TlsEntry, TlsPair, TlsTable } from './engine.ts';
 
 export const TICKET_KEY = 48;
 
@@ -11,18 +12,24 @@ export interface Pair {
 }
 
 /** Each is judged once, whatever entries it is of: new ticket keys bring a thousand new entries at once. */
-const pairs = new WeakMap<TlsEntry['certs'][number], Pair>();
+const pairs = new WeakMap<TlsPair, Pair>();
+
+export function readPair(given: TlsPair): Result<Pair, string> {
+  const known = pairs.get(given);
+  if (known !== undefined) return ok(known);
+  const facts = inspectCertificate(given.cert, given.key);
+  if (!facts.ok) return facts;
+  const pair = { cert: facts.value.cert, key: Buffer.from(facts.value.key.reveal()).toString('latin1') };
+  pairs.set(given, pair);
+  return ok(pair);
+}
 
 export function readPairs(entry: TlsEntry): Pair[] {
   if (entry.certs.length === 0) throw new RangeError(`TLS entry ${entry.id}: no certificate`);
   return entry.certs.map((given) => {
-    const known = pairs.get(given);
-    if (known !== undefined) return known;
-    const facts = inspectCertificate(given.cert, given.key);
-    if (!facts.ok) throw new RangeError(`TLS entry ${entry.id}: ${facts.error}`);
-    const pair = { cert: facts.value.cert, key: Buffer.from(facts.value.key.reveal()).toString('latin1') };
-    pairs.set(given, pair);
-    return pair;
+    const pair = readPair(given);
+    if (!pair.ok) throw new RangeError(`TLS entry ${entry.id}: ${pair.error}`);
+    return pair.value;
   });
 }
 

@@ -5,7 +5,7 @@ import type { QuicEngine, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { MemoryEngine } from '../../../src/edge/quic/memory/engine.ts';
 import { backend, named } from '../../kit/backend.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
-import { gateway, head, type Gateway } from '../../kit/gateway.ts';
+import { certificate, gateway, head, type Gateway } from '../../kit/gateway.ts';
 import { eventually } from '../../kit/process.ts';
 import { onRealEngines } from '../quic/native/built.ts';
 
@@ -455,6 +455,24 @@ describe('certificates', () => {
     await route(g).start({ certificates: [['a.example'], ['b.example', 'new.example']] });
     expect((await c.get('/', [], 'b.example')).status).toBe(200);
     expect((await c.get('/', [], 'a.example')).status).toBe(421);
+  });
+
+  test('one that the engine does not take is told, and keeps no other from being served', async () => {
+    const engine = new MemoryEngine();
+    const b = keep(await named('b'));
+    const unfit = Buffer.from(certificate(['b.example']).cert);
+    engine.unfit = (pair) => (unfit.equals(pair.cert) ? 'no such thing' : null);
+    const route = (g: Gateway) => g.routeTo({ host: '*' }, { to: [b] });
+    const g = keep(await route(gateway({ engine, certificates: [['a.example']] })).start());
+    const before = await tlsOf(g, 'a.example');
+    const { problems, bound } = await route(g).load({ certificates: [['a.example'], ['b.example']] });
+    const message = `${certificate(['b.example']).source}: no such thing`;
+    expect(problems).toEqual([{ kind: 'certificate', listener: 'edge/public', code: 'unfit', message }]);
+    expect(bound).toHaveLength(1);
+    g.switch();
+    expect(await tlsOf(g, 'a.example')).toBe(before);
+    expect(await (await g.client('a.example')).get('/', [], 'a.example')).toMatchObject({ status: 200, body: 'b' });
+    expect(g.logged.filter((l) => l.level === 'error')).toEqual([]);
   });
 
   test('ticket and token keys move on with time', async () => {

@@ -360,6 +360,7 @@ export class Rig {
       table: buildTable(hosts, () => destination),
       trust: new AddressList(part.trust),
       tls: tlsTable(options.fallback !== false),
+      unfit: [],
       replies: new Replies('spooky-0a1b2c3d', part.proxyStatusDetails, this.plant.dates),
       counters: new ListenerCounters(this.cells, 'edge/public'),
       port: String(part.advertisedPort),

@@ -2,16 +2,16 @@ import { describe, expect, test } from '@jest/globals';
 import { encodePart, hashPart } from '../../../src/contract/snapshot/index.ts';
 import { PartStore } from '../../../src/edge/proxy/parts.ts';
 import { Slices } from '../../../src/edge/proxy/slices.ts';
-import { renewal, TlsTables } from '../../../src/edge/proxy/tls.ts';
+import { renewal, TlsTables, type Tls } from '../../../src/edge/proxy/tls.ts';
 import { readPairs } from '../../../src/edge/quic/entry.ts';
-import type { TlsEntry, TlsTable } from '../../../src/edge/quic/engine.ts';
+import type { TlsEntry, TlsPair, TlsTable } from '../../../src/edge/quic/engine.ts';
 import { Secret } from '../../../src/lib/secret.ts';
 import { makeCa, makeLeaf } from '../../kit/certs.ts';
 import { certificatePart, listenerPart } from '../../kit/snapshot.ts';
 
 const ca = makeCa('ca');
 
-const rig = () => {
+const rig = (judge: (pair: TlsPair) => string | null = () => null) => {
   const parts = new PartStore();
   const certificate = (name = 'site.example'): string => {
     const { cert, key } = makeLeaf(ca, { names: [name] });
@@ -24,10 +24,10 @@ const rig = () => {
     const entries = [{ names: ['site.example'], certificates: [hash as ReturnType<typeof hashPart>] }];
     return listenerPart({ tls: { entries, fallback: 0, unmatched: 'Default' } });
   };
-  return { parts, certificate, listener, tables: new TlsTables(Buffer.alloc(32, 1)) };
+  return { parts, certificate, listener, tables: new TlsTables(Buffer.alloc(32, 1), judge) };
 };
 
-const only = ({ entries }: { readonly entries: readonly TlsEntry[] }): TlsEntry => entries[0] as TlsEntry;
+const only = ({ table }: Tls): TlsEntry => table.entries[0] as TlsEntry;
 
 test('new ticket keys make new entries of the same certificates, into which nobody looks again', async () => {
   const { parts, certificate, listener, tables } = rig();
@@ -58,6 +58,62 @@ test('a certificate that is none is refused each time', async () => {
   for (let i = 0; i < 2; i++) expect(() => readPairs(entry)).toThrow(`TLS entry ${entry.id}: `);
 });
 
+describe('certificates that the engine does not take', () => {
+  const unfit = () => {
+    const judged: TlsPair[] = [];
+    const refused = new Set<string>();
+    const all = rig((pair) => {
+      judged.push(pair);
+      return refused.has(pair.cert.toString()) ? 'no such thing' : null;
+    });
+    const refuse = (name: string): ReturnType<typeof hashPart> => {
+      const hash = all.certificate(name) as ReturnType<typeof hashPart>;
+      refused.add(all.parts.get(hash, 'certificate').cert);
+      return hash;
+    };
+    const fit = (name: string) => all.certificate(name) as ReturnType<typeof hashPart>;
+    const listenerOf = (entries: readonly (readonly [string, readonly ReturnType<typeof hashPart>[]])[]) =>
+      listenerPart({
+        tls: { entries: entries.map(([name, certificates]) => ({ names: [name], certificates })), fallback: 0, unmatched: 'Default' },
+      });
+    const build = (part: ReturnType<typeof listenerOf>, period = 1) => all.tables.build(part, all.parts, period, new Slices());
+    return { judged, refuse, fit, listenerOf, build };
+  };
+
+  test('are left out with their names, and nothing stands in for them, not for the default either', async () => {
+    const { refuse, fit, listenerOf, build } = unfit();
+    const { table, unfit: told } = await build(
+      listenerOf([
+        ['broken.example', [refuse('broken.example')]],
+        ['site.example', [fit('site.example')]],
+      ]),
+    );
+    expect([...table.names]).toEqual([['site.example', table.entries[0]?.id]]);
+    expect(table.entries).toHaveLength(1);
+    expect(table.fallback).toBe(null);
+    expect(told).toEqual(['default/site-tls: no such thing']);
+  });
+
+  test('keep no other certificate of theirs names from being served', async () => {
+    const { refuse, fit, listenerOf, build } = unfit();
+    const { table, unfit: told } = await build(listenerOf([['site.example', [refuse('site.example'), fit('other.example')]]]));
+    expect(table.entries[0]?.certs).toHaveLength(1);
+    expect(table.fallback).toBe(table.entries[0]?.id);
+    expect(told).toHaveLength(1);
+  });
+
+  test('are judged once, and told each time and once', async () => {
+    const { refuse, listenerOf, build, judged } = unfit();
+    const broken = refuse('broken.example');
+    const part = listenerOf([
+      ['a.example', [broken]],
+      ['b.example', [broken]],
+    ]);
+    for (const period of [1, 1, 2]) expect((await build(part, period)).unfit).toEqual(['default/site-tls: no such thing']);
+    expect(judged).toHaveLength(1);
+  });
+});
+
 describe('new ticket keys for a thousand entries', () => {
   const NAMES = Array.from({ length: 1_000 }, (_, i) => `site-${i}.example`);
 
@@ -84,8 +140,8 @@ describe('new ticket keys for a thousand entries', () => {
 
   test('come to an engine in steps, each of them a whole table', async () => {
     const { parts, tables, part } = thousand();
-    const before = await tables.build(part, parts, 1, new Slices());
-    const after = await tables.build(part, parts, 2, new Slices());
+    const { table: before } = await tables.build(part, parts, 1, new Slices());
+    const { table: after } = await tables.build(part, parts, 2, new Slices());
     const steps = [...renewal(before, after)];
     expect(steps.length).toBe(10);
     expect(steps.at(-1)).toBe(after);
@@ -107,7 +163,7 @@ describe('new ticket keys for a thousand entries', () => {
 
   test('of other entries come at once', async () => {
     const { parts, tables, part } = thousand();
-    const whole = await tables.build(part, parts, 1, new Slices());
+    const { table: whole } = await tables.build(part, parts, 1, new Slices());
     const one = { ...whole, entries: whole.entries.slice(0, 8) };
     expect([...renewal(one, whole)]).toEqual([whole]);
   });

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import type { QuicConn, QuicEndpoint, QuicEngine } from '../../../src/edge/quic/engine.ts';
 import { HandshakeError } from '../../../src/edge/quic/failure.ts';
 import { makeCa } from '../../kit/certs.ts';
+import { makeCertificate } from '../../kit/x509.ts';
 import { connectOptions, echo, entry, listenOptions, pattern, Recorder, send, table, text } from './kit.ts';
 
 export interface Made {
@@ -411,6 +412,37 @@ export function engineSuite(name: string, make: () => Made, nature: Nature = {})
         expect(() => ep.setTls({ entries: [], names: new Map([['x.example', other.id]]), fallback: null })).toThrow('x.example');
         expect(() => ep.setTls(table([{ ...other, certs: [] }]))).toThrow('no certificate');
         expect(await chosen(ep, server, 'x')).toBe(exact.id);
+      });
+
+      test('a table without entries serves nobody, and another one can follow', async () => {
+        const server = new Recorder();
+        const ep = await start(server, { tls: table([]) });
+        const e = await refusedWith(dial(ep, new Recorder(), { sni: 'a.example', insecure: true }));
+        expect([e.side, e.code]).toEqual(['remote', 0x170]);
+        ep.setTls(table([exact]));
+        expect(await chosen(ep, server, 'a.example')).toBe(exact.id);
+      });
+
+      test('what is said to be fit is taken, and what is not is not', async () => {
+        const ep = await start(new Recorder(), { tls: table([exact]) });
+        const odd = makeCertificate({ names: ['DNS:a.example'], pathLength: 3 });
+        const certs = [
+          ...exact.certs,
+          ...entry(['a.example'], { type: 'rsa' }).certs,
+          { cert: other.certs[0]?.cert as Uint8Array, key: exact.certs[0]?.key as Uint8Array },
+          { cert: Buffer.from(odd.chain), key: Buffer.from(odd.key) },
+        ];
+        const { engine } = made;
+        const faults = certs.map((pair) => engine.unfit(pair));
+        expect(faults.slice(0, 2)).toEqual([null, null]);
+        certs.forEach((pair, i) => {
+          const set = (): void => ep.setTls(table([{ ...entry(['a.example']), certs: [pair] }]));
+          if (faults[i] === null) expect(set).not.toThrow();
+          else expect(set).toThrow(faults[i] ?? '');
+        });
+        // The engine of the tests looks into no certificate.
+        if (engine.name !== 'memory') expect(faults[2]).toBe('the private key does not belong to the certificate');
+        if (engine.name === 'native') expect(faults[3]).toContain('extensions that cannot be read, or that contradict each other');
       });
     });
 

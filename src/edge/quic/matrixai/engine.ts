@@ -1,9 +1,10 @@
 import { systemClock, type Clock } from '../../../lib/clock.ts';
-import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler } from '../engine.ts';
+import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler, TlsPair } from '../engine.ts';
 import { QUICHE_VERSION } from './binding.ts';
 import { connect } from './client.ts';
 import { guarded, type Report } from '../report.ts';
 import { listen } from './endpoint.ts';
+import { unfit } from './tls.ts';
 
 export interface MatrixaiOptions {
   readonly clock?: Clock;
@@ -31,6 +32,10 @@ export class MatrixaiEngine implements QuicEngine {
   constructor(o: MatrixaiOptions = {}) {
     this.clock = o.clock ?? systemClock;
     this.report = guarded(o.onInternalError);
+  }
+
+  unfit(given: TlsPair): string | null {
+    return unfit(given);
   }
 
   listen(o: ListenOptions, h: QuicHandler): Promise<QuicEndpoint> {

@@ -1,6 +1,7 @@
 import { createHash, createPrivateKey, hkdfSync, type KeyObject } from 'node:crypto';
-import type { Limits, ListenOptions, TlsEntry, TlsId, TlsTable } from '../engine.ts';
-import { checkAlpn, checkNames, checkTicketKeys, readCa, readPairs, TICKET_KEY } from '../entry.ts';
+import { messageOf } from '../../../lib/message.ts';
+import type { Limits, ListenOptions, TlsEntry, TlsId, TlsPair, TlsTable } from '../engine.ts';
+import { checkAlpn, checkNames, checkTicketKeys, readCa, readPair, readPairs, TICKET_KEY } from '../entry.ts';
 import { UnsupportedOption } from '../failure.ts';
 import { quiche, MAX_SEND, type Config } from './binding.ts';
 import type { Hello } from './hello.ts';
@@ -23,6 +24,18 @@ interface SigningPair {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly signatures: readonly number[];
+}
+
+/** Each of its certificates has a config of its own, made in the middle of a handshake: what the binding refuses is told before. */
+export function unfit(given: TlsPair): string | null {
+  const pair = readPair(given);
+  if (!pair.ok) return pair.error;
+  try {
+    quiche.Config.withBoringSslCtx(false, false, null, [Buffer.from(pair.value.key)], [Buffer.from(pair.value.cert)]);
+    return null;
+  } catch (e) {
+    return messageOf(e);
+  }
 }
 
 /** The configs of one entry: one per certificate and ticket key, made when first used. */

@@ -13,6 +13,7 @@ import type {
   QuicEngine,
   QuicHandler,
   TlsEntry,
+  TlsPair,
 } from '../engine.ts';
 import { HandshakeError } from '../failure.ts';
 import { MemoryConn } from './conn.ts';
@@ -48,6 +49,11 @@ export class MemoryEngine implements QuicEngine {
   constructor(o: MemoryOptions = {}) {
     this.network = o.network ?? new MemoryNetwork();
     this.report = o.onInternalError ?? (() => {});
+  }
+
+  /** Nobody looks into certificates here. */
+  unfit(_given: TlsPair): string | null {
+    return null;
   }
 
   async listen(o: ListenOptions, h: QuicHandler): Promise<MemoryEndpoint & QuicEndpoint> {

@@ -21,6 +21,8 @@ export interface Addon {
   abi(): number;
   /** quiche's. */
   version(): string;
+  /** PEM; throws what keeps them from being served. */
+  judge(cert: string, key: string): void;
   open(options: string, turn: Turn, fault: (message: string) => void): Opened;
   dial(options: string, turn: Turn, fault: (message: string) => void): Opened;
   /** Runs the first `commands` records, nothing else. */

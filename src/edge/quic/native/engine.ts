@@ -1,6 +1,8 @@
 import { systemClock, type Clock } from '../../../lib/clock.ts';
+import { messageOf } from '../../../lib/message.ts';
 import { processPace, type Pace } from '../../../lib/pace.ts';
-import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler } from '../engine.ts';
+import type { ConnectOptions, EngineCaps, ListenOptions, QuicConn, QuicEndpoint, QuicEngine, QuicHandler, TlsPair } from '../engine.ts';
+import { readPair } from '../entry.ts';
 import { guarded, type Report } from '../report.ts';
 import type { Addon } from './binding.ts';
 import { dial } from './client.ts';
@@ -44,6 +46,17 @@ export class NativeEngine implements QuicEngine {
     this.pace = o.pace ?? processPace;
     this.report = guarded(o.onInternalError);
     this.debugging = { keylog: o.keylog, qlog: o.qlog };
+  }
+
+  unfit(given: TlsPair): string | null {
+    const pair = readPair(given);
+    if (!pair.ok) return pair.error;
+    try {
+      this.addon.judge(pair.value.cert, pair.value.key);
+      return null;
+    } catch (e) {
+      return messageOf(e);
+    }
   }
 
   async listen(o: ListenOptions, h: QuicHandler): Promise<QuicEndpoint> {

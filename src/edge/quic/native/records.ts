@@ -2,7 +2,7 @@
  * The records in which the addon and this side speak: eight little-endian words of 32 bits each (native/src/records.rs has the table).
  * `ABI` changes with either file, and with what the exports take and answer.
  */
-export const ABI = 2;
+export const ABI = 3;
 /** Words of a record. */
 export const WORDS = 8;
 export const RECORD_BYTES = WORDS * 4;

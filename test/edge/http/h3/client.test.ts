@@ -35,6 +35,7 @@ async function ask(events: H3Events = {}, request: H3Request = REQUEST, early?: 
     name: 'fake',
     version: '1',
     caps: { migration: false, gso: false, pmtud: false, newToken: false, datagram: false, threads: false, pq: false, handover: false },
+    unfit: () => null,
     listen: () => Promise.reject(new Error('no server')),
     connect(_o, handler) {
       made = new FakeConn(handler);

@@ -136,6 +136,8 @@ export class FakeAddon implements Addon {
     return '0.30.0';
   }
 
+  judge(): void {}
+
   open(options: string, turn: Turn, fault: (message: string) => void): Opened {
     const e = new FakeEndpoint(this.endpoints.length, options, turn, fault, this.sizes);
     this.endpoints.push(e);

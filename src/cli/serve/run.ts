@@ -18,6 +18,7 @@ import { systemResolve } from '../../control/sources/dns.ts';
 import type { SourceState } from '../../control/sources/source.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { ALWAYS_DENIED, DenyList, LOOPBACK } from '../../lib/deny.ts';
+import { collectWhenIdle, processCollector, processUtilization } from '../../lib/idle.ts';
 import type { Log } from '../../lib/log.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 import type { Secret } from '../../lib/secret.ts';
@@ -65,12 +66,14 @@ export const runServe = async (o: RunOptions): Promise<number> => {
     return fail([`--log-file: ${e instanceof Error ? e.message : String(e)}`]);
   }
   const run = new Run(o, settings.value, logs, cells);
+  const stopCollecting = collectWhenIdle({ clock: systemClock, utilization: processUtilization, collect: processCollector(true) });
   try {
     return await run.main();
   } catch (e) {
     run.defect('main', e);
     return EXIT.failed;
   } finally {
+    stopCollecting();
     await run.end();
   }
 };

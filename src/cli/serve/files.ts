@@ -1,6 +1,7 @@
 /** The key and the token: small files with requirements. */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { messageOf } from '../../lib/message.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 import { Secret } from '../../lib/secret.ts';
 
@@ -30,7 +31,7 @@ const read = (path: string, most: number): Result<Buffer, string> => {
       closeSync(file);
     }
   } catch (e) {
-    return err(`${path}: ${e instanceof Error ? e.message : String(e)}`);
+    return err(`${path}: ${messageOf(e)}`);
   }
 };
 
@@ -52,6 +53,16 @@ export const readTokenFile = (path: string): Result<Secret, string> => {
   if (!/^[\x21-\x7e]+$/.test(token)) return err(`${path}: the token must be one word of printable ASCII`);
   if (token.length < MIN_TOKEN) return err(`${path}: ${token.length} characters, at least ${MIN_TOKEN} wanted`);
   return ok(new Secret(Buffer.from(token, 'latin1')));
+};
+
+/** While serving. A pipe has been read, and to open it once more would wait for somebody who writes into it: so would everything else. */
+export const readTokenAgain = (path: string): Result<Secret, string> => {
+  try {
+    if (!statSync(path).isFile()) return err(`${path}: it is no file: only a file can be read again`);
+  } catch (e) {
+    return err(`${path}: ${messageOf(e)}`);
+  }
+  return readTokenFile(path);
 };
 
 /** Nodes of an installation have different numbers, the same one after every restart. */

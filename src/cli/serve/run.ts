@@ -26,7 +26,7 @@ import { changedSettings, LIVE_SETTINGS, type ServeSettings, type SettingProblem
 import { EXIT, type CommandIo } from '../command.ts';
 import { packageVersion } from '../package.ts';
 import { serveSignals } from '../signals.ts';
-import { nodeNumber, readKeyFile, readTokenFile } from './files.ts';
+import { nodeNumber, readKeyFile, readTokenAgain, readTokenFile } from './files.ts';
 import { openLogs, type Logs } from './logs.ts';
 import type { Feed, Mode } from './mode.ts';
 import { notifyReady } from './notify.ts';
@@ -378,7 +378,7 @@ class Run {
       this.log.error('log file not opened again', { error: e });
     }
     if (this.settings.adminTokenFile !== null) {
-      const token = readTokenFile(this.settings.adminTokenFile);
+      const token = readTokenAgain(this.settings.adminTokenFile);
       if (token.ok) this.token = token.value;
       else this.log.error('admin token not read, the last one stays', { why: token.error });
     }

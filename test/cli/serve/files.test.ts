@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readKeyFile, readTokenFile } from '../../../src/cli/serve/files.ts';
+import { readKeyFile, readTokenAgain, readTokenFile } from '../../../src/cli/serve/files.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'spooky-files-'));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -40,4 +41,13 @@ test('the token is one word, without the line end of its file', () => {
   const token = readTokenFile(file('0123456789abcdef\n'));
   expect(token.ok && Buffer.from(token.value.reveal()).toString()).toBe('0123456789abcdef');
   for (const bad of ['', 'too-short', 'two words, long enough', `${'x'.repeat(20)}\u00e9`]) expect(readTokenFile(file(bad)).ok).toBe(false);
+});
+
+test('the token is read again from files alone: a pipe would keep the process waiting', () => {
+  const path = file('0123456789abcdef\n');
+  expect(readTokenAgain(path).ok).toBe(true);
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  expect(readTokenAgain(pipe)).toEqual({ ok: false, error: `${pipe}: it is no file: only a file can be read again` });
+  expect(readTokenAgain(join(dir, 'none'))).toMatchObject({ ok: false, error: expect.stringContaining('ENOENT') });
 });

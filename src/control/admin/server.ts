@@ -1,7 +1,7 @@
 /** A small read-only HTTP server for probes, metrics and the admin API. Nothing here changes state. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { isIP, type AddressInfo } from 'node:net';
+import { isIP, type AddressInfo, type Socket } from 'node:net';
 import { formatHostPort, type HostPort } from '../../contract/resources/units.ts';
 import type { Secret } from '../../lib/secret.ts';
 
@@ -182,6 +182,16 @@ const listenOnAny = async (server: Server, address: HostPort): Promise<HostPort>
   }
 };
 
+/** Whoever takes the last place sends away those who keep theirs for nothing: a probe must not be turned away for them. */
+const makeRoom = (server: Server, most: number): void => {
+  let open = 0;
+  // Before it is one of them itself.
+  server.prependListener('connection', (socket: Socket) => {
+    if (++open >= most) server.closeIdleConnections();
+    socket.once('close', () => open--);
+  });
+};
+
 /** Rejects with the error of `listen`. */
 export const startServer = async (o: ServerOptions): Promise<AdminServer> => {
   const requests = new Requests(o);
@@ -203,6 +213,7 @@ export const startServer = async (o: ServerOptions): Promise<AdminServer> => {
     },
   );
   server.maxConnections = o.maxConnections;
+  makeRoom(server, o.maxConnections);
   server.maxRequestsPerSocket = 10_000;
   // A client that neither sends nor reads.
   server.timeout = 30_000;

@@ -83,6 +83,26 @@ const rawSocket = async (server: AdminServer): Promise<Socket> => {
   await once(socket, 'connect');
   return socket;
 };
+/** A route that answers late: `asked` resolves with its next request. */
+const slowRoute = () => {
+  let waiting = Promise.withResolvers<void>();
+  const asked = (): Promise<void> => {
+    waiting = Promise.withResolvers<void>();
+    return waiting.promise;
+  };
+  const answer = (): Promise<never> => {
+    waiting.resolve();
+    return new Promise(() => {});
+  };
+  const busy = async (server: AdminServer): Promise<Socket> => {
+    const socket = await rawSocket(server);
+    const begun = asked();
+    socket.write('GET /slow HTTP/1.1\r\nhost: x\r\n\r\n');
+    await begun;
+    return socket;
+  };
+  return { routes: [['/slow', { open: true, answer }]] as const, busy };
+};
 const bytesUntilEnd = async (socket: Socket): Promise<string> => {
   let text = '';
   socket.on('data', (b: Buffer) => (text += b.toString('latin1')));
@@ -233,12 +253,34 @@ describe('hostile clients', () => {
   });
 
   test('connections beyond the limit are closed at once', async () => {
-    const server = await serve(new Map(), { maxConnections: 3 });
-    const sockets = await Promise.all([1, 2, 3].map(() => rawSocket(server)));
+    const { routes, busy } = slowRoute();
+    const server = await serve(new Map<string, Route>(routes), { maxConnections: 3 });
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 3; i++) sockets.push(await busy(server));
     const fourth = await rawSocket(server);
     await once(fourth, 'close');
     for (const s of sockets) expect(s.destroyed).toBe(false);
     sockets.forEach((s) => s.destroy());
+  });
+
+  test('connections that are only kept make room for newcomers', async () => {
+    const answer = { open: true, answer: () => ({ status: 200, type: 'text/plain', body: 'ok' }) };
+    const { routes, busy } = slowRoute();
+    const server = await serve(new Map<string, Route>([['/ok', answer], ...routes]), { maxConnections: 4 });
+    const kept: Socket[] = [];
+    for (let i = 0; i < 3; i++) {
+      const socket = await rawSocket(server);
+      socket.write('GET /ok HTTP/1.1\r\nhost: x\r\n\r\n');
+      await once(socket, 'data');
+      kept.push(socket);
+    }
+    expect(kept.map((s) => s.destroyed)).toEqual([false, false, false]);
+    const ended = Promise.all(kept.map((s) => once(s, 'close')));
+    const last = await busy(server);
+    await ended;
+    for (let i = 0; i < 8; i++) expect((await ask(server, '/ok')).status).toBe(200);
+    expect(last.destroyed).toBe(false);
+    last.destroy();
   });
 
   test('a handler that throws costs that connection, is reported, and nothing else', async () => {

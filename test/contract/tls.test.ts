@@ -28,7 +28,7 @@ test('facts of a usable pair', () => {
   expect(result.value).toMatchObject({
     keyType: 'ecdsa',
     names: ['api.example.com', '*.example.com', '192.0.2.7'],
-    notBefore: Date.UTC(2024, 0, 1),
+    notBefore: Date.UTC(2023, 0, 1),
     notAfter: Date.UTC(2044, 0, 1),
     fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
   });

@@ -51,7 +51,7 @@ export function makeCertificate(o: CertificateOptions = {}): Issued {
     integer(serial++),
     algorithm,
     distinguishedName(o.issuer?.subject ?? subject),
-    sequence(time(o.notBefore ?? Date.UTC(2024, 0, 1)), time(o.notAfter ?? Date.UTC(2044, 0, 1))),
+    sequence(time(o.notBefore ?? Date.UTC(2023, 0, 1)), time(o.notAfter ?? Date.UTC(2044, 0, 1))),
     distinguishedName(subject),
     publicKey.export({ type: 'spki', format: 'der' }),
     explicit(3, sequence(...extensions(o))),

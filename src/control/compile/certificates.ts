@@ -74,7 +74,11 @@ export function certificateOf(draft: Draft, owner: Owner, ref: Ref, purpose: Pur
 
 const invalid = (message: string): Result<never, RefFault> => err({ reason: 'InvalidCertificate', message });
 
-export const datesOf = ({ part: { source, notAfter } }: LoadedCertificate): CertificateDates => ({ source, notAfter });
+export const datesOf = ({ part: { source, notBefore, notAfter } }: LoadedCertificate): CertificateDates => ({
+  source,
+  notBefore,
+  notAfter,
+});
 
 /** Judging costs a tenth of a millisecond, which thousands of certificates make felt. */
 function inspected(draft: Draft, cert: Uint8Array, key: Uint8Array, purpose: Purpose): Result<CertificateFacts, string> {

@@ -58,6 +58,7 @@ export interface CertificateDates {
   /** `namespace/name` of the Secret, or a file. */
   readonly source: string;
   /** Milliseconds since the epoch: judged where there is a clock. */
+  readonly notBefore: number;
   readonly notAfter: number;
 }
 
@@ -75,7 +76,7 @@ export interface ObjectStatus {
   readonly attachedUpstreams?: number;
   /** Of a Listener in a cluster: where clients reach it. */
   readonly addresses?: readonly PublishedAddress[];
-  /** Of the certificates that its references resolved to: an expired one serves on, and is told where there is a clock. */
+  /** Of the certificates that its references resolved to: one that is not valid now serves all the same, and is told where there is a clock. */
   readonly certificates?: readonly CertificateDates[];
   /** Of an Upstream: its groups whose references hold, and whose endpoints are counted where they are known. */
   readonly groups?: readonly GroupId[];

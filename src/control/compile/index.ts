@@ -69,6 +69,7 @@ export { changesOf, changesSince, type Changes } from './kept.ts';
 export { Memo } from './memo.ts';
 export { CONDITION_REASONS, type ConditionReasons } from './reasons.ts';
 export type {
+  CertificateDates,
   Compiled,
   CompileOptions,
   Condition,

@@ -11,7 +11,7 @@ import type { ObjectRef, SeenObject, StatusClient, WriteOutcome } from './client
 import { controllerName } from './conditions.ts';
 import { plan, releasePlan, type EndpointCounts, type Plan } from './documents.ts';
 import { Events, type EventResult } from './events.ts';
-import { atTime, nextExpiry } from './expiry.ts';
+import { atTime, nextDate } from './validity.ts';
 import { Programmed, type WorkerFacts } from './programmed.ts';
 import { turns } from './turns.ts';
 import { sameData } from './same.ts';
@@ -64,8 +64,8 @@ export class Reporter {
   private users = new Map<string, Set<string>>();
   private began = false;
   private stopped = false;
-  private expiryCheckedAt = -Infinity;
-  private cancelExpiry: () => void = () => {};
+  private datesCheckedAt = -Infinity;
+  private cancelDates: () => void = () => {};
   private cancelRecheck: () => void = () => {};
 
   constructor(o: ReporterOptions) {
@@ -106,7 +106,7 @@ export class Reporter {
     }
     for (const [key, wish] of before) if (!this.wishes.has(key) && this.mustRelease(key, wish)) changed.push(key);
     if (changed.length > 0 || this.wishes.size !== before.size) this.indexUsers();
-    this.planExpiry();
+    this.planDates();
     if (!this.began) {
       this.began = true;
       return this.becameLeader();
@@ -140,7 +140,7 @@ export class Reporter {
   /** Nothing is written from now on; resolves when what was under way has ended, within a second. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.cancelExpiry();
+    this.cancelDates();
     this.cancelRecheck();
     this.events.stop();
     await this.writer.stop();
@@ -218,26 +218,26 @@ export class Reporter {
   // Time.
 
   /** One timer, whatever the number of certificates. */
-  private planExpiry(): void {
-    this.cancelExpiry();
+  private planDates(): void {
+    this.cancelDates();
     const wall = this.o.clock.wall();
-    if (this.expiryCheckedAt === -Infinity) this.expiryCheckedAt = wall;
+    if (this.datesCheckedAt === -Infinity) this.datesCheckedAt = wall;
     let next = Infinity;
-    for (const { status } of this.wishes.values()) if (status !== null) next = Math.min(next, nextExpiry(status, this.expiryCheckedAt));
+    for (const { status } of this.wishes.values()) if (status !== null) next = Math.min(next, nextDate(status, this.datesCheckedAt));
     if (next === Infinity) return;
-    this.cancelExpiry = this.o.clock.after(Math.min(Math.max(0, next - wall), MAX_SLEEP_MS), () => this.guarded(() => this.expire()));
+    this.cancelDates = this.o.clock.after(Math.min(Math.max(0, next - wall), MAX_SLEEP_MS), () => this.guarded(() => this.passDates()));
   }
 
-  private expire(): void {
+  private passDates(): void {
     const wall = this.o.clock.wall();
     for (const [key, wish] of this.wishes) {
-      if (wish.status === null || nextExpiry(wish.status, this.expiryCheckedAt) > wall) continue;
+      if (wish.status === null || nextDate(wish.status, this.datesCheckedAt) > wall) continue;
       // A wish of its own, so that its write is not taken for a repetition.
       this.wishes.set(key, this.wishFor(wish.status, wish.backends, undefined));
       this.enqueue([key], 'changed');
     }
-    this.expiryCheckedAt = Math.max(wall, this.expiryCheckedAt);
-    this.planExpiry();
+    this.datesCheckedAt = Math.max(wall, this.datesCheckedAt);
+    this.planDates();
   }
 
   private planRecheck(): void {

@@ -2,7 +2,7 @@
 import { clip, CONDITION_REASONS, type ConditionType } from '../compile/index.ts';
 import type { EventNote, ObjectRef } from './client.ts';
 import { isGood, ownPart, readConditions, type WrittenCondition } from './conditions.ts';
-import { EXPIRED_MARK } from './expiry.ts';
+import { EXPIRED_MARK } from './validity.ts';
 import { remedyFor } from './remedies.ts';
 
 /** What the controller was at; events need a verb. Causes come before consequences. */

@@ -43,7 +43,7 @@ test('a Listener and an Upstream: everything good, with who was judged', () => {
       { type: 'Published', status: 'True', reason: 'Published', message: '' },
     ],
     attachedUpstreams: 1,
-    certificates: [{ source: 'edge/site', notAfter: Date.UTC(2044, 0, 1) }],
+    certificates: [{ source: 'edge/site', notBefore: Date.UTC(2023, 0, 1), notAfter: Date.UTC(2044, 0, 1) }],
     addresses: [],
   });
   expect(statusOf(c, 'Upstream', 'web/api')).toMatchObject({

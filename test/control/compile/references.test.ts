@@ -169,7 +169,7 @@ test('one Secret for two purposes is judged for each', () => {
 });
 
 describe('dates', () => {
-  const notAfter = Date.UTC(2024, 5, 1);
+  const [notBefore, notAfter] = [Date.UTC(2023, 0, 1), Date.UTC(2024, 5, 1)];
   const old = makeCertificate({ names: ['old.example'], notAfter });
 
   test('an expired certificate serves, and its date is told', () => {
@@ -178,8 +178,8 @@ describe('dates', () => {
     expect(condition(c, ...PUBLIC, 'ResolvedRefs').status).toBe('True');
     expect(condition(c, ...PUBLIC, 'Programmed').status).toBe('True');
     expect(statusOf(c, ...PUBLIC).certificates).toEqual([
-      { source: 'edge/old', notAfter },
-      { source: 'edge/site', notAfter: Date.UTC(2044, 0, 1) },
+      { source: 'edge/old', notBefore, notAfter },
+      { source: 'edge/site', notBefore, notAfter: Date.UTC(2044, 0, 1) },
     ]);
   });
 
@@ -187,7 +187,7 @@ describe('dates', () => {
     const brings = [secret('old', 'web', old), upstream({ hostnames: ['old.example'], certificateRefs: [{ name: 'old' }] })];
     const c = run([listener({ tls: { allowUpstreamCertificates: true } }), ...brings]);
     expect(shown(c)).toEqual(['web/old']);
-    expect(statusOf(c, ...API).certificates).toEqual([{ source: 'web/old', notAfter }]);
+    expect(statusOf(c, ...API).certificates).toEqual([{ source: 'web/old', notBefore, notAfter }]);
     expect(statusOf(c, ...PUBLIC).certificates).toEqual([]);
   });
 });

@@ -317,5 +317,7 @@ test('the dates of client certificates are told, each once', () => {
   const spec = { protocol: 'H2', tls: { clientCertificateRef: { name: 'edge' } }, backends };
   const c = compiled(setOf([listener(), edge, upstream(spec)]));
   expect(problems(c)).toEqual([]);
-  expect(statusOf(c, ...API).certificates).toEqual([{ source: 'web/edge', notAfter: Date.UTC(2044, 0, 1) }]);
+  expect(statusOf(c, ...API).certificates).toEqual([
+    { source: 'web/edge', notBefore: Date.UTC(2023, 0, 1), notAfter: Date.UTC(2044, 0, 1) },
+  ]);
 });

@@ -221,8 +221,8 @@ test('a certificate that expires is warned about at that moment, by one timer, h
   const wall = 1_700_000_000_000 + 1_000_000;
   const day = 86_400_000;
   const certificates = [
-    { source: 'sys/soon', notAfter: wall + 60 * day },
-    { source: 'sys/late', notAfter: wall + 61 * day },
+    { source: 'sys/soon', notBefore: 0, notAfter: wall + 60 * day },
+    { source: 'sys/late', notBefore: 0, notAfter: wall + 61 * day },
   ];
   const listener = listenerStatus('sys/public', { certificates });
   const { cluster, reporter } = setUp([listener]);
@@ -238,7 +238,7 @@ test('a certificate that expires is warned about at that moment, by one timer, h
   await cluster.advance(day, 3_600_000);
   expect(message()).toMatchObject({ status: 'True', message: 'certificates that have expired: sys/soon, sys/late' });
   expect(shortEvents(cluster)).toEqual(['public Warning CertificateExpired']);
-  const renewed = listenerStatus('sys/public', { certificates: [{ source: 'sys/soon', notAfter: wall + 400 * day }] });
+  const renewed = listenerStatus('sys/public', { certificates: [{ source: 'sys/soon', notBefore: 0, notAfter: wall + 400 * day }] });
   reporter.applied(compiledOf([renewed]), SERVED);
   await cluster.advance(2000);
   expect(message()).toMatchObject({ status: 'True', message: '' });
@@ -247,12 +247,29 @@ test('a certificate that expires is warned about at that moment, by one timer, h
 });
 
 test('a certificate that was expired when it came is said with the first write', async () => {
-  const listener = listenerStatus('sys/public', { certificates: [{ source: 'sys/old', notAfter: 5 }] });
+  const listener = listenerStatus('sys/public', { certificates: [{ source: 'sys/old', notBefore: 0, notAfter: 5 }] });
   const { cluster, reporter } = setUp([listener]);
   reporter.applied(compiledOf([listener]), SERVED);
   await cluster.advance(1000);
   expect(cluster.condition('Listener', 'sys/public', 'ResolvedRefs')).toMatchObject({ message: 'certificates that have expired: sys/old' });
   expect(shortEvents(cluster)).toEqual(['public Warning CertificateExpired']);
+});
+
+test('a certificate that is not valid yet is warned about until it is, beside one that has expired', async () => {
+  const at = 1_700_000_000_000 + 1_060_000;
+  const certificates = [
+    { source: 'sys/early', notBefore: at, notAfter: at + 1e9 },
+    { source: 'sys/old', notBefore: 0, notAfter: 5 },
+  ];
+  const listener = listenerStatus('sys/public', { certificates });
+  const { cluster, reporter } = setUp([listener]);
+  reporter.applied(compiledOf([listener]), SERVED);
+  await cluster.advance(1000);
+  const message = (): unknown => cluster.condition('Listener', 'sys/public', 'ResolvedRefs');
+  const old = 'certificates that have expired: sys/old';
+  expect(message()).toMatchObject({ status: 'True', message: `${old}; certificates that are not valid yet: sys/early` });
+  await cluster.advance(120_000, 1000);
+  expect(message()).toMatchObject({ status: 'True', message: old });
 });
 
 test('what is not ours any more loses our entry, once, and nothing of others', async () => {
@@ -389,7 +406,7 @@ test('ten thousand objects that have not changed are looked at in a moment', () 
 test('stop: no write, no event, no timer afterwards', async () => {
   const { cluster, reporter, events } = setUp();
   reporter.applied(
-    compiledOf([listenerStatus('sys/public', { certificates: [{ source: 'a', notAfter: 1e15 }] }), upstreamStatus()]),
+    compiledOf([listenerStatus('sys/public', { certificates: [{ source: 'a', notBefore: 0, notAfter: 1e15 }] }), upstreamStatus()]),
     SERVED,
   );
   const stopped = reporter.stop();

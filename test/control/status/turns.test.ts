@@ -3,7 +3,7 @@ import type { ObjectStatus } from '../../../src/control/compile/index.ts';
 import { CONDITION_REASONS } from '../../../src/control/compile/index.ts';
 import type { ObjectRef } from '../../../src/control/status/client.ts';
 import { plan } from '../../../src/control/status/documents.ts';
-import { atTime } from '../../../src/control/status/expiry.ts';
+import { atTime } from '../../../src/control/status/validity.ts';
 import { remedyFor } from '../../../src/control/status/remedies.ts';
 import { turns } from '../../../src/control/status/turns.ts';
 import { BAD, CONTROLLER, listenerStatus, upstreamStatus } from './cluster.ts';
@@ -70,8 +70,8 @@ test('an address that is not bound is a cause of its own', () => {
 });
 
 test('a certificate that expires and one that is renewed turn, although the condition stays', () => {
-  const served = listenerStatus('sys/public', { certificates: [{ source: 'sys/tls', notAfter: 1000 }] });
-  const renewed = listenerStatus('sys/public', { certificates: [{ source: 'sys/tls', notAfter: 9000 }] });
+  const served = listenerStatus('sys/public', { certificates: [{ source: 'sys/tls', notBefore: 0, notAfter: 1000 }] });
+  const renewed = listenerStatus('sys/public', { certificates: [{ source: 'sys/tls', notBefore: 0, notAfter: 9000 }] });
   const now = seenAs(served, 2000);
   const expired = turns(refOf(served), CONTROLLER, seenAs(served, 0), now);
   expect(short(expired)).toEqual(['Warning CertificateExpired Resolve']);

@@ -1,14 +1,14 @@
-/** Certificates that serve on although they have expired: where that is told. */
+/** Certificates that serve although they are not valid now: where that is told. */
 import { expect, test } from '@jest/globals';
 import { compile } from '../../src/control/compile/index.ts';
-import { expiredCertificates } from '../../src/control/expired.ts';
+import { undatedCertificates } from '../../src/control/validity.ts';
 import { gateway, type Document } from '../kit/documents.ts';
 import { resourcesOf } from '../kit/resources.ts';
 import { makeCertificate } from '../kit/x509.ts';
 
-test('certificates that have expired are told at their places, as warnings: a Listener’s, an Upstream’s, and what is shown to backends', () => {
-  const notAfter = Date.UTC(2026, 0, 2);
-  const old = makeCertificate({ names: ['DNS:*.a.test'], notBefore: Date.UTC(2026, 0, 1), notAfter });
+test('certificates that are not valid now are told at their places, as warnings: a Listener’s, an Upstream’s, and what is shown to backends', () => {
+  const [notBefore, notAfter] = [Date.UTC(2026, 0, 1), Date.UTC(2026, 0, 2)];
+  const old = makeCertificate({ names: ['DNS:*.a.test'], notBefore, notAfter });
   const g = gateway({ tls: { certificateRefs: [], allowUpstreamCertificates: true } })
     .certificate(makeCertificate({ names: ['DNS:*.a.test'] }))
     .certificate(old)
@@ -35,14 +35,17 @@ test('certificates that have expired are told at their places, as warnings: a Li
   const set = resourcesOf([...g.documents(), other]);
   const compiled = compile(set, { standalone: true });
   const told = (wall: number): string[] =>
-    expiredCertificates(set, compiled, wall).map((p) => `${p.severity} ${p.object} ${p.path}: ${p.message}`);
+    undatedCertificates(set, compiled, wall).map((p) => `${p.severity} ${p.object} ${p.path}: ${p.message}`);
   expect(compiled.problems.filter((p) => p.severity === 'error')).toEqual([]);
-  expect(told(notAfter - 1)).toEqual([]);
-  const why = 'the certificate has expired (2026-01-02T00:00:00.000Z): whoever verifies it refuses it';
-  expect(told(notAfter)).toEqual([
+  const places = (why: string): string[] => [
     `warning Listener default/public spec.tls.certificateRefs[1]: default/tls-2: ${why}`,
     `warning Upstream default/ok spec.certificateRefs[0]: default/brought: ${why}`,
     `warning Upstream default/ok spec.tls.clientCertificateRef: default/tls-2: ${why}`,
     `warning Upstream default/x spec.backends[1].tls.clientCertificateRef: default/tls-2: ${why}`,
-  ]);
+  ];
+  const early = 'the certificate is not valid before 2026-01-01T00:00:00.000Z: until then, whoever verifies it refuses it';
+  expect(told(notBefore - 1)).toEqual(places(early));
+  expect(told(notBefore)).toEqual([]);
+  expect(told(notAfter - 1)).toEqual([]);
+  expect(told(notAfter)).toEqual(places('the certificate has expired (2026-01-02T00:00:00.000Z): whoever verifies it refuses it'));
 });

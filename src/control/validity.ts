@@ -1,17 +1,25 @@
-/** Certificates that have expired, as problems at the places that refer to them: for who has no conditions to read. */
+/** Certificates that are not valid now, as problems at the places that refer to them: for who has no conditions to read. */
 import { objectKey, type ObjectKey, type Origin, type Problem, type ResourceSet } from '../contract/resources/index.ts';
-import type { CertificateDates } from './compile/compiled.ts';
-import type { Compiled, ObjectStatus } from './compile/index.ts';
+import type { CertificateDates, Compiled, ObjectStatus } from './compile/index.ts';
 
 /** Served all the same, since nothing would be better without them: warnings. */
-export function expiredCertificates(set: ResourceSet, compiled: Compiled, wall: number): Problem[] {
+export function undatedCertificates(set: ResourceSet, compiled: Compiled, wall: number): Problem[] {
   return compiled.statuses.flatMap(({ kind, namespace, name, certificates = [] }) => {
-    const gone = certificates.filter((c) => c.notAfter <= wall);
-    return gone.map((c) => expiredProblem(set, kind, objectKey(namespace, name), c));
+    return certificates.flatMap((c) => {
+      const why = faultOf(c, wall);
+      return why === null ? [] : [problemOf(set, kind, objectKey(namespace, name), c.source, why)];
+    });
   });
 }
 
-function expiredProblem(set: ResourceSet, kind: ObjectStatus['kind'], key: ObjectKey, { source, notAfter }: CertificateDates): Problem {
+function faultOf({ notBefore, notAfter }: CertificateDates, wall: number): string | null {
+  if (notAfter <= wall) return `has expired (${iso(notAfter)}): whoever verifies it refuses it`;
+  return notBefore > wall ? `is not valid before ${iso(notBefore)}: until then, whoever verifies it refuses it` : null;
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+function problemOf(set: ResourceSet, kind: ObjectStatus['kind'], key: ObjectKey, source: string, why: string): Problem {
   const { refs, origin } = refsOf(set, kind, key);
   const path = refs.find((r) => r.source === source)?.path ?? 'spec';
   return {
@@ -20,7 +28,7 @@ function expiredProblem(set: ResourceSet, kind: ObjectStatus['kind'], key: Objec
     ...(origin?.locate(path) ?? { line: 0, column: 0 }),
     object: `${kind} ${key}`,
     path: origin?.spell?.(path) ?? path,
-    message: `${source}: the certificate has expired (${new Date(notAfter).toISOString()}): whoever verifies it refuses it`,
+    message: `${source}: the certificate ${why}`,
   };
 }
 

@@ -13,7 +13,8 @@ import {
   RECORD_BYTES,
   WORDS,
 } from '../../src/edge/quic/native/records.ts';
-import { connectOptions, listenOptions } from '../edge/quic/kit.ts';
+import { readPairs, type Pair } from '../../src/edge/quic/entry.ts';
+import { connectOptions, listenOptions, localEntry } from '../edge/quic/kit.ts';
 
 /** The addon that a case was given. */
 export const caseAddon = (): Addon => loadAddon(process.argv[2]);
@@ -25,6 +26,8 @@ export function tell(found: unknown): void {
 
 export const LISTEN = (): string =>
   listenJson(listenOptions({ limits: { perAddress: 10_000, connections: 10_000, handshakesPerSecond: 10_000 } }), {});
+/** A certificate and its key, as an endpoint gets them. */
+export const PAIR = (): Pair => readPairs(localEntry())[0] as Pair;
 export const DIAL = (port: number): string => dialJson(connectOptions(port));
 
 export type OnEvent = (w: Wire, at: number) => void;

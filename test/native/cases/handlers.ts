@@ -2,7 +2,7 @@
 import { EVENT_CLOSE, EVENT_CONN, EVENT_DATA } from '../../../src/edge/quic/native/records.ts';
 import { keysJson, limitsJson, tlsJson } from '../../../src/edge/quic/native/options.ts';
 import { listenOptions } from '../../edge/quic/kit.ts';
-import { caseAddon, Client, DIAL, echoServer, honest, LISTEN, tell, thrown, Wire } from '../wire.ts';
+import { caseAddon, Client, DIAL, echoServer, honest, LISTEN, PAIR, tell, thrown, Wire } from '../wire.ts';
 
 const addon = caseAddon();
 
@@ -51,7 +51,9 @@ async function inside(): Promise<object> {
     if (w.kind(at) !== EVENT_DATA || results['stats'] !== undefined) return;
     const [slot, generation] = [w.word(at, 1), w.word(at, 2)];
     const address = new Uint8Array(18);
+    const { cert, key } = PAIR();
     const calls: Record<string, () => unknown> = {
+      judge: () => addon.judge(cert, key),
       submit: () => addon.submit(w.handle, 0),
       flush: () => addon.flush(w.handle, 0),
       forward: () => addon.forward(w.handle, new Uint8Array(30), address, address),

@@ -1,9 +1,8 @@
 /** Every export with every kind of wrong argument in every place: it throws an Error, and the endpoint goes on. */
 import type { Addon } from '../../../src/edge/quic/native/binding.ts';
 import { limitsJson, tlsJson, keysJson } from '../../../src/edge/quic/native/options.ts';
-import { readPairs } from '../../../src/edge/quic/entry.ts';
-import { listenOptions, localEntry } from '../../edge/quic/kit.ts';
-import { caseAddon, DIAL, echoServer, honest, LISTEN, tell, thrown } from '../wire.ts';
+import { listenOptions } from '../../edge/quic/kit.ts';
+import { caseAddon, DIAL, echoServer, honest, LISTEN, PAIR, tell, thrown } from '../wire.ts';
 
 const addon = caseAddon();
 const exports = addon as unknown as Record<string, (...args: unknown[]) => unknown>;
@@ -11,11 +10,10 @@ const server = echoServer(addon);
 const h = server.handle;
 const f = (): number => 0;
 const o = listenOptions();
-const [pair = { cert: '', key: '' }] = readPairs(localEntry());
 const good: Record<keyof Addon, readonly unknown[]> = {
   abi: [],
   version: [],
-  judge: [pair.cert, pair.key],
+  judge: [PAIR().cert, PAIR().key],
   open: [LISTEN(), f, f],
   dial: [DIAL(server.port), f, f],
   submit: [h, 0],

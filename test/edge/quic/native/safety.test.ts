@@ -15,6 +15,7 @@ const code = (file: string): string => source(file).replace(/\/\/.*$/gm, '');
 const EXPORTS = [
   'abi',
   'version',
+  'judge',
   'open',
   'dial',
   'submit',

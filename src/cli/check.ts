@@ -1,7 +1,7 @@
 /** Everything that is wrong with a configuration, without serving it. */
 import { SETTINGS, type Problem, type ResourceSet } from '../contract/resources/index.ts';
 import { compile } from '../control/compile/index.ts';
-import { undatedCertificates } from '../control/validity.ts';
+import { untimelyCertificates } from '../control/validity.ts';
 import { ownProblems } from '../control/problems.ts';
 import { loadPaths, type LoadResult } from '../control/sources/load.ts';
 import type { SourceState } from '../control/sources/source.ts';
@@ -65,7 +65,7 @@ async function judge(paths: readonly string[], asked: Target | null, cwd: string
 
 function judgeFiles(state: SourceState): Problem[] {
   const compiled = compile(state.set, { standalone: true });
-  return [...ownProblems(state, compiled), ...undatedCertificates(state.set, compiled, systemClock.wall())];
+  return [...ownProblems(state, compiled), ...untimelyCertificates(state.set, compiled, systemClock.wall())];
 }
 
 /** What no setting can tell by itself. Flags and the environment of `serve` may say otherwise: a warning. */

@@ -1,7 +1,7 @@
 /** What is wrong with a state, and whether it may be served all the same. */
 import { objectKey, type Problem } from '../contract/resources/index.ts';
 import type { Compiled } from './compile/index.ts';
-import { undatedCertificates } from './validity.ts';
+import { untimelyCertificates } from './validity.ts';
 import type { SourceState } from './sources/source.ts';
 
 /** `wall`: the time to judge certificates by; null in a cluster, where conditions and events say it of each object. */
@@ -9,7 +9,7 @@ export const problemsOf = (state: SourceState, compiled: Compiled, wall: number 
   ...state.problems,
   ...state.settingsProblems,
   ...ownProblems(state, compiled),
-  ...(wall === null ? [] : undatedCertificates(state.set, compiled, wall)),
+  ...(wall === null ? [] : untimelyCertificates(state.set, compiled, wall)),
 ];
 
 /**

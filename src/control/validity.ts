@@ -3,7 +3,7 @@ import { objectKey, type ObjectKey, type Origin, type Problem, type ResourceSet 
 import type { CertificateDates, Compiled, ObjectStatus } from './compile/index.ts';
 
 /** Served all the same, since nothing would be better without them: warnings. */
-export function undatedCertificates(set: ResourceSet, compiled: Compiled, wall: number): Problem[] {
+export function untimelyCertificates(set: ResourceSet, compiled: Compiled, wall: number): Problem[] {
   return compiled.statuses.flatMap(({ kind, namespace, name, certificates = [] }) => {
     return certificates.flatMap((c) => {
       const why = faultOf(c, wall);

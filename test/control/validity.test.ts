@@ -1,7 +1,7 @@
 /** Certificates that serve although they are not valid now: where that is told. */
 import { expect, test } from '@jest/globals';
 import { compile } from '../../src/control/compile/index.ts';
-import { undatedCertificates } from '../../src/control/validity.ts';
+import { untimelyCertificates } from '../../src/control/validity.ts';
 import { gateway, type Document } from '../kit/documents.ts';
 import { resourcesOf } from '../kit/resources.ts';
 import { makeCertificate } from '../kit/x509.ts';
@@ -35,7 +35,7 @@ test('certificates that are not valid now are told at their places, as warnings:
   const set = resourcesOf([...g.documents(), other]);
   const compiled = compile(set, { standalone: true });
   const told = (wall: number): string[] =>
-    undatedCertificates(set, compiled, wall).map((p) => `${p.severity} ${p.object} ${p.path}: ${p.message}`);
+    untimelyCertificates(set, compiled, wall).map((p) => `${p.severity} ${p.object} ${p.path}: ${p.message}`);
   expect(compiled.problems.filter((p) => p.severity === 'error')).toEqual([]);
   const places = (why: string): string[] => [
     `warning Listener default/public spec.tls.certificateRefs[1]: default/tls-2: ${why}`,

@@ -1,7 +1,7 @@
 /** Documents for a cluster, judged as its API server and our controller would, as far as they tell. */
 import { emptyCluster, objectKey, type ClusterObjects, type Problem, type ResourceSet } from '../../contract/resources/index.ts';
 import { compile, type Compiled } from '../../control/compile/index.ts';
-import { undatedCertificates } from '../../control/validity.ts';
+import { untimelyCertificates } from '../../control/validity.ts';
 import { readGrant, readNamespace, readService } from '../../control/sources/kubernetes/core.ts';
 import { GRANT_GROUP } from '../../control/sources/kubernetes/kinds.ts';
 import { DEFAULT_CLASS } from '../../control/sources/kubernetes/objects.ts';
@@ -28,7 +28,7 @@ function judge(set: ResourceSet, className: string): Problem[] {
   return [
     ...compiled.problems.filter((p) => !completed.hides(p)).map((p) => (uncertain(p) ? asWarning(p) : p)),
     ...completed.ungranted.map(ungrantedProblem),
-    ...undatedCertificates(completed.set, compiled, systemClock.wall()),
+    ...untimelyCertificates(completed.set, compiled, systemClock.wall()),
   ];
 }
 

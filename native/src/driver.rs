@@ -301,20 +301,29 @@ impl Driver {
 
     // --------------------------------------------------------------------------------------------------------- the turn
 
-    fn cycle(&self, readable: Option<RawFd>) -> Result<(), Stop> {
+    /// What comes before JavaScript has anything to do with it.
+    fn read(&self, ready: Ready) -> Result<Read, Stop> {
+        self.mend(ready)?;
         #[cfg(feature = "inject")]
         match self.injected.take() {
             Some(Injected::Panic) => panic!("injected into a turn"),
             Some(Injected::SocketError) => return Err(Stop::from(String::from("injected: EBADF"))),
             None => {}
         }
-        let batch = match readable {
+        match ready.readable() {
+            None => Ok(Read::Nothing),
             // The timer is set for it.
-            Some(_) if self.unheard.get() => return Ok(()),
-            Some(_) => self.phase(|l| l.endpoint.receive_at(readable, Instant::now()))??,
-            None => false,
-        };
-        self.rounds(batch)?;
+            Some(_) if self.unheard.get() => Ok(Read::Done),
+            readable => self.phase(|Live { endpoint: e, .. }| match e.receive_at(readable, Instant::now())? {
+                true => Ok(Read::Batch),
+                false if e.is_settled() => Ok(Read::Done),
+                false => Ok(Read::Nothing),
+            })?,
+        }
+    }
+
+    fn cycle(&self, read: Read) -> Result<(), Stop> {
+        self.rounds(matches!(read, Read::Batch))?;
         self.send()
     }
 
@@ -455,13 +464,10 @@ impl Driver {
         Ok(())
     }
 
-    fn wake(&self, ready: Ready) {
-        if self.busy.get() || !self.alive() {
-            return;
-        }
+    fn wake(&self, read: Result<Read, Stop>) {
         let outcome = {
             let _busy = Busy::new(&self.busy);
-            self.mend(ready).and_then(|()| self.cycle(ready.readable()))
+            read.and_then(|read| self.cycle(read))
         };
         self.settle(outcome);
     }
@@ -493,7 +499,17 @@ impl Driver {
 
 impl Watcher for Driver {
     fn ready(self: Rc<Self>, ready: Ready) {
-        self.turn.in_loop(|| self.wake(ready));
+        if self.busy.get() || !self.alive() {
+            return;
+        }
+        let read = {
+            let _busy = Busy::new(&self.busy);
+            self.read(ready)
+        };
+        // To enter JavaScript's scope and to look for what is to be sent is a tenth of what it costs to hand a datagram over.
+        if !matches!(read, Ok(Read::Done)) {
+            self.turn.in_loop(|| self.wake(read));
+        }
     }
 
     fn failed(self: Rc<Self>, message: String) {
@@ -504,6 +520,15 @@ impl Watcher for Driver {
 /// At least 1: a deadline that `flush` could not meet is no reason to spin.
 fn milliseconds(d: Duration) -> u64 {
     (d.as_micros().div_ceil(1000) as u64).max(1)
+}
+
+/// What a look at what is ready has brought.
+enum Read {
+    /// All of it was for other workers, and has left; or it is not time to look.
+    Done,
+    /// Nothing that JavaScript must be told of, but perhaps something to send.
+    Nothing,
+    Batch,
 }
 
 /// The endpoints of one environment, by handle.

@@ -354,8 +354,8 @@ impl Engine {
         h.receive(memory).map_err(|e| format!("handover: {e}"))
     }
 
-    /// The datagrams in a message of another worker.
-    pub fn take_in(&mut self, ports: &mut [Port], message: &mut [u8], times: Times) {
+    /// The datagrams in a message of another worker: how many.
+    pub fn take_in(&mut self, ports: &mut [Port], message: &mut [u8], times: Times) -> u64 {
         let mut handed = Handed::default();
         let mut rest = entries(message).unwrap_or_default();
         let mut whole = !rest.is_empty();
@@ -380,6 +380,7 @@ impl Engine {
             h.handed.delivered += handed.delivered;
             h.handed.refused += handed.refused;
         }
+        handed.received
     }
 
     /// Datagrams that have come since the beginning, and those of them that were for other workers.
@@ -617,11 +618,19 @@ impl Engine {
     // Time
 
     pub fn deadline(&self) -> Option<Instant> {
-        let (draining, handover) = match &self.role {
-            Role::Listener(l) => (l.draining.and_then(|d| d.until), l.handover.as_ref().and_then(|h| h.deadline())),
-            Role::Dialler { .. } => (None, None),
+        let draining = match &self.role {
+            Role::Listener(l) => l.draining.and_then(|d| d.until),
+            Role::Dialler { .. } => None,
         };
-        [self.timers.next(), draining, handover, self.tide.deadline()].into_iter().flatten().min()
+        [self.timers.next(), draining, self.hand_over_deadline(), self.tide.deadline()].into_iter().flatten().min()
+    }
+
+    /// When datagrams that wait for another worker are sent again.
+    pub fn hand_over_deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Listener(l) => l.handover.as_ref().and_then(|h| h.deadline()),
+            Role::Dialler { .. } => None,
+        }
     }
 
     pub fn due(&mut self, now: Instant) {

@@ -134,6 +134,7 @@ fn a_batch_that_was_all_for_others_is_no_news_here() {
     };
     assert!(!received(&mut other, &[theirs]));
     assert!(!received(&mut other, &[theirs, theirs]));
+    assert!(other.ep.is_settled());
     assert!(received(&mut other, &[theirs, &[0x40; 30]]));
     assert!(received(&mut other, &[]));
     assert!(owner.ep.receive(std::time::Instant::now()).unwrap());
@@ -143,6 +144,48 @@ fn a_batch_that_was_all_for_others_is_no_news_here() {
     drop(owner);
     assert!(!received(&mut other, &[theirs]));
     assert_eq!(other.stats()["answered"]["reset"], 2);
+    assert!(!other.ep.is_settled());
+    other.ep.flush(std::time::Instant::now()).unwrap();
+    assert!(other.ep.is_settled());
+}
+
+#[test]
+fn behind_a_lone_message_few_looks_are_taken_and_nothing_is_left() {
+    let folder = Folder::new();
+    let mut owner = folder.everywhere(3, 0);
+    let port = owner.address().port();
+    let mut raw = Raw::new(meeting(port), 4);
+    raw.drive(&mut owner, "a handshake", |s, r| r.q.is_established() && s.conns.len() == 1);
+    let mut other = folder.first(4, port);
+    raw.q.stream_send(0, b"to the owner", true).unwrap();
+    let packets = raw.packets();
+    let theirs: &[u8] = &packets[0].0;
+    // Messages of so many datagrams wait; what the owner takes of them in so many turns.
+    let mut taken = |messages: &[usize], turns: usize| {
+        for &datagrams in messages {
+            for _ in 0..datagrams {
+                raw.sockets[0].send_to(theirs, meeting(port)).unwrap();
+            }
+            other.ep.receive(std::time::Instant::now()).unwrap();
+        }
+        let before = handed(&mut owner)[1];
+        for _ in 0..turns {
+            owner.ep.receive(std::time::Instant::now()).unwrap();
+        }
+        handed(&mut owner)[1] - before
+    };
+    // The first look finds nothing. The next eight are saved, two of them here: of two messages, each has a turn.
+    assert_eq!(taken(&[1], 1), 1);
+    assert_eq!(taken(&[1, 1], 1), 1);
+    assert_eq!(taken(&[], 1), 1);
+    // Nobody waits for that where there is more than one datagram to a message.
+    assert_eq!(taken(&[2, 1, 1], 1), 4);
+    for _ in 0..6 {
+        assert_eq!(taken(&[1], 1), 1);
+    }
+    // As long as looks find something, they are taken.
+    assert_eq!(taken(&[1, 1, 1], 1), 3);
+    assert_eq!(taken(&[1, 1, 1], 1), 3);
 }
 
 #[test]
@@ -172,7 +215,7 @@ fn an_owner_that_is_busy_gets_everything_later() {
     }
     assert_eq!(handed(&mut other)[..4], [full, 0, 0, 0]);
     // Nothing else wakes it than its own deadline.
-    assert!(other.ep.deadline().is_some());
+    assert!(other.ep.deadline().is_some() && !other.ep.is_settled());
     drive(&mut [&mut owner, &mut other], "what has waited", |x| handed(x[0])[1] >= full + 60);
     drive(&mut [&mut owner, &mut other, &mut c], "all answers", |x| (0..60).all(|id| x[2].seen(cw, id * 4).fin));
     drive(&mut [&mut owner, &mut other], "the last ones", |x| handed(x[0])[1] == handed(x[1])[0]);

@@ -24,8 +24,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(arguments: &[&str]) -> io::Result<Self> {
-        let mut process = Command::new(env::current_exe()?).args(arguments).stdout(Stdio::piped()).spawn()?;
+    /// On those cores, a list as taskset reads it.
+    fn start(cores: &str, arguments: &[&str]) -> io::Result<Self> {
+        let program = env::current_exe()?;
+        let mut process =
+            Command::new("taskset").args(["--cpu-list", cores]).arg(program).args(arguments).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(out) = process.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
@@ -104,15 +107,16 @@ fn measure(peers: &[&Peer]) -> io::Result<f64> {
     Ok((cpu()? - before) / DATAGRAMS as f64)
 }
 
-fn compare(folder: &str) -> io::Result<()> {
+fn compare(folder: &str, cores: &str) -> io::Result<()> {
     let path = format!("{folder}/floor");
-    let owner = Peer::start(&["answer", &path])?;
-    let other = Peer::start(&["pass-on", &path])?;
+    let owner = Peer::start(cores, &["answer", &path])?;
+    let other = Peer::start(cores, &["pass-on", &path])?;
     let mut each = Vec::new();
     for _ in 0..ROUNDS {
         let alone = measure(&[&owner])?;
         each.push(measure(&[&other, &owner])? - alone);
     }
+    fs::remove_file(&path)?;
     let list: Vec<String> = each.iter().map(|n| format!("{n:.1}")).collect();
     each.sort_by(f64::total_cmp);
     println!("{:.1} us each ({})", each[ROUNDS / 2], list.join(" "));
@@ -124,8 +128,8 @@ fn main() {
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["answer", path] => answer(path),
         ["pass-on", path] => pass_on(path),
-        [folder] => compare(folder),
-        _ => Err(io::Error::other("a folder is wanted, in which a socket may be made")),
+        [folder, cores] => compare(folder, cores),
+        _ => Err(io::Error::other("a folder is wanted, in which a socket may be made, and the cores of both programs")),
     };
     if let Err(e) = done {
         eprintln!("{e}");

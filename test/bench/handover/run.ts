@@ -1,36 +1,60 @@
 /**
  * What it costs when the kernel brings a worker the datagrams of another one's connections: CPU of both workers, hand-over and event
  * loops and all, with every datagram astray, against the owner alone; each in a process of its own, in turns. Then the same of two that share the port,
- * where the kernel is told whose they are. At the end floor.rs, where there is a compiler for it.
+ * where the kernel is told whose they are. At the end floor.rs, where there is a compiler for it. All of it twice: with both workers on one core and
+ * their client on another, as `make bench` places a proxy and its load, and with every process wherever the kernel puts it.
  *
  *     node --no-warnings test/bench/handover/run.ts
  */
 import { execFileSync, fork, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { engineEnvironment } from '../../../src/edge/quic/index.ts';
 import { loadAddon } from '../../../src/edge/quic/native/binding.ts';
 import { NativeEngine } from '../../../src/edge/quic/native/engine.ts';
 import type { QuicConn } from '../../../src/edge/quic/engine.ts';
 import { connectOptions, Recorder } from '../../edge/quic/kit.ts';
+import { CPU } from '../proxy/setting.ts';
 import type { Answer, Order } from './worker.ts';
 
 /** What comes to this address goes to the socket that is bound to it, if there is one, and else to the one that is bound to all. */
 const HOST = '127.0.0.2';
-const ROUNDS = 5;
+const ROUNDS = 15;
 const ROWS = [
-  { connections: 1, streams: 1, requests: 4_000 },
+  { connections: 1, streams: 1, requests: 8_000 },
   { connections: 32, streams: 1, requests: 10_000 },
   { connections: 32, streams: 8, requests: 20_000 },
 ] as const;
+
+/** Lists of cores, as taskset reads them. */
+interface Layout {
+  readonly name: string;
+  readonly workers: string;
+  readonly client: string;
+}
+
+const CORES = availableParallelism();
+const ALL = `0-${CORES - 1}`;
+const LAYOUTS: readonly Layout[] = [
+  { name: 'both workers on one core, their client on another', workers: String(CPU.proxy), client: String(CPU.load) },
+  { name: 'every process on any core', workers: ALL, client: ALL },
+];
+
+function place(pid: number | undefined, cores: string): void {
+  execFileSync('taskset', ['--all-tasks', '--pid', '--cpu-list', cores, String(pid)], { stdio: ['ignore', 'ignore', 'inherit'] });
+}
 
 class Worker {
   private readonly child: ChildProcess;
 
   constructor() {
     this.child = fork(join(import.meta.dirname, 'worker.ts'), { execArgv: ['--no-warnings'] });
+  }
+
+  moveTo(cores: string): void {
+    place(this.child.pid, cores);
   }
 
   async tell(order: Order): Promise<Answer> {
@@ -104,17 +128,18 @@ async function measure(
 const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] as number;
 
 /** What the kernel alone takes to hand one over, to judge the lone ones by. */
-function floor(folder: string): string {
+function floor(folder: string, cores: string): string {
   const program = join(folder, 'relay');
   const built = spawnSync('rustc', ['--edition', '2024', '-O', '-o', program, join(import.meta.dirname, 'floor.rs')], { encoding: 'utf8' });
   if (built.status !== 0) return `not measured: ${built.error?.message ?? built.stderr.trim()}`;
-  return execFileSync(program, [folder], { encoding: 'utf8' }).trim();
+  return execFileSync(program, [folder, cores], { encoding: 'utf8' }).trim();
 }
 
-async function main(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'spooky-handover-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+async function measureAll(folder: string, layout: Layout): Promise<void> {
+  process.stdout.write(`${layout.name}:\n`);
+  place(process.pid, layout.client);
   const [owner, other] = [new Worker(), new Worker()];
+  for (const w of [owner, other]) w.moveTo(layout.workers);
   const { port } = await owner.tell({ do: 'open', number: 3, host: '0.0.0.0', port: 0, folder });
   const addon = engineEnvironment(process.env).addon;
   const engine = new NativeEngine({ addon: addon === undefined ? loadAddon() : loadAddon(addon) });
@@ -135,7 +160,7 @@ async function main(): Promise<void> {
       share.push(indirect.handed / row.requests);
     }
     process.stdout.write(
-      `${row.connections} x ${row.streams}: ${median(alone).toFixed(1)} us of CPU per request at the owner, ${median(astray).toFixed(1)} at both when all is astray; ` +
+      `  ${row.connections} x ${row.streams}: ${median(alone).toFixed(1)} us of CPU per request at the owner, ${median(astray).toFixed(1)} at both when all is astray; ` +
         `${median(share).toFixed(2)} hand-overs per request, ${median(each).toFixed(1)} us each (${each.map((n) => n.toFixed(1)).join(' ')})\n`,
     );
     if (row.connections > 1) {
@@ -144,7 +169,7 @@ async function main(): Promise<void> {
       const group = await measure(row, [owner, other], asking, conns);
       await other.tell({ do: 'close' });
       process.stdout.write(
-        `  sharing the port: ${(group.handed / row.requests).toFixed(2)} hand-overs per request, ${(group.cpu / row.requests).toFixed(1)} us of CPU per request at both\n`,
+        `    sharing the port: ${(group.handed / row.requests).toFixed(2)} hand-overs per request, ${(group.cpu / row.requests).toFixed(1)} us of CPU per request at both\n`,
       );
     }
     asking.onClose = () => {};
@@ -152,7 +177,17 @@ async function main(): Promise<void> {
   }
   owner.end();
   other.end();
-  process.stdout.write(`bare programs, a datagram at a time: ${floor(folder)}\n`);
+  process.stdout.write(`  bare programs, a datagram at a time: ${floor(folder, layout.workers)}\n`);
+}
+
+async function main(): Promise<void> {
+  if (CORES < 2) {
+    process.stderr.write('handover: two cores are needed, one for the workers and one for their client; nothing was measured\n');
+    process.exit(3);
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'spooky-handover-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const layout of LAYOUTS) await measureAll(folder, layout);
   process.exit(0);
 }
 

@@ -124,7 +124,7 @@ export class Inbound implements FrameSink {
       case FrameType.RST_STREAM:
         return this.onRstStream(id, readU32(buf, start));
       case FrameType.SETTINGS:
-        return (flags & Flag.ACK) !== 0 ? this.spend(1, 'SETTINGS') : this.onSettings(buf, start, end);
+        return (flags & Flag.ACK) !== 0 ? this.onSettingsAck() : this.onSettings(buf, start, end);
       case FrameType.PING:
         return this.onPing((flags & Flag.ACK) !== 0, buf, start);
       case FrameType.GOAWAY:
@@ -149,6 +149,11 @@ export class Inbound implements FrameSink {
     if (type === FrameType.SETTINGS && (flags & Flag.ACK) === 0) return false;
     this.session.connectionError(ErrorCode.PROTOCOL_ERROR, 'the first frame is not SETTINGS (s3.4)');
     return true;
+  }
+
+  private onSettingsAck(): void {
+    this.spend(1, 'SETTINGS');
+    if (!this.session.dead) this.session.liveness.acknowledged();
   }
 
   private onSettings(buf: Uint8Array, start: number, end: number): void {

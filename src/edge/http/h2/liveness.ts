@@ -1,4 +1,5 @@
 import { WheelTimer, type TimerOwner } from '../../../lib/wheel.ts';
+import { Acks } from './acks.ts';
 import { Pinger } from './pinger.ts';
 import type { H2Session } from './session.ts';
 
@@ -15,6 +16,7 @@ const CLOSE_MS = 1000;
 export class Liveness implements TimerOwner {
   private readonly session: H2Session;
   private readonly pinger = new Pinger();
+  private readonly acks = new Acks();
   private readonly timers: readonly WheelTimer[];
   /** Bytes have arrived since this was last looked at. */
   private heard = true;
@@ -22,6 +24,10 @@ export class Liveness implements TimerOwner {
   private watching = false;
   /** The PING that is out was sent behind the barrier: its answer confirms. */
   private confirms = false;
+  /** The same of SETTINGS. */
+  private ackConfirms = false;
+  /** The confirmation timer runs for the answer, and not until there can be a question. */
+  private asked = false;
 
   constructor(session: H2Session) {
     this.session = session;
@@ -50,6 +56,11 @@ export class Liveness implements TimerOwner {
     if (this.confirms && this.session.resets.confirm()) this.confirmed();
   }
 
+  /** SETTINGS of ours are acknowledged. */
+  acknowledged(): void {
+    if (this.acks.come() && this.ackConfirms && this.session.resets.confirm()) this.confirmed();
+  }
+
   /** A response begins: the peer has read all that was sent before its request. */
   answeredOn(id: number): void {
     if (this.session.resets.heard(id)) this.confirmed();
@@ -63,14 +74,30 @@ export class Liveness implements TimerOwner {
     else if (!this.watching) this.watch(keepAliveMs);
   }
 
-  /** Asks the peer to confirm resets: by PING where that is welcome, else by the answer to a later stream or by time. */
+  /** Asks the peer to confirm resets. The answer to a later stream does so, too, but there is none where they take up all streams. */
   seekConfirmation(): void {
     const { session } = this;
     if (!session.resets.wantsBarrier || session.dead) return;
     session.resets.setBarrier();
     this.confirms = false;
-    this.arm(CONFIRM, CONFIRM_MS);
-    if (session.options.keepAliveMs > 0 && this.pinger.allowed(session.now())) this.ping();
+    this.ackConfirms = false;
+    this.ask();
+  }
+
+  /** By PING where that is welcome, else by SETTINGS, now or soon; if nothing answers, time confirms. */
+  private ask(): void {
+    const { session } = this;
+    const now = session.now();
+    const welcome = session.options.keepAliveMs > 0 && this.pinger.allowed(now);
+    const wait = welcome ? 0 : this.acks.wait(now);
+    // Who owes an answer is not asked again.
+    this.asked = wait === 0 || wait === Infinity;
+    this.arm(CONFIRM, this.asked ? CONFIRM_MS : wait);
+    if (welcome) return this.ping();
+    if (wait > 0) return;
+    this.ackConfirms = true;
+    this.acks.asked(now);
+    session.writer.ourSettings();
   }
 
   /** The session is over; `closing`: its last bytes are still to leave. */
@@ -95,6 +122,7 @@ export class Liveness implements TimerOwner {
     if (kind === READY) this.session.expire('connect_timeout', `no SETTINGS in time`);
     else if (kind === KEEP_ALIVE) this.keepAlive();
     else if (kind === CLOSE) this.session.closeNow();
+    else if (!this.asked) this.ask();
     else if (this.session.resets.confirm()) this.confirmed();
   }
 

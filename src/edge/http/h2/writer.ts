@@ -281,6 +281,12 @@ export class FrameWriter {
     this.out.commit(appendWindowUpdate(buf, this.out.at, id, increment));
   }
 
+  /** Without a value: what we have announced stays as it is. */
+  ourSettings(): void {
+    const buf = this.out.reserve(FRAME_HEADER);
+    this.out.commit(appendSettings(buf, this.out.at, 0, []));
+  }
+
   settingsAck(): void {
     const buf = this.out.reserve(FRAME_HEADER);
     this.out.commit(appendFrameHeader(buf, this.out.at, 0, FrameType.SETTINGS, Flag.ACK, 0));

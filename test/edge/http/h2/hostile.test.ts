@@ -1005,6 +1005,9 @@ describe('streams that end oddly', () => {
     expect(a.server.requests[0]?.reset).toBe(ErrorCode.NO_ERROR);
   });
 
+  /** The first are those that a connection begins with. */
+  const questions = (peer: H2Peer): number => peer.frames.filter((f) => f.type === SETTINGS && (f.flags & Flag.ACK) === 0).length;
+
   test('many streams are cancelled: they count until the backend has confirmed', async () => {
     const server = await serve({ mute: true, settings: [Setting.MAX_CONCURRENT_STREAMS, 10], onRequest: () => true });
     const clock = new ManualClock();
@@ -1017,13 +1020,73 @@ describe('streams that end oddly', () => {
     expect(peer.frames.filter((f) => f.type === RST_STREAM)).toHaveLength(10);
     peer.ping(true, ping.payload);
     await c.until(() => c.session.capacity === 10);
-    // Without traffic in between there is no second PING so soon: time confirms.
-    times(10, () => c.send().stream?.cancel());
+    expect(questions(peer)).toBe(1);
+    const cancelAll = async (): Promise<void> => {
+      const resets = peer.frames.filter((f) => f.type === RST_STREAM).length;
+      times(10, () => c.send().stream?.cancel());
+      expect(c.session.capacity).toBe(0);
+      await peer.until(() => peer.frames.filter((f) => f.type === RST_STREAM).length === resets + 10);
+    };
+    // Without traffic in between there is no second PING so soon: SETTINGS ask, and the peer acknowledges in order.
+    await cancelAll();
+    await peer.until(() => questions(peer) === 2);
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    peer.ping(false, Buffer.alloc(8));
+    await peer.untilFrame((f) => f.type === PING && (f.flags & Flag.ACK) !== 0);
     expect(c.session.capacity).toBe(0);
-    await peer.until(() => peer.frames.filter((f) => f.type === RST_STREAM).length === 20);
-    expect(peer.frames.filter((f) => f.type === PING)).toHaveLength(1);
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    await c.until(() => c.session.capacity === 10);
+    // Nor these at once: a tenth of a second later.
+    await cancelAll();
+    clock.advance(99);
+    expect(questions(peer)).toBe(2);
+    clock.advance(60);
+    await peer.until(() => questions(peer) === 3);
+    expect(c.session.capacity).toBe(0);
+    // Who does not answer is not asked again: time confirms.
     clock.advance(6000);
     expect(c.session.capacity).toBe(10);
+    await cancelAll();
+    clock.advance(6000);
+    expect([c.session.capacity, questions(peer)]).toEqual([10, 3]);
+    expect(peer.frames.filter((f) => f.type === PING && (f.flags & Flag.ACK) === 0)).toHaveLength(1);
+  });
+
+  test('resets while others are asked about wait for the next question', async () => {
+    const server = await serve({ mute: true, settings: [Setting.MAX_CONCURRENT_STREAMS, 4], onRequest: () => true });
+    const clock = new ManualClock();
+    const c = await client(server, { keepAliveMs: 0 }, clock);
+    const peer = server.connections[0] as H2Peer;
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    times(2, () => c.send().stream?.cancel());
+    await peer.until(() => questions(peer) === 2);
+    times(2, () => c.send().stream?.cancel());
+    await peer.until(() => peer.frames.filter((f) => f.type === RST_STREAM).length === 4);
+    expect(c.session.capacity).toBe(0);
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    await c.until(() => c.session.capacity === 2);
+    clock.advance(160);
+    await peer.until(() => questions(peer) === 3);
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    await c.until(() => c.session.capacity === 4);
+  });
+
+  test('the answer to a question from before the resets confirms nothing', async () => {
+    const server = await serve({ mute: true, settings: [Setting.MAX_CONCURRENT_STREAMS, 4], onRequest: (r) => r.path === '/held' });
+    const clock = new ManualClock();
+    const c = await client(server, { keepAliveMs: 0 }, clock);
+    const peer = server.connections[0] as H2Peer;
+    peer.frame(SETTINGS, Flag.ACK, 0);
+    c.send({ path: '/held' }).stream?.cancel();
+    await peer.until(() => questions(peer) === 2);
+    await c.fetch();
+    expect(c.session.capacity).toBe(4);
+    c.send({ path: '/held' }).stream?.cancel();
+    // The answer, and one that nobody has asked for.
+    times(2, () => peer.frame(SETTINGS, Flag.ACK, 0));
+    peer.ping(false, Buffer.alloc(8));
+    await peer.untilFrame((f) => f.type === PING && (f.flags & Flag.ACK) !== 0);
+    expect([c.session.capacity, c.errors]).toEqual([3, []]);
   });
 
   test('the answer to a later stream confirms resets too', async () => {

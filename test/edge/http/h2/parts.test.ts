@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { FrameBudget } from '../../../../src/edge/http/h2/budget.ts';
+import { Acks } from '../../../../src/edge/http/h2/acks.ts';
 import { Pinger } from '../../../../src/edge/http/h2/pinger.ts';
 import { Resets } from '../../../../src/edge/http/h2/resets.ts';
 import { parseContentLength, parseStatus } from '../../../../src/edge/http/h2/response.ts';
@@ -50,6 +51,21 @@ describe('Pinger', () => {
     expect([p.allowed(299_999), p.allowed(300_000)]).toEqual([false, true]);
     p.heard();
     expect(p.allowed(1)).toBe(true);
+  });
+});
+
+describe('Acks', () => {
+  test('one question at a time, the next a tenth of a second after the last; those of the beginning are acknowledged first', () => {
+    const a = new Acks();
+    expect(a.wait(0)).toBe(0);
+    a.asked(0);
+    expect([a.wait(0), a.wait(1_000_000)]).toEqual([Infinity, Infinity]);
+    expect([a.come(), a.wait(40)]).toEqual([false, Infinity]);
+    expect([a.come(), a.wait(40), a.wait(100)]).toEqual([true, 60, 0]);
+    // Nobody asked for it.
+    expect([a.come(), a.come()]).toEqual([false, false]);
+    a.asked(100);
+    expect([a.come(), a.come()]).toEqual([true, false]);
   });
 });
 

@@ -49,10 +49,7 @@ export async function realTarget(server: RealServer): Promise<ChaosTarget> {
     write: async (write) => {
       if (down === null) await apply(wire, write).catch(ignoreAway);
     },
-    list: async (plural) => {
-      const { body } = await wire.ask('GET', collection(plural, undefined));
-      return body.items as KubeObject[];
-    },
+    list: (plural) => served(wire, plural),
     disturb: async (random) => {
       if (down !== null || random() * 100 >= KILLS) return 'nothing';
       down = killed(random).finally(() => (down = null));
@@ -68,7 +65,15 @@ export async function realTarget(server: RealServer): Promise<ChaosTarget> {
 async function installGrants(wire: Wire): Promise<void> {
   const body = looseDefinition('gateway.networking.k8s.io', ['v1'], 'ReferenceGrant', 'referencegrants');
   await wire.ask('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', { body });
-  for (let i = 0; i < 200 && (await wire.ask('GET', collection('referencegrants', undefined))).status !== 200; i++) {
+  await served(wire, 'referencegrants');
+}
+
+/** A server that is ready still answers for custom resources with errors, as long as it prepares to serve them. */
+async function served(wire: Wire, plural: string): Promise<KubeObject[]> {
+  for (let i = 0; ; i++) {
+    const { status, body } = await wire.ask('GET', collection(plural, undefined));
+    if (status === 200) return body.items as KubeObject[];
+    if (i === 200) throw new Error(`${plural} are not served: ${status} ${JSON.stringify(body)}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -34,6 +34,8 @@ metadata: {name: held}
 spec:
   hostnames: ["*"]
   matches: [{path: {value: /held}}]
+  # Held for as long as a busy machine needs.
+  timeouts: {response: 5m}
   backends: [{addresses: [{address: "${held.address}"}]}]`;
 
 const connect = (port: number): Promise<Client> => Client.connect(ENGINE, port, 'localhost', { idleMs: 20_000, handshakeMs: 10_000 });
@@ -132,7 +134,7 @@ describe(`three workers on ${ENGINE.name}`, () => {
   }, 90_000);
 
   test('a drain ends what each of them has, and all of them', async () => {
-    const { spooky, port } = await start({ addresses: [held.address] }, ['--drain-timeout', '50s']);
+    const { spooky, port } = await start({ addresses: [held.address], upstream: '  timeouts: {response: 5m}' }, ['--drain-timeout', '50s']);
     const clients = await Promise.all(Array.from({ length: CLIENTS }, () => H3Client.connect(ENGINE, site.dial(port))));
     const open = Promise.all(clients.map((c) => c.get('/')));
     await eventually(async () => expect(await spooky.metric('spooky_requests_active')).toBe(CLIENTS), 30_000);

@@ -8,6 +8,9 @@ import { CPU, TOOLS, type Ask, type Setting, type Subject } from '../setting.ts'
 import { childrenOf } from '../stat.ts';
 import { versionOf } from './version.ts';
 
+/** Of each connection by QUIC it takes eight: one for itself, three for each side's streams of HTTP/3, one for a request. */
+const CONNECTIONS = 65_536;
+
 /** What its configuration as a proxy and as the backend have in common. */
 export const nginxFrame = (dir: string, http: string): string => `
 daemon off;
@@ -15,7 +18,7 @@ user root;
 worker_processes 1;
 pid ${dir}/nginx.pid;
 error_log stderr warn;
-events { worker_connections 16384; }
+events { worker_connections ${CONNECTIONS}; }
 http {
   access_log off;
   server_tokens off;

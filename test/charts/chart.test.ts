@@ -22,6 +22,15 @@ const values = parse(text('charts/spooky/values.yaml')) as Json;
 const paths = [...leaves(VALUES)].map(([path]) => path);
 const at = (value: unknown, path: string): unknown => path.split('.').reduce<unknown>((v, step) => (v as Json | undefined)?.[step], value);
 
+const isMap = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
+/** As Helm puts values over the defaults: maps one into the other, and null takes away. */
+const over = (defaults: Json, given: Json): Json =>
+  Object.fromEntries(
+    Object.entries({ ...defaults, ...given })
+      .map(([name, value]) => [name, isMap(value) && isMap(defaults[name]) ? over(defaults[name], value) : value] as const)
+      .filter(([, value]) => value !== null),
+  );
+
 describe('values', () => {
   test('the files are what the table says', () => {
     for (const [path, content] of chartFiles()) expect([path, text(path) === content]).toEqual([path, true]);
@@ -54,9 +63,17 @@ describe('values', () => {
     ['a port that is none', { ports: [{ name: 'a', port: 0, targetPort: 8443 }] }, '.ports[0].port: is too small'],
     ['a port without its target', { ports: [{ name: 'a', port: 1 }] }, '.ports[0]: lacks targetPort'],
     ['a duration without a unit', { drain: { delay: '10' } }, '.drain.delay: does not match ^([0-9]{1,5}(h|ms|m|s)){1,4}$'],
+    ['a group without lines', { drain: null }, ': lacks drain'],
+    ['a choice without a word', { exposure: { type: null } }, '.exposure: lacks type'],
+    ['a number taken away', { probes: { startup: { periodSeconds: null } } }, '.probes.startup: lacks periodSeconds'],
     ['memory in words', { resources: { limits: { memory: 'much' } } }, '.resources.limits.memory: does not match ^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$'],
   ])('%s is refused by name', (_title, given, message) => {
-    expect(judge(given, schema)).toEqual([message]);
+    expect(judge(over(values, given), schema)).toEqual([message]);
+  });
+
+  test('lists, maps and texts may be without a value', () => {
+    const given = { commonLabels: null, nodeSelector: null, resources: null, fullnameOverride: null, exposure: { labels: null }, secrets: { namespaces: null } };
+    expect(judge(over(values, given), schema)).toEqual([]);
   });
 
   test('the README has every value once', () => {

@@ -532,6 +532,9 @@ const suite = (helm: string): void => {
     ['Listeners that are not watched', ['watchNamespaces={web},listenerNamespaces={shop}'], /listenerNamespaces: shop is not among watchNamespaces/],
     ['Secrets that are not watched', ['watchNamespaces={web},secrets.namespaces={web,certs}'], /secrets\.namespaces: certs is not among watchNamespaces/],
     ['too little memory', ['resources.limits.memory=200Mi'], /resources\.limits\.memory: 200Mi is too little for 1 worker\(s\), which need 256Mi at least/],
+    ['a group whose lines are all commented out', ['drain=null'], /missing property 'drain'/],
+    ['a group in a group', ['exposure.hostNetwork=null'], /'.exposure': missing property 'hostNetwork'/],
+    ['a choice taken away', ['exposure.type=null'], /'.exposure': missing property 'type'/],
     ['metrics that no probe reaches', ['metrics.address=127.0.0.1'], /metrics\.address: probes reach a loopback address with exposure\.type hostNetwork alone/],
   ])('%s is refused by name', (_title, set, message) => {
     expect(refusal(...set)).toMatch(message);

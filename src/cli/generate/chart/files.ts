@@ -9,20 +9,24 @@ type Members = Readonly<Record<string, Value>>;
 const schemaOf = (value: Value): Json =>
   isGroup(value) ? { description: value.help, ...objectSchema(value.members) } : { description: value.help, ...value.schema };
 
+/** Lists, maps and texts may be empty; without anything else templates cannot do. Helm takes what is null away, before it looks at the schema. */
+const isNeeded = (value: Value): boolean => isGroup(value) || (typeof value.default !== 'object' && value.default !== '');
+
 const objectSchema = (members: Members): Json => ({
   type: 'object',
   properties: Object.fromEntries(Object.entries(members).map(([name, value]) => [name, schemaOf(value)])),
+  required: Object.keys(members).filter((name) => isNeeded(members[name] as Value)),
   additionalProperties: false,
 });
 
 export const chartSchema = (): string => {
-  const { type, properties, additionalProperties } = objectSchema(VALUES);
+  const { type, properties, required, additionalProperties } = objectSchema(VALUES);
   // Helm hands `global` to every chart that is part of another one.
   const all = {
     ...(properties as Json),
     global: { type: 'object', description: 'What a chart around this one says to all of its parts; not used.' },
   };
-  return `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', title: 'Values of the chart spooky', type, properties: all, additionalProperties }, null, 2)}\n`;
+  return `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', title: 'Values of the chart spooky', type, properties: all, required, additionalProperties }, null, 2)}\n`;
 };
 
 const WIDTH = 140;

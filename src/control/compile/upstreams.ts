@@ -107,10 +107,26 @@ function readMatches(spec: Upstream, notes: Notes): UpstreamFacts['matches'][num
   return [...found.values()];
 }
 
+/** RFC 9114 s4.2: a request that has one is malformed. */
+const OF_CONNECTIONS = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']);
+
+/** Why no request that is matched has this header, or null. */
+function neverThere(header: string): string | null {
+  if (header === 'host') return 'host never matches: which hosts are meant is said by spec.hostnames';
+  return OF_CONNECTIONS.has(header) ? `${header} never matches: requests over HTTP/3 may not have it` : null;
+}
+
+const BEYOND_ASCII = /[^ -~]/;
+const BEYOND_ASCII_MESSAGE = 'characters beyond ASCII match nothing: paths are matched as they are sent, é as %C3%A9';
+
 function readMatch(match: UpstreamMatch, at: string, notes: Notes): RouteMatch | null {
   const before = notes.faults.length;
   const path = match.path === undefined ? null : readPath(match.path, `${at}.path.value`, notes);
   const headers = readFields(match.headers ?? [], `${at}.headers`, notes);
+  match.headers?.forEach(({ name }, i) => {
+    const message = neverThere(name);
+    if (message !== null) notes.warnings.push({ path: `${at}.headers[${i}].name`, message });
+  });
   const query = readFields(match.query ?? [], `${at}.query`, notes);
   return notes.faults.length > before ? null : { path, methods: match.methods ?? [], headers, query };
 }
@@ -119,6 +135,7 @@ function readPath(path: NonNullable<UpstreamMatch['path']>, at: string, notes: N
   if (path.type === 'Regex') {
     const compiled = compilePattern(path.value);
     if (!compiled.ok) notes.faults.push({ path: at, message: compiled.error });
+    else if (BEYOND_ASCII.test(path.value)) notes.warnings.push({ path: at, message: BEYOND_ASCII_MESSAGE });
     return { type: 'Regex', value: path.value };
   }
   const value = canonicalPath(path.value);

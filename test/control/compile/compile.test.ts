@@ -342,6 +342,23 @@ describe('conflicts', () => {
     expect(condition(c, 'Upstream', 'r1', 'Conflicted').status).toBe('False');
   });
 
+  test('what no request can match is served and warned about', () => {
+    const path = { type: 'Regex' as const, value: '/caf(é|e)' };
+    const headers = ['host', 'upgrade', 'x-tenant'].map((name) => ({ name, type: 'Present' as const }));
+    const c = compiled(
+      base()
+        .route()
+        .with({ matches: [{ path, headers }] })
+        .to('127.0.0.1:1'),
+    );
+    expect(problems(c)).toEqual([
+      'warning Upstream default/r1 spec.matches[0].path.value: characters beyond ASCII match nothing: paths are matched as they are sent, é as %C3%A9',
+      'warning Upstream default/r1 spec.matches[0].headers[0].name: host never matches: which hosts are meant is said by spec.hostnames',
+      'warning Upstream default/r1 spec.matches[0].headers[1].name: upgrade never matches: requests over HTTP/3 may not have it',
+    ]);
+    expect(condition(c, 'Upstream', 'r1', 'Conflicted').status).toBe('False');
+  });
+
   test('a condition names no other Upstream and stays below a kilobyte', () => {
     const matches = Array.from({ length: 64 }, (_, i) => ({ path: { value: `/${'p'.repeat(60)}${i}` } }));
     const c = compiled(

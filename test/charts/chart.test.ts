@@ -9,7 +9,7 @@ import { VALUES } from '../../src/cli/generate/chart/values.ts';
 import { CLUSTER_SETTINGS, SETTINGS, validateListener, validateUpstream } from '../../src/contract/resources/index.ts';
 import { METRICS } from '../../src/control/admin/metrics.ts';
 import { rights, type Manifest } from './manifest.ts';
-import { judge } from './schema.ts';
+import { judge, over } from './schema.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const CHART = join(ROOT, 'charts/spooky');
@@ -21,15 +21,6 @@ const schema = JSON.parse(text('charts/spooky/values.schema.json')) as Json;
 const values = parse(text('charts/spooky/values.yaml')) as Json;
 const paths = [...leaves(VALUES)].map(([path]) => path);
 const at = (value: unknown, path: string): unknown => path.split('.').reduce<unknown>((v, step) => (v as Json | undefined)?.[step], value);
-
-const isMap = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
-/** As Helm puts values over the defaults: maps one into the other, and null takes away. */
-const over = (defaults: Json, given: Json): Json =>
-  Object.fromEntries(
-    Object.entries({ ...defaults, ...given })
-      .map(([name, value]) => [name, isMap(value) && isMap(defaults[name]) ? over(defaults[name], value) : value] as const)
-      .filter(([, value]) => value !== null),
-  );
 
 describe('values', () => {
   test('the files are what the table says', () => {

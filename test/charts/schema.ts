@@ -60,3 +60,13 @@ export const judge = (value: unknown, schema: Json, at = ''): string[] =>
     if (rule === undefined) throw new Error(`${at}: the schema says ${word}`);
     return rule(value, said, schema, at);
   });
+
+const isMap = (value: unknown): value is Json => typeOf(value) === 'object';
+
+/** As Helm puts values over the chart's: maps one into the other, and null takes away. It judges what comes of that. */
+export const over = (defaults: Json, given: Json): Json =>
+  Object.fromEntries(
+    Object.entries({ ...defaults, ...given })
+      .map(([name, value]) => [name, isMap(value) && isMap(defaults[name]) ? over(defaults[name], value) : value] as const)
+      .filter(([, value]) => value !== null),
+  );

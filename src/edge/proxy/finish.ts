@@ -1,3 +1,4 @@
+import { specimens } from '../../lib/specimens.ts';
 import type { ConnStats } from '../quic/engine.ts';
 import { millis, quoted } from './accesslog.ts';
 import type { Exchange } from './exchange.ts';
@@ -7,6 +8,7 @@ import { makeRequestId } from './requestid.ts';
 export function finish(x: Exchange): void {
   if (x.finished) return;
   x.finished = true;
+  specimens.exchange = x;
   x.deadlines.release();
   x.view.counters.ended();
   const ms = x.plant.clock.now() - x.stream.head.startedAt;

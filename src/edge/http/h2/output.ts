@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { specimens } from '../../../lib/specimens.ts';
 
 /** A chunk holds a few full DATA frames, or the HEADERS of some hundred requests. */
 const CHUNK = 64 * 1024;
@@ -102,7 +103,7 @@ export class Output {
     dirty.push(this);
     if (planned) return;
     planned = true;
-    setImmediate(flushPlanned);
+    specimens.immediate = setImmediate(flushPlanned);
   }
 
   /** Something is to be written at the end of this turn. */

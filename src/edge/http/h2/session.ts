@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { specimens } from '../../../lib/specimens.ts';
 import type { Reason } from '../../../contract/reasons.ts';
 import type { BackendFailure, ClientRequest, ResponseHandler } from '../message.ts';
 import { StreamTable } from '../streamtable.ts';
@@ -159,6 +160,7 @@ export class H2Session {
   completed(stream: H2Stream): void {
     this.answered = Math.max(this.answered, (stream.id + 1) / 2);
     this.forget(stream);
+    specimens.backendStream = stream;
     if (stream.localEnded) return;
     this.writer.reset(stream.id, ErrorCode.NO_ERROR);
     this.resets.add(stream.id, false, 0);

@@ -2,6 +2,7 @@ import type { Address, CloseReason, ConnInfo, ConnStats, QuicConn, QuicHandler, 
 import { hostOf } from '../address.ts';
 import { H3_EXCESSIVE_LOAD, H3_INTERNAL_ERROR } from '../codes.ts';
 import { Stream } from '../stream.ts';
+import { specimens } from '../../../lib/specimens.ts';
 import { WheelTimer } from '../../../lib/wheel.ts';
 import { errorName, MAX_SEND, SHUTDOWN_READ, SHUTDOWN_WRITE, type Connection, type RecvInfo } from './binding.ts';
 import { ByteBudget } from './budget.ts';
@@ -245,7 +246,9 @@ export class Conn implements QuicConn {
 
   /** A stream whose directions have both ended is forgotten. */
   settleStream(s: Stream): void {
-    if (s.readDone && s.writeDone && this.streams.delete(s.id)) this.budget.finished();
+    if (!s.readDone || !s.writeDone || !this.streams.delete(s.id)) return;
+    this.budget.finished();
+    specimens.quicStream = s;
   }
 
   // What the application says

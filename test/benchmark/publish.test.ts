@@ -55,6 +55,9 @@ describe('a run to show', () => {
   });
 
   test('is one of make bench: other results lie in the same folder', () => {
+    expect([null, 1, 'x'].map((json) => incomplete(json as unknown as Saved))).toEqual(
+      ['', '', ''].map(() => 'it is no result of make bench'),
+    );
     const other = { options: {}, results: [], handshakes: null };
     expect(incomplete(other as unknown as Saved)).toBe('it is no result of make bench');
   });

@@ -49,8 +49,9 @@ function short(result: Result): Short {
 }
 
 /** Why a run is not one to show; null when every row has every proxy. */
-export function incomplete(saved: Saved): string | null {
-  if (!Array.isArray(saved.rows) || typeof saved.when !== 'string') return 'it is no result of make bench';
+/** `saved` is what was read from a file: JSON of any kind. */
+export function incomplete(saved: Saved | null): string | null {
+  if (!Array.isArray(saved?.rows) || typeof saved.when !== 'string') return 'it is no result of make bench';
   if (saved.profile) return 'it was a run with PROFILE=1';
   const missing = ROWS.filter((row) => !saved.rows.some((r) => r.name === row.name)).map((row) => row.name);
   if (missing.length > 0) return `rows are missing: ${missing.join(', ')}`;

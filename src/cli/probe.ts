@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { formatHostPort, matchesPattern, readDuration, readPort } from '../contract/resources/index.ts';
-import type { H3Response } from '../edge/http/h3/client.ts';
+import { H3ClientError, type H3Response } from '../edge/http/h3/client.ts';
 import type { ConnectOptions } from '../edge/quic/engine.ts';
 import { chooseEngine, engineEnvironment, type ChosenEngine } from '../edge/quic/index.ts';
 import { HandshakeError } from '../edge/quic/failure.ts';
@@ -12,9 +12,12 @@ import { messageOf } from '../lib/message.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { clusterOption, readFlag } from './cluster/flags.ts';
 import { EXIT, readArguments, usageFault, type Arguments, type Command, type CommandIo, type CommandOption } from './command.ts';
-import { getOnce } from './probe/request.ts';
+import { getOnce, type Patience } from './probe/request.ts';
 
-const PATIENCE = { handshakeMs: 10_000, answerMs: 30_000 };
+const PATIENCE: Patience = { handshakeMs: 10_000, answerMs: 30_000 };
+/** Of an address behind which the name has another one. */
+const FIRST_HANDSHAKE_MS = 3000;
+const MAX_ADDRESSES = 8;
 const DEFAULT_PORT = 443;
 const MAX_WAIT_MS = 3_600_000;
 
@@ -79,9 +82,11 @@ const report = (target: ProbeTarget, address: string, resolveMs: number, respons
 /** A server must not write to the terminal of who probes it. */
 const printable = (text: string): string => text.replace(/[^\x20-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
-const resolveHost = async (target: ProbeTarget): Promise<string> => {
-  if (target.address !== null) return target.address;
-  return isIP(target.host) === 0 ? (await lookup(target.host)).address : target.host;
+/** Of a name, those that the system has, in its order. */
+const resolveHost = async (target: ProbeTarget): Promise<string[]> => {
+  if (target.address !== null) return [target.address];
+  if (isIP(target.host) !== 0) return [target.host];
+  return (await lookup(target.host, { all: true })).slice(0, MAX_ADDRESSES).map((found) => found.address);
 };
 
 /** TLS alerts that a person can do something about (RFC 8446 s6.2), as our side sends them. */
@@ -99,6 +104,32 @@ export const handshakeHint = (e: unknown): string => {
   return alert === undefined ? '' : `: ${alert}`;
 };
 
+/** Nobody was there: another address of the name may answer. Whoever is there and refuses is an answer to the question. */
+const isSilent = (e: unknown): boolean =>
+  e instanceof HandshakeError ? e.side === 'timeout' : !(e instanceof H3ClientError) || e.phase === 'connect';
+
+/** Asks one address after the other until one answers or refuses. */
+export async function askEach(
+  addresses: readonly string[],
+  port: number,
+  get: (address: string, patience: Patience) => Promise<H3Response>,
+  io: Pick<CommandIo, 'stderr'>,
+): Promise<{ readonly address: string; readonly response: H3Response } | null> {
+  for (const [i, address] of addresses.entries()) {
+    const next = addresses[i + 1];
+    try {
+      return { address, response: await get(address, next === undefined ? PATIENCE : { ...PATIENCE, handshakeMs: FIRST_HANDSHAKE_MS }) };
+    } catch (e) {
+      const where = formatHostPort({ host: address, port });
+      const goesOn = next !== undefined && isSilent(e);
+      const hint = goesOn ? `; trying ${formatHostPort({ host: next, port })}` : handshakeHint(e);
+      io.stderr(`spooky probe: ${where}: ${printable(messageOf(e))}${hint}\n`);
+      if (!goesOn) return null;
+    }
+  }
+  return null;
+}
+
 const ask = async (
   target: ProbeTarget,
   trust: Pick<ConnectOptions, 'ca' | 'insecure'>,
@@ -106,23 +137,22 @@ const ask = async (
   io: CommandIo,
 ): Promise<number> => {
   const began = systemClock.now();
-  let address: string;
+  let addresses: string[];
   try {
-    address = await resolveHost(target);
+    addresses = await resolveHost(target);
   } catch (e) {
     io.stderr(`spooky probe: ${target.host} cannot be resolved: ${messageOf(e)}\n`);
     return EXIT.invalid;
   }
   const resolveMs = systemClock.now() - began;
-  const path = `${target.url.pathname}${target.url.search}`;
-  const question = { address, port: target.port, host: target.host, authority: target.url.host, path };
-  try {
-    io.stdout(report(target, address, resolveMs, await getOnce(chosen.engine, question, trust, PATIENCE)));
-    return EXIT.ok;
-  } catch (e) {
-    io.stderr(`spooky probe: ${formatHostPort({ host: address, port: target.port })}: ${printable(messageOf(e))}${handshakeHint(e)}\n`);
-    return EXIT.invalid;
-  }
+  const { host, port, url } = target;
+  const question = { port, host, authority: url.host, path: `${url.pathname}${url.search}` };
+  const get = (address: string, patience: Patience): Promise<H3Response> =>
+    getOnce(chosen.engine, { ...question, address }, trust, patience);
+  const answer = await askEach(addresses, port, get, io);
+  if (answer === null) return EXIT.invalid;
+  io.stdout(report(target, answer.address, resolveMs, answer.response));
+  return EXIT.ok;
 };
 
 /** What is only for one URL. */

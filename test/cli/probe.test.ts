@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { handshakeHint, probe, readResolve, readTarget } from '../../src/cli/probe.ts';
+import { askEach, handshakeHint, probe, readResolve, readTarget } from '../../src/cli/probe.ts';
+import { H3ClientError, type H3Response } from '../../src/edge/http/h3/client.ts';
 import { HandshakeError } from '../../src/edge/quic/failure.ts';
 
 const target = (url: string, resolve: string | null = null) => {
@@ -78,5 +79,60 @@ describe('a handshake that failed', () => {
       '',
       '',
     ]);
+  });
+});
+
+describe('a name with several addresses', () => {
+  const answered = { status: 204 } as H3Response;
+  const silent = new HandshakeError('timeout', false, 0, 'no handshake in time');
+
+  async function asked(addresses: readonly string[], outcomes: Readonly<Record<string, H3Response | Error>>): Promise<unknown> {
+    const [tried, said]: [string[], string[]] = [[], []];
+    const get = (address: string, { handshakeMs }: { handshakeMs: number }): Promise<H3Response> => {
+      tried.push(`${address} for ${handshakeMs} ms`);
+      const outcome = outcomes[address] as H3Response | Error;
+      return outcome instanceof Error ? Promise.reject(outcome) : Promise.resolve(outcome);
+    };
+    const answer = await askEach(addresses, 443, get, { stderr: (text) => void said.push(text) });
+    return { tried, said, answer: answer?.address ?? null };
+  }
+
+  test('is asked at the next one where nobody answers, or where there is no way', async () => {
+    const outcomes = { '2001:db8::1': silent, '2001:db8::2': new Error('ENETUNREACH'), '192.0.2.1': answered };
+    expect(await asked(['2001:db8::1', '2001:db8::2', '192.0.2.1'], outcomes)).toEqual({
+      tried: ['2001:db8::1 for 3000 ms', '2001:db8::2 for 3000 ms', '192.0.2.1 for 10000 ms'],
+      said: [
+        'spooky probe: [2001:db8::1]:443: no handshake in time; trying [2001:db8::2]:443\n',
+        'spooky probe: [2001:db8::2]:443: ENETUNREACH; trying 192.0.2.1:443\n',
+      ],
+      answer: '192.0.2.1',
+    });
+  });
+
+  test('is not asked elsewhere when somebody is there and gives no answer', async () => {
+    const late = new H3ClientError('response', 'no answer in time');
+    const { tried } = (await asked(['192.0.2.1', '192.0.2.2'], { '192.0.2.1': late, '192.0.2.2': answered })) as { tried: string[] };
+    expect(tried).toEqual(['192.0.2.1 for 3000 ms']);
+  });
+
+  test('nor when the handshake fails', async () => {
+    const refused = new HandshakeError('local', false, 0x130, 'handshake failed');
+    expect(await asked(['192.0.2.1', '192.0.2.2'], { '192.0.2.1': refused, '192.0.2.2': answered })).toEqual({
+      tried: ['192.0.2.1 for 3000 ms'],
+      said: [
+        expect.stringMatching(
+          /^spooky probe: 192\.0\.2\.1:443: handshake failed: the certificate is from an authority that is not trusted/,
+        ),
+      ],
+      answer: null,
+    });
+  });
+
+  test('and one that nobody answers at is told as such', async () => {
+    expect(await asked(['192.0.2.1'], { '192.0.2.1': silent })).toEqual({
+      tried: ['192.0.2.1 for 10000 ms'],
+      said: [expect.stringMatching(/no handshake in time: nothing answers there over UDP/)],
+      answer: null,
+    });
   });
 });

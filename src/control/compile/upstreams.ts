@@ -117,7 +117,7 @@ function neverThere(header: string): string | null {
 }
 
 const BEYOND_ASCII = /[^ -~]/;
-const BEYOND_ASCII_MESSAGE = 'characters beyond ASCII match nothing: paths are matched as they are sent, é as %C3%A9';
+const BEYOND_ASCII_MESSAGE = 'characters beyond ASCII match nothing: paths are matched in ASCII, é as %C3%A9';
 
 function readMatch(match: UpstreamMatch, at: string, notes: Notes): RouteMatch | null {
   const before = notes.faults.length;

@@ -352,7 +352,7 @@ describe('conflicts', () => {
         .to('127.0.0.1:1'),
     );
     expect(problems(c)).toEqual([
-      'warning Upstream default/r1 spec.matches[0].path.value: characters beyond ASCII match nothing: paths are matched as they are sent, é as %C3%A9',
+      'warning Upstream default/r1 spec.matches[0].path.value: characters beyond ASCII match nothing: paths are matched in ASCII, é as %C3%A9',
       'warning Upstream default/r1 spec.matches[0].headers[0].name: host never matches: which hosts are meant is said by spec.hostnames',
       'warning Upstream default/r1 spec.matches[0].headers[1].name: upgrade never matches: requests over HTTP/3 may not have it',
     ]);
